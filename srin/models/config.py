@@ -1,0 +1,46 @@
+"""What a network is made of: the one object that configs, weights files and code agree on."""
+
+from dataclasses import dataclass, fields
+from typing import Any, get_args
+
+from typing import Literal
+
+Slot = Literal["rain", "bain", "srin"]
+Preset = Literal["paper", "default"]
+Head = Literal["rgb", "affine"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of one harmonization network.
+
+    Attributes:
+        slot: which normalization aligns the foreground: "rain" is the baseline.
+        preset: where the slot sits and how it reads the equations. "paper": one layer between encoder and decoder,
+            RAIN in the decoder. "default" (ours): the decoder's normalizations at H/8 and H/4, region-pooled keys.
+        head: "rgb" (tanh, the paper's) or "affine" (ours): a 3x4 colour transform, global plus a smooth residual.
+        width: base number of channels, n.
+        working_size: pixels of the longer side at which the network runs on a picture.
+    """
+
+    slot: Slot
+    preset: Preset = "default"
+    head: Head = "affine"
+    width: int = 16
+    working_size: int = 256
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("slot", Slot), ("preset", Preset), ("head", Head)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ValueError(f"{name} must be one of {get_args(allowed)}, not {getattr(self, name)!r}")
+        for name in ("width", "working_size"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a positive integer, not {getattr(self, name)!r}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """Builds a config from plain values. Raises ValueError on an unknown key, naming it."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            raise ValueError(f"unknown model setting: {', '.join(sorted(unknown))}")
+        return cls(**values)

@@ -1,0 +1,117 @@
+"""The one backbone: a U-Net whose decoder normalizes foreground and background apart, with a slot for RAIN/BAIN/SRIN."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srin.models.bain import BAIN, PaperBAIN
+from srin.models.config import ModelConfig
+from srin.models.heads import AffineHead, RGBHead, apply_affine
+from srin.models.rain import RAIN, RegionNorm
+from srin.models.scene import Scene
+from srin.models.srin import SRIN, PaperSRIN
+
+STRIDE = 8
+SLOT_NORMS: dict[str, type[RegionNorm]] = {"rain": RAIN, "bain": BAIN, "srin": SRIN}
+PAPER_LAYERS: dict[str, type[PaperBAIN] | type[PaperSRIN]] = {"bain": PaperBAIN, "srin": PaperSRIN}
+
+# (kernel, stride, output channels in units of n, instance norm after)
+ENCODER = (
+    (3, 1, 1, False),
+    (4, 2, 2, True),
+    (3, 1, 4, True),
+    (4, 2, 8, True),
+    (3, 1, 8, True),
+    (4, 2, 8, True),
+    (3, 1, 8, True),
+    (3, 1, 8, False),
+)
+# (kernel, stride, output channels in units of n); the first four end at H/8 and H/4, where "default" has its slots
+DECODER = ((3, 1, 8), (3, 1, 8), (4, 2, 8), (3, 1, 8), (4, 2, 4), (3, 1, 2), (4, 2, 1))
+SLOTS = 4
+
+
+class HarmonizationNet(nn.Module):
+    """G of I_h = G(I_c, M) * M + I_c * (1 - M), the paper's section 2.1.
+
+    With the affine head the decoder ends at H/4: a colour transform is smooth, and carries no texture.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        n = config.width
+        channels = [4] + [n * factor for _, _, factor, _ in ENCODER]
+        self.encoder = nn.ModuleList(
+            nn.Conv2d(channels[i], channels[i + 1], kernel, stride, 1, bias=False)
+            for i, (kernel, stride, _, _) in enumerate(ENCODER)
+        )
+        layer = PAPER_LAYERS.get(config.slot) if config.preset == "paper" else None
+        self.between = layer(channels[-1]) if layer else None
+
+        stages = DECODER if config.head == "rgb" else DECODER[:SLOTS]
+        slot_norm = SLOT_NORMS[config.slot] if config.preset == "default" else RAIN
+        self.decoder = nn.ModuleList()
+        self.norms = nn.ModuleList()
+        inputs = channels[-1]
+        for i, (kernel, stride, factor) in enumerate(stages):
+            self.decoder.append(nn.ConvTranspose2d(inputs, n * factor, kernel, stride, 1, bias=False))
+            self.norms.append((slot_norm if i < SLOTS else RAIN)(n * factor))
+            inputs = n * factor + channels[-2 - i]  # the skip joins
+        self.head = RGBHead(inputs) if config.head == "rgb" else AffineHead(n, channels[-1], inputs)
+        # Mixed precision and large pictures like it; a no-op where the backend doesn't care.
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
+        """The harmonized image.
+
+        Args:
+            composite: (B, 3, H, W) in [-1, 1]. mask: (B, 1, H, W) in [0, 1], 1 = foreground.
+            regions: int64 (B, H, W), the semantic map's region ids; None means one region.
+
+        Returns:
+            (B, 3, H, W); about [-1, 1] on the foreground (not clipped), the composite where the mask is 0.
+        """
+        output = self._run(composite, mask, regions)
+        if self.config.head == "affine":
+            output = apply_affine(output, composite)
+        return output * mask + composite * (1 - mask)
+
+    def coefficients(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
+        """The affine head's colour transform at a quarter of the size: (B, 12, H/4, W/4), rows of 3x4 matrices.
+
+        Arguments as in `forward`. H and W are rounded up to multiples of 8 first.
+        """
+        if self.config.head != "affine":
+            raise ValueError("only the affine head has coefficients")
+        return self._run(composite, mask, regions)
+
+    def _run(self, composite: Tensor, mask: Tensor, regions: Tensor | None) -> Tensor:
+        height, width = composite.shape[2:]
+        right, bottom = -width % STRIDE, -height % STRIDE
+        if right or bottom:
+            composite, mask = (F.pad(x, (0, right, 0, bottom), mode="replicate") for x in (composite, mask))
+            if regions is not None:
+                regions = F.pad(regions[:, None].float(), (0, right, 0, bottom), mode="replicate")[:, 0].long()
+        # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
+        rim = max(1, round(max(height, width) / 64)) if self.config.preset == "default" else 0
+        scene = Scene(composite, mask, regions if self.config.slot == "srin" else None, rim)
+
+        x = torch.cat([composite, mask], 1)
+        skips = []
+        for i, (convolution, (_, _, _, norm)) in enumerate(zip(self.encoder, ENCODER, strict=True)):
+            x = convolution(F.leaky_relu(x, 0.2) if i else x)
+            if norm:
+                x = F.instance_norm(x)
+            skips.append(x)
+        bottleneck = skips.pop()
+        if self.between is not None:
+            x = self.between(x.float(), scene.at(*x.shape[2:]))
+        first = skips[0]
+        for transposed, norm in zip(self.decoder, self.norms, strict=True):
+            x = transposed(F.relu(x))
+            x = norm(x, scene.at(*x.shape[2:]))
+            x = torch.cat([x, skips.pop()], 1)
+        if isinstance(self.head, RGBHead):
+            return self.head(x)[:, :, :height, :width]
+        return self.head(scene, first, bottleneck, x)
