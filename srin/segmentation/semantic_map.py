@@ -1,0 +1,224 @@
+"""The semantic map of a composite: which pixels belong together, and on which side of the mask.
+
+SRIN looks at the map painted with mean colours (the paper's M_s). Which segmenter drew the regions is
+recorded, because a map of colour regions must never pass for one by Segment Anything.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from srin.errors import SegmentationError
+from srin.image_io import load_labels, save_image
+
+if TYPE_CHECKING:
+    from srin.composite import Composite
+
+MAX_REGIONS = 64
+MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
+SEGMENTERS = ("auto", "sam", "colour")
+
+
+@dataclass(frozen=True, eq=False)  # comparing arrays has no single truth value
+class SemanticMap:
+    """Regions of a picture.
+
+    Attributes:
+        labels: int32 (H, W), region ids, consecutive from 0. In a map from `build`, there are at most
+            MAX_REGIONS, no region is on both sides of the mask, and the background's ids come before the
+            foreground's.
+        segmenter: who drew the regions, to be shown to people: "sam (vit_b)", "colour regions",
+            "provided", "one region".
+
+    Raises:
+        SegmentationError: the labels are not as described.
+    """
+
+    labels: np.ndarray
+    segmenter: str
+
+    def __post_init__(self) -> None:
+        labels = self.labels
+        right_type = labels.ndim == 2 and labels.dtype == np.int32
+        if not right_type or labels.min() != 0 or not np.bincount(labels.ravel()).all():
+            raise SegmentationError(
+                "The labels of a semantic map are a two-dimensional int32 array, consecutive from 0. "
+                "Make one from any label array with srin.segmentation.semantic_map.build."
+            )
+
+    def paint(self, image: np.ndarray) -> np.ndarray:
+        """Paints every region with its mean colour: M_s of the paper.
+
+        Args:
+            image: uint8 (H, W, 3), the composite.
+
+        Returns:
+            uint8 (H, W, 3), the means rounded to the nearest value.
+
+        Raises:
+            SegmentationError: the picture and the map differ in size.
+        """
+        _check_size(self.labels, image)
+        areas, sums = _areas_and_sums(self.labels, image)
+        return np.rint(sums / areas[:, None]).astype(np.uint8)[self.labels]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the ids as a greyscale PNG, 8 bits deep, or 16 if there are more than 256 regions.
+
+        Raises:
+            OutputError: the file can't be written.
+        """
+        save_image(self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16), path)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> SemanticMap:
+        """Reads the ids from a picture with one channel of 8 or 16 bits, or a palette.
+
+        The file knows nothing of the mask: pass the labels on to `build` together with the composite.
+
+        Raises:
+            ImageError: the file is not a picture, or a colour picture.
+            SegmentationError: it has more than MAX_LABELS values, so it is no map.
+        """
+        labels, count = _consecutive(load_labels(path, what="semantic map"))
+        _check_count(count)
+        return SemanticMap(labels, "provided")
+
+
+def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticMap:
+    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to MAX_REGIONS.
+
+    While there are too many, the smallest region joins the one on its own side of the mask whose mean colour
+    is the nearest. Smallest is meant relative to its side: counted in pixels, a small object would lose all
+    its regions before a large background lost its first. The result is deterministic, and building it again
+    from its own labels changes nothing.
+
+    Args:
+        composite: the picture; mask > 127 is foreground.
+        labels: integers (H, W), of any values.
+        segmenter: name to show to people, see SemanticMap.
+
+    Raises:
+        SegmentationError: labels and composite differ in size, or labels are no map.
+    """
+    _check_size(labels, composite.image)
+    return _fit(composite.image, composite.mask, labels, segmenter)
+
+
+def segment(picture: np.ndarray | Composite, segmenter: str = "auto") -> SemanticMap:
+    """Draws the semantic map of a composite, or of a photo without a mask.
+
+    Args:
+        picture: a Composite, or uint8 (H, W, 3); the latter is all background.
+        segmenter: "sam" for Segment Anything, "colour" for colour regions, "auto" for Segment Anything where
+            one of its checkpoints is found, otherwise colour regions.
+
+    Raises:
+        SegmentationError: an unknown segmenter, "sam" without a checkpoint, or a broken checkpoint.
+    """
+    if segmenter not in SEGMENTERS:
+        raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
+    if isinstance(picture, np.ndarray):
+        image, mask = picture, np.zeros(picture.shape[:2], np.uint8)
+    else:
+        image, mask = picture.image, picture.mask
+    labels, name = _draw(image, segmenter)
+    return _fit(image, mask, labels, name)
+
+
+def _draw(image: np.ndarray, segmenter: str) -> tuple[np.ndarray, str]:
+    if segmenter != "colour":
+        from srin.segmentation.checkpoints import find_checkpoint
+        from srin.segmentation.sam import SamSession
+
+        checkpoint = find_checkpoint()
+        if checkpoint is not None:
+            session = SamSession(image, checkpoint)
+            return session.automatic_map(), session.segmenter
+        if segmenter == "sam":
+            raise SegmentationError(
+                "There is no Segment Anything checkpoint on this machine. Download one, or point "
+                "SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
+            )
+    from srin.segmentation.regions import colour_regions
+
+    return colour_regions(image), "colour regions"
+
+
+def _fit(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str) -> SemanticMap:
+    labels, count = _consecutive(labels)
+    _check_count(count)
+    # Adding the count puts the foreground's regions on ids of their own, after the background's.
+    labels, count = _consecutive(labels + count * (mask > 127).astype(np.int32))
+    if count > MAX_REGIONS:
+        labels = _consecutive(_merged_ids(image, mask, labels)[labels])[0]
+    return SemanticMap(labels, segmenter)
+
+
+def _merged_ids(image: np.ndarray, mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """For every region id, the id of the region that it ends up in, so that MAX_REGIONS are left."""
+    areas, sums = _areas_and_sums(labels, image)
+    foreground = np.bincount(labels.ravel(), (mask > 127).ravel()) > 0
+    sizes = areas / np.where(foreground, areas[foreground].sum(), areas[~foreground].sum())
+    parents = np.arange(len(areas))
+    left = np.array([(~foreground).sum(), foreground.sum()])
+    for _ in range(len(areas) - MAX_REGIONS):
+        # The last region of a side stays.
+        small = int(np.argmin(np.where(left[foreground.astype(int)] > 1, sizes, np.inf)))
+        distances = (((sums / areas[:, None]) - sums[small] / areas[small]) ** 2).sum(1)
+        distances[(foreground != foreground[small]) | np.isinf(sizes)] = np.inf
+        distances[small] = np.inf
+        target = int(np.argmin(distances))
+        parents[small] = target
+        areas[target] += areas[small]
+        sums[target] += sums[small]
+        sizes[target] += sizes[small]
+        sizes[small] = np.inf  # merged away
+        left[int(foreground[small])] -= 1
+    # Follow the chains of merges to their ends.
+    while not np.array_equal(parents, parents[parents]):
+        parents = parents[parents]
+    return parents
+
+
+def _areas_and_sums(labels: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (R,) and sums of the colours (R, 3) of every region, as float64, which is exact here."""
+    flat = labels.ravel()
+    sums = [np.bincount(flat, image[..., channel].ravel()) for channel in range(3)]
+    return np.bincount(flat).astype(np.float64), np.stack(sums, axis=1)
+
+
+def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
+    """Renumbers labels to int32 consecutive from 0, in their order, and counts them."""
+    low = int(labels.min())
+    span = int(labels.max()) - low + 1
+    if span <= 1 << 24:  # counting beats sorting, and covers every picture file
+        shifted = np.subtract(labels, low, dtype=np.int64)
+        present = np.bincount(shifted.ravel()) > 0
+        return (np.cumsum(present, dtype=np.int32) - 1)[shifted], int(present.sum())
+    values, inverse = np.unique(labels, return_inverse=True)
+    return inverse.reshape(labels.shape).astype(np.int32), len(values)
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_LABELS:
+        raise SegmentationError(
+            f"The semantic map has {count:,} different values, and a map has at most {MAX_LABELS:,} regions. "
+            "Is it a photo, or was it saved as JPEG or with smooth edges? Save it as PNG without smoothing."
+        )
+
+
+def _check_size(labels: np.ndarray, image: np.ndarray) -> None:
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise SegmentationError(f"A semantic map holds whole numbers, not {labels.dtype}.")
+    if labels.ndim != 2:
+        raise SegmentationError(f"A semantic map has two dimensions, height and width, not {labels.ndim}.")
+    if labels.shape != image.shape[:2]:
+        raise SegmentationError(
+            f"The semantic map is {labels.shape[1]}x{labels.shape[0]} pixels, but the picture is "
+            f"{image.shape[1]}x{image.shape[0]}. They must have the same size."
+        )
