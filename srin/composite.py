@@ -1,0 +1,214 @@
+"""A composite is a picture and the mask of what was pasted into it; placing a cut-out makes one.
+
+Geometry is in pixel edges: a picture of width W spans 0 to W, and pixel i covers i to i + 1.
+"""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from srin.errors import ImageError, MaskError, PlacementError, SrinError
+from srin.image_io import Source, load_image, load_mask
+
+MIN_SCALE, MAX_SCALE = 0.01, 10.0
+BAND = 512  # rows mixed at a time, so that floating-point copies of a large picture never exist as a whole
+
+
+@dataclass(frozen=True)
+class Composite:
+    """image: uint8 (H, W, 3) sRGB; mask: uint8 (H, W), 255 = pasted foreground, soft edges between.
+
+    Foreground is where mask > 127. Raises ImageError for arrays of another kind, and MaskError when the sizes
+    differ or when the mask selects nothing or everything.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+
+    def __post_init__(self) -> None:
+        _check_rgb(self.image, "image")
+        _check_pair(self.image, self.mask, "image")
+        share = np.count_nonzero(self.mask > 127) / self.mask.size
+        if share == 0:
+            raise MaskError("The mask is empty: no pixel is above 127. Paint the pasted object white.")
+        if share == 1:
+            raise MaskError("The mask covers the whole picture. Leave all but the object black.")
+
+    @classmethod
+    def load(cls, image: Source, mask: Source) -> "Composite":
+        """Decode both as `load_image` and `load_mask` do. Raises ImageError and MaskError."""
+        return cls(load_image(image), load_mask(mask))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where and how a foreground lies on a background.
+
+    x, y: the centre of the foreground's picture, in fractions of the background's width and height.
+    scale: height of the foreground's picture over the height of the background, 0.01 to 10.
+    rotation: degrees clockwise, after the flip. flip: mirrored left to right.
+    """
+
+    x: float = 0.5
+    y: float = 0.5
+    scale: float = 0.5
+    rotation: float = 0.0
+    flip: bool = False
+
+
+def crop_to_mask(rgb: np.ndarray, mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Crop a picture to the mask's bounding box, so that a `Placement` refers to the object itself.
+
+    rgb: uint8 (H, W, 3); mask: uint8 (H, W); margin: pixels kept around, as far as there are any.
+    Returns views (h, w, 3) and (h, w) that hold every pixel with mask > 0. Raises MaskError on an empty mask.
+    """
+    _check_pair(rgb, mask, "foreground")
+    x, y, width, height = cv2.boundingRect(mask)
+    if mask.max(initial=0) <= 127:
+        raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
+    rows = slice(max(y - margin, 0), y + height + margin)
+    columns = slice(max(x - margin, 0), x + width + margin)
+    return rgb[rows, columns], mask[rows, columns]
+
+
+def placement_matrix(
+    background_size: tuple[int, int], foreground_size: tuple[int, int], placement: Placement
+) -> np.ndarray:
+    """The affine map (2, 3) from foreground to background, both in pixel edges; sizes are (height, width).
+
+    p' = R(rotation) * scale * flip * (p - centre of the foreground) + (x * width, y * height).
+    Raises PlacementError when a number is not finite or the scale is outside 0.01 to 10.
+    """
+    numbers = (placement.x, placement.y, placement.scale, placement.rotation)
+    if not all(math.isfinite(number) for number in numbers):
+        raise PlacementError(f"The placement needs finite numbers, not {placement}.")
+    if not MIN_SCALE <= placement.scale <= MAX_SCALE:
+        raise PlacementError(
+            f"The foreground's scale is {placement.scale:g}; it must be from {MIN_SCALE} to {MAX_SCALE:g}."
+        )
+    height, width = foreground_size
+    factor = placement.scale * background_size[0] / height
+    turn = math.radians(placement.rotation % 360)
+    cos, sin = factor * math.cos(turn), factor * math.sin(turn)
+    mirror = -1 if placement.flip else 1
+    linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
+    centre = np.array([placement.x * background_size[1], placement.y * background_size[0]])
+    return np.column_stack([linear, centre - linear @ (width / 2, height / 2)])
+
+
+def place(
+    background: np.ndarray, foreground: np.ndarray, foreground_mask: np.ndarray, placement: Placement
+) -> Composite:
+    """Paste a cut-out onto a background.
+
+    background: uint8 (H, W, 3); foreground: uint8 (h, w, 3); foreground_mask: uint8 (h, w).
+    Returns a Composite of the background's size, equal to the background where its mask is 0.
+    Raises PlacementError when the cut-out misses or hides the whole background, and as `placement_matrix`
+    does; MaskError when foreground and mask differ in size.
+    """
+    _check_rgb(background, "background")
+    _check_rgb(foreground, "foreground")
+    _check_pair(foreground, foreground_mask, "foreground")
+    matrix = placement_matrix(background.shape[:2], foreground.shape[:2], placement)
+    mask = np.zeros(background.shape[:2], np.uint8)
+    image = background.copy()
+    window = _landing(matrix, foreground.shape[:2], background.shape[:2])
+    if window is not None:
+        colour, mask[window] = _warp(foreground, foreground_mask, matrix, window)
+        image[window] = _mix(background[window], colour, mask[window], 1.0)
+    share = np.count_nonzero(mask > 127) / mask.size
+    if share == 0:
+        raise PlacementError(
+            "Nothing of the foreground lands on the background: it lies outside or is too small. "
+            "Move it into the picture or make it larger."
+        )
+    if share == 1:
+        raise PlacementError("The foreground hides the whole background. Make it smaller or move it aside.")
+    return Composite(image, mask)
+
+
+def blend(harmonized: np.ndarray, composite: Composite, strength: float = 1.0) -> np.ndarray:
+    """composite + strength * mask / 255 * (harmonized - composite), rounded: uint8 (H, W, 3).
+
+    harmonized: uint8, of the composite's shape; strength: 0 (the composite) to 1 (as harmonized).
+    Identical to composite.image where the mask is 0. Raises SrinError on another strength, ImageError on
+    another size.
+    """
+    _check_rgb(harmonized, "harmonized picture")
+    if harmonized.shape != composite.image.shape:
+        sizes = f"{_size(harmonized)} pixels and the composite {_size(composite.image)}"
+        raise ImageError(f"The harmonized picture has {sizes}. Both must have the same size.")
+    if not 0 <= strength <= 1:
+        raise SrinError(f"The strength is {strength:g}; it must lie between 0 and 1.")
+    return _mix(composite.image, harmonized, composite.mask, strength)
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"
+
+
+def _check_rgb(image: np.ndarray, what: str) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ImageError(f"The {what} must be uint8 (height, width, 3), not {image.dtype} {image.shape}.")
+
+
+def _check_pair(image: np.ndarray, mask: np.ndarray, what: str) -> None:
+    if mask.ndim != 2 or mask.dtype != np.uint8:
+        raise MaskError(f"The mask must be uint8 (height, width), not {mask.dtype} {mask.shape}.")
+    if image.shape[:2] != mask.shape:
+        raise MaskError(
+            f"The mask has {_size(mask)} pixels and the {what} {_size(image)}. Both must have the same size."
+        )
+
+
+def _mix(base: np.ndarray, top: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
+    """base + strength * mask / 255 * (top - base), rounded: uint8 (H, W, 3)."""
+    mixed = base.copy()
+    for start in range(0, len(base), BAND):
+        rows = slice(start, start + BAND)
+        if not mask[rows].any():
+            continue
+        weight = mask[rows, :, None] * np.float32(strength / 255)
+        below = base[rows].astype(np.float32)
+        mixed[rows] = np.rint(below + weight * (top[rows] - below))
+    return mixed
+
+
+def _landing(
+    matrix: np.ndarray, foreground_size: tuple[int, int], background_size: tuple[int, int]
+) -> tuple[slice, slice] | None:
+    """Rows and columns of the background that the foreground's rectangle can touch, or None."""
+    height, width = foreground_size
+    corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    reach = 2 + np.abs(matrix[:, :2]).max()  # the cubic kernel spreads two pixels of the coarser grid
+    limits = np.array([background_size[1], background_size[0]])
+    x0, y0 = np.clip(np.floor(corners.min(axis=1) - reach), 0, limits).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(axis=1) + reach), 0, limits).astype(int)
+    return (slice(y0, y1), slice(x0, x1)) if x0 < x1 and y0 < y1 else None
+
+
+def _warp(
+    rgb: np.ndarray, mask: np.ndarray, matrix: np.ndarray, window: tuple[slice, slice]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour (h, w, 3) and mask (h, w), uint8, of the foreground as it appears inside `window`."""
+    # Premultiplied, so that colours from outside the mask never bleed into the edge; 255 * 255 fits 16 bits.
+    layer = np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]).astype(np.uint16) * mask[..., None]
+    height, width = mask.shape
+    factor = math.hypot(*matrix[:, 0])
+    if factor < 1:  # an interpolating warp would skip pixels: average them first, the warp does the rest
+        small = (max(1, round(width * factor)), max(1, round(height * factor)))
+        layer = cv2.resize(layer, small, interpolation=cv2.INTER_AREA)
+        matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
+    # OpenCV counts from pixel centres, in the window's own frame.
+    offset = matrix[:, :2].sum(axis=1) / 2 - 0.5 - (window[1].start, window[0].start)
+    centred = np.column_stack([matrix[:, :2], matrix[:, 2] + offset])
+    target = (window[1].stop - window[1].start, window[0].stop - window[0].start)
+    warped = cv2.warpAffine(layer, centred, target, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
+    colour = np.empty((*warped.shape[:2], 3), np.uint8)
+    for start in range(0, len(warped), BAND):
+        rows = slice(start, start + BAND)
+        alpha = np.maximum(warped[rows, :, 3:], 1).astype(np.float32)
+        colour[rows] = np.rint(np.minimum(warped[rows, :, :3] * (255 / alpha), 255))
+    return colour, np.rint(np.minimum(warped[..., 3] / np.float32(255), 255)).astype(np.uint8)
