@@ -19,7 +19,7 @@ MAX_PIXELS = 100_000_000
 MAX_SIDE = 16_384
 
 # Only what Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
 SAVE_OPTIONS: dict[str, dict] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
