@@ -193,8 +193,9 @@ def _warp(
     rgb: np.ndarray, mask: np.ndarray, matrix: np.ndarray, window: tuple[slice, slice]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colour (h, w, 3) and mask (h, w), uint8, of the foreground as it appears inside `window`."""
-    # Premultiplied, so that colours from outside the mask never bleed into the edge; 255 * 255 fits 16 bits.
-    layer = np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]).astype(np.uint16) * mask[..., None]
+    # Premultiplied, so that colours from outside the mask never bleed into the edge. Halved, because the
+    # cubic kernel overshoots there by up to a third, and a 16-bit alpha that clips would brighten the edge.
+    layer = np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]).astype(np.uint16) * mask[..., None] // 2
     height, width = mask.shape
     factor = math.hypot(*matrix[:, 0])
     if factor < 1:  # an interpolating warp would skip pixels: average them first, the warp does the rest
@@ -211,4 +212,4 @@ def _warp(
         rows = slice(start, start + BAND)
         alpha = np.maximum(warped[rows, :, 3:], 1).astype(np.float32)
         colour[rows] = np.rint(np.minimum(warped[rows, :, :3] * (255 / alpha), 255))
-    return colour, np.rint(np.minimum(warped[..., 3] / np.float32(255), 255)).astype(np.uint8)
+    return colour, np.rint(np.minimum(warped[..., 3] / np.float32(127.5), 255)).astype(np.uint8)

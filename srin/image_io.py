@@ -246,7 +246,7 @@ def _to_srgb(image: Image.Image, icc_profile: bytes | None, what: str) -> Image.
     try:
         profile = ImageCms.getOpenProfile(io.BytesIO(icc_profile))
         if ImageCms.getProfileDescription(profile).startswith("sRGB"):
-            return _convert(image, "RGB", what)  # the engine would shift some values by one
+            return _convert(image, "RGB", what)  # makers' roundings would shift some values by one
         transform = ImageCms.buildTransform(
             profile,
             ImageCms.createProfile("sRGB"),

@@ -103,7 +103,7 @@ def test_grayscale_one_bit_and_sixteen_bits():
     triple = np.repeat(gray[..., None], 3, axis=2)
     np.testing.assert_array_equal(load_image(encoded(Image.fromarray(gray))), triple)
     np.testing.assert_array_equal(load_image(gray), triple)
-    sixteen = gray.astype(np.uint16) * 257 + np.array([[0, 100, -100, 0]]).astype(np.uint16)
+    sixteen = gray.astype(np.uint16) * 257 + np.array([[0, -100, 100, 0]]).astype(np.uint16)
     for kind in ("PNG", "TIFF"):
         deep = encoded(Image.fromarray(sixteen), kind)
         np.testing.assert_array_equal(load_image(deep), triple)
@@ -131,12 +131,17 @@ SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01
 
 
 def display_p3():
-    """Display P3 made from the sRGB profile, which has the same tone curve: other primaries, another name."""
+    """Display P3 has the tone curve of sRGB."""
+    return renamed_srgb(P3, "P3__")
+
+
+def renamed_srgb(primaries, name):
+    """The sRGB profile with other primaries and another name of four letters."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     for column, tag in enumerate((b"rXYZ", b"gXYZ", b"bXYZ")):
         (start,) = struct.unpack_from(">I", profile, profile.index(tag) + 4)
-        struct.pack_into(">3i", profile, start + 8, *np.rint(P3[:, column] * 65536).astype(int))
-    return bytes(profile).replace("sRGB".encode("utf-16-be"), "P3__".encode("utf-16-be"))
+        struct.pack_into(">3i", profile, start + 8, *np.rint(primaries[:, column] * 65536).astype(int))
+    return bytes(profile).replace("sRGB".encode("utf-16-be"), name.encode("utf-16-be"))
 
 
 def p3_to_srgb(rgb):
@@ -160,7 +165,7 @@ def test_an_embedded_profile_is_converted_to_srgb():
 
 
 def test_srgb_broken_and_unfitting_profiles_change_nothing():
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    srgb = renamed_srgb(SRGB + 0.002, "sRGB")  # makers round differently, which must not shift a value
     for profile in (srgb, b"not a profile", display_p3()[:300]):
         np.testing.assert_array_equal(load_image(encoded(Image.fromarray(PHOTO), icc_profile=profile)), PHOTO)
     gray = encoded(Image.fromarray(PHOTO[..., 0]), icc_profile=display_p3())
