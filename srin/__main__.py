@@ -1,0 +1,5 @@
+import sys
+
+from srin.cli import main
+
+sys.exit(main())

@@ -1,0 +1,166 @@
+"""The command line: `srin harmonize`, `srin compare`, `srin segment`; also `python -m srin`.
+
+Heavy imports wait until a command runs, so that `srin --help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srin.errors import ImageError, MaskError, OutputError, SrinError
+
+if TYPE_CHECKING:
+    from srin.composite import Composite
+    from srin.segmentation.semantic_map import SemanticMap
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command. Returns 0, or 1 when anything failed (usage errors exit with 2, as argparse does)."""
+    options = _parser().parse_args(arguments)
+    try:
+        failed = options.run(options)
+    except SrinError as error:
+        print(f"srin: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="srin", description="Make a pasted object belong to its new photo.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    harmonize = commands.add_parser("harmonize", help="harmonize one composite, or a folder of them")
+    _add_composite(harmonize)
+    harmonize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="picture, or folder")
+    harmonize.add_argument("--method", default="srin", help="see `srin compare` for all; default: srin")
+    harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 1; default: 1")
+    _add_map(harmonize)
+    harmonize.set_defaults(run=_harmonize)
+
+    compare = commands.add_parser("compare", help="all methods side by side, in one picture")
+    _add_composite(compare)
+    compare.add_argument("-o", "--output", required=True, type=Path, metavar="SHEET", help="picture to write")
+    _add_map(compare)
+    compare.set_defaults(run=_compare)
+
+    segment = commands.add_parser("segment", help="the semantic map of a photo, as a label picture")
+    segment.add_argument("image", type=Path, metavar="IMAGE")
+    segment.add_argument("-o", "--output", required=True, type=Path, metavar="MAP.png")
+    segment.add_argument("--mask", type=Path, help="the pasted object; its regions are kept apart")
+    _add_segmenter(segment)
+    segment.set_defaults(run=_segment)
+    return parser
+
+
+def _add_composite(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", type=Path, metavar="IMAGE", help="the composite, or a folder of composites")
+    parser.add_argument("mask", type=Path, metavar="MASK", help="white on the pasted object; or a folder, by stem")
+
+
+def _add_map(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--map", type=Path, help="a label picture (or a folder), instead of drawing the map")
+    _add_segmenter(parser)
+    parser.add_argument("--device", help="cpu, cuda or mps; chosen automatically")
+
+
+def _add_segmenter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--segmenter",
+        default="auto",
+        choices=["auto", "sam", "colour"],
+        help="who draws the semantic map; auto: Segment Anything where there is a checkpoint, else colour regions",
+    )
+
+
+def _harmonize(options: argparse.Namespace) -> int:
+    from srin.composite import Composite
+    from srin.harmonizer import Harmonizer
+    from srin.image_io import save_image
+
+    harmonizer = Harmonizer.from_pretrained(options.method, options.device)
+    said = set()
+
+    def one(image: Path, mask: Path, output: Path, labels: Path | None) -> None:
+        composite = Composite.load(image, mask)
+        semantic_map = None
+        if harmonizer.needs_map:
+            semantic_map = _map(composite, labels, options.segmenter)
+            if semantic_map.segmenter not in said:
+                said.add(semantic_map.segmenter)
+                print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
+        save_image(harmonizer.harmonize_composite(composite, semantic_map, options.strength), output)
+
+    if not options.image.is_dir():
+        one(options.image, options.mask, options.output, options.map)
+        return 0
+    return _folder(options, one)
+
+
+def _folder(options: argparse.Namespace, one: Callable[[Path, Path, Path, Path | None], None]) -> int:
+    """Runs `one` over pictures paired by stem. A bad one is reported and the rest goes on. Returns the failures."""
+    from tqdm import tqdm
+
+    if not options.mask.is_dir():
+        raise MaskError(f"{options.image} is a folder, so the mask must be a folder too; {options.mask} is not.")
+    images = sorted(p for p in options.image.iterdir() if p.suffix.lower() in PICTURES)
+    if not images:
+        raise ImageError(f"There are no pictures in {options.image}.")
+    masks, maps = _by_stem(options.mask), _by_stem(options.map) if options.map else {}
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {options.output} can't be made: {error.strerror}.") from error
+    failed = 0
+    for image in tqdm(images, unit="picture", disable=not sys.stderr.isatty()):
+        try:
+            if image.stem not in masks:
+                raise MaskError(f"There is no mask named {image.stem} in {options.mask}.")
+            if options.map and image.stem not in maps:
+                raise MaskError(f"There is no semantic map named {image.stem} in {options.map}.")
+            one(image, masks[image.stem], options.output / f"{image.stem}.png", maps.get(image.stem))
+        except SrinError as error:
+            failed += 1
+            tqdm.write(f"srin: {image.name}: {error}", file=sys.stderr)
+    print(f"{len(images) - failed} of {len(images)} pictures harmonized into {options.output}", file=sys.stderr)
+    return failed
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES}
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from srin.compare import comparison_sheet
+    from srin.composite import Composite
+    from srin.image_io import save_image
+
+    composite = Composite.load(options.image, options.mask)
+    semantic_map = _map(composite, options.map, options.segmenter)
+    save_image(comparison_sheet(composite, semantic_map, options.device), options.output)
+    return 0
+
+
+def _map(composite: "Composite", labels: Path | None, segmenter: str) -> "SemanticMap":
+    from srin.segmentation.semantic_map import SemanticMap, build, segment
+
+    if labels is None:
+        return segment(composite, segmenter)
+    return build(composite, SemanticMap.load(labels).labels, "provided")
+
+
+def _segment(options: argparse.Namespace) -> int:
+    from srin.composite import Composite
+    from srin.image_io import load_image
+    from srin.segmentation.semantic_map import segment
+
+    picture = Composite.load(options.image, options.mask) if options.mask else load_image(options.image)
+    semantic_map = segment(picture, options.segmenter)
+    semantic_map.save(options.output)
+    print(f"{int(semantic_map.labels.max()) + 1} regions by {semantic_map.segmenter}", file=sys.stderr)
+    return 0

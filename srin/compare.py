@@ -1,0 +1,88 @@
+"""All methods on one composite: results with their times, and the sheet that shows them side by side."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from srin.composite import Composite
+from srin.errors import SrinError
+from srin.harmonizer import METHODS, Harmonizer
+from srin.segmentation.semantic_map import SemanticMap
+
+TILE = 480  # pixels of a tile's longer side
+CAPTION = 34
+GAP = 10
+COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class Result:
+    """Attributes:
+    method: its name. harmonized: uint8 (H, W, 3), or None when it failed. milliseconds: of the call alone.
+    problem: why there is no picture, as a sentence, or None.
+    """
+
+    method: str
+    harmonized: np.ndarray | None
+    milliseconds: float
+    problem: str | None = None
+
+
+def run_methods(
+    composite: Composite, semantic_map: SemanticMap, methods: Sequence[str] = METHODS, device: str | None = None
+) -> Iterator[Result]:
+    """Runs methods one after the other and yields each result as it is ready; one that fails leaves the others."""
+    for method in methods:
+        began = time.perf_counter()
+        try:
+            harmonizer = Harmonizer.from_pretrained(method, device)
+            began = time.perf_counter()  # loading weights happens once and is not the method's time
+            harmonized = harmonizer.harmonize_composite(composite, semantic_map)
+        except SrinError as error:
+            yield Result(method, None, 0.0, str(error))
+        else:
+            yield Result(method, harmonized, 1000 * (time.perf_counter() - began))
+
+
+def comparison_sheet(composite: Composite, semantic_map: SemanticMap, device: str | None = None) -> np.ndarray:
+    """Mask, semantic map (built for this composite) and every method's result with its time, in one labelled picture.
+
+    Returns:
+        uint8 (H', W', 3): three columns of tiles at most 480 px on the longer side.
+    """
+    tiles = [
+        ("mask", _outlined(composite)),
+        (f"semantic map: {semantic_map.segmenter}", semantic_map.paint(composite.image)),
+    ]
+    for result in run_methods(composite, semantic_map, device=device):
+        if result.harmonized is None:
+            tiles.append((f"{result.method}: unavailable", np.full_like(composite.image, 128)))
+        else:
+            tiles.append((f"{result.method}, {result.milliseconds:.0f} ms", result.harmonized))
+    return _sheet(tiles)
+
+
+def _outlined(composite: Composite) -> np.ndarray:
+    """The composite with everything but the foreground dimmed."""
+    weight = 0.25 + 0.75 * composite.mask[..., None] / 255
+    return np.rint(composite.image * weight).astype(np.uint8)
+
+
+def _sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    height, width = tiles[0][1].shape[:2]
+    shrink = min(1.0, TILE / max(height, width))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    cell = (max(size[0], 220) + GAP, size[1] + CAPTION + GAP)
+    rows = -(-len(tiles) // COLUMNS)
+    sheet = Image.new("RGB", (cell[0] * COLUMNS + GAP, cell[1] * rows + GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
+    for i, (caption, picture) in enumerate(tiles):
+        x, y = GAP + i % COLUMNS * cell[0], GAP + i // COLUMNS * cell[1]
+        small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        sheet.paste(Image.fromarray(small), (x, y))
+        draw.text((x, y + size[1] + 5), caption, fill=(30, 30, 30), font=font)
+    return np.asarray(sheet)

@@ -1,0 +1,158 @@
+"""Harmonizer: one call, any size in, the same size out."""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from srin.classical import CLASSICAL
+from srin.composite import Composite, blend
+from srin.errors import MissingWeights, UnknownMethod
+from srin.image_io import Source
+from srin.segmentation.semantic_map import SemanticMap, build, segment
+
+if TYPE_CHECKING:
+    from srin.models.unet import HarmonizationNet
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
+NETWORKS = ("baseline", "bain", "srin")
+METHODS = (*CLASSICAL, *NETWORKS)
+MIN_SIDE = 32  # pixels of the shorter side at the working size, below which H/8 has too few positions
+
+
+class Harmonizer:
+    """One harmonization method, ready to use.
+
+    Attributes:
+        method: its name, one of METHODS.
+        needs_map: whether it looks at a semantic map.
+    """
+
+    def __init__(self, method: str, network: "HarmonizationNet | None") -> None:
+        self.method = method
+        self._network = network
+        self.needs_map = network is not None and network.config.slot == "srin"
+
+    @classmethod
+    def from_pretrained(cls, method: str, device: str | None = None) -> "Harmonizer":
+        """Loads a method with the weights that come with it.
+
+        Args:
+            method: one of METHODS.
+            device: "cpu", "cuda", "mps", ...; chosen automatically when None. Classical methods run on the CPU.
+
+        Raises:
+            UnknownMethod: there is no such method.
+            MissingWeights: its weights file is not here.
+            WeightsError: the weights file is broken.
+        """
+        reason = unavailable(method)
+        if reason is not None:
+            raise MissingWeights(reason)
+        return cls(method, _network(method, device or _best_device()) if method in NETWORKS else None)
+
+    def harmonize(
+        self,
+        image: Source,
+        mask: Source,
+        semantic_map: SemanticMap | np.ndarray | None = None,
+        strength: float = 1.0,
+    ) -> np.ndarray:
+        """Makes the masked foreground match the light and the colours of its background.
+
+        Args:
+            image: the composite: a path, bytes, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4).
+            mask: of the same size, white (255) on the pasted foreground; soft edges are kept soft.
+            semantic_map: for methods with `needs_map`: a map or an integer label array (H, W). None draws one,
+                with Segment Anything where a checkpoint is found, otherwise from colour regions.
+            strength: 0 leaves the composite as it is, 1 takes the method's result in full.
+
+        Returns:
+            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0.
+
+        Raises:
+            SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
+                a full mask, a map of another size, a strength out of range.
+        """
+        composite = Composite.load(image, mask)
+        if isinstance(semantic_map, np.ndarray):
+            semantic_map = build(composite, semantic_map, "provided")
+        elif semantic_map is not None:
+            semantic_map = build(composite, semantic_map.labels, semantic_map.segmenter)
+        return self.harmonize_composite(composite, semantic_map, strength)
+
+    def harmonize_composite(
+        self, composite: Composite, semantic_map: SemanticMap | None = None, strength: float = 1.0
+    ) -> np.ndarray:
+        """`harmonize` for a composite that is already decoded, with a map that was built for it (or None)."""
+        if self._network is None:
+            return blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength)
+        labels = None
+        if self.needs_map:
+            labels = (semantic_map or segment(composite)).labels
+        return blend(_run(self._network, composite, labels), composite, strength)
+
+
+def unavailable(method: str) -> str | None:
+    """Why a method can't be used here, as a sentence, or None when it can.
+
+    Raises:
+        UnknownMethod: there is no such method.
+    """
+    if method not in METHODS:
+        raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
+    if method in NETWORKS and not _weights_file(method).is_file():
+        return f"The weights of {method} are missing: {_weights_file(method).name} is not in assets/weights."
+    return None
+
+
+def _weights_file(method: str) -> Path:
+    return WEIGHTS / f"{method}.safetensors"
+
+
+@lru_cache(maxsize=8)
+def _network(method: str, device: str) -> "HarmonizationNet":
+    """One network in memory for all users. Torch is imported here, so that the rest starts without waiting for it."""
+    from srin.models.checkpoint import load_weights
+
+    return load_weights(_weights_file(method), device)
+
+
+def _best_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _working_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """The size at which a network sees a picture: longer side `side`, both sides multiples of 8."""
+    shrink = side / max(height, width)
+    rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in (height, width))
+    return rows, columns
+
+
+def _run(network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None) -> np.ndarray:
+    """The network's result at full size, before blending: uint8 (H, W, 3)."""
+    import torch
+
+    from srin.full_resolution import add_difference, apply_coefficients
+
+    device = next(network.parameters()).device
+    height, width = composite.mask.shape
+    rows, columns = _working_size(height, width, network.config.working_size)
+    small = cv2.resize(composite.image, (columns, rows), interpolation=cv2.INTER_AREA)
+    soft = cv2.resize(composite.mask, (columns, rows), interpolation=cv2.INTER_AREA)
+    image = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
+    mask = torch.from_numpy(soft).to(device)[None, None].float() / 255
+    regions = None
+    if labels is not None:
+        nearest = labels[(np.arange(rows) * height // rows)[:, None], (np.arange(columns) * width // columns)[None]]
+        regions = torch.from_numpy(nearest).to(device)[None].long()
+    with torch.inference_mode():
+        if network.config.head == "rgb":
+            return add_difference(network(image, mask, regions).cpu(), image.cpu(), composite)
+        return apply_coefficients(network.coefficients(image, mask, regions), composite)

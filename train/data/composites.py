@@ -1,0 +1,167 @@
+"""Synthetic composites on the fly: an object recoloured in its own photo, whose original colours are the truth.
+
+The remedies against the rim leak are here: a network must not find the object's true colours just outside the mask,
+because no real cut-and-paste shows them there.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.data import recolour
+from train.data.photos import MAX_REGIONS, Photos
+
+UNCHANGED = 0.09  # share of composites that are left as they are: what is harmonious must stay
+LIT = 0.25  # share with light that varies across the object
+CLEAN_RIM = 0.5  # share whose ring outside the mask is filled from the background beyond it
+SPLIT_OR_MERGED = 0.3  # share of region maps that are randomly merged
+MIN_AREA, MAX_AREA = 0.004, 0.8  # foreground share of the picture
+# Squared error (of 1) on the foreground between composite and truth: weaker is no task, stronger is no photo.
+MIN_ERROR, MAX_ERROR = 40 / 255**2, 4500 / 255**2
+MAX_CLIPPED = 0.12
+REFERENCE_SIDE = 288  # the rim's widths below are pixels of a photo of this side
+GROW = 4
+RING = (3, 8)
+
+
+@dataclass
+class Batch:
+    """Attributes:
+    composite, real: (B, 3, S, S) in [-1, 1]; equal outside the mask. mask: (B, 1, S, S), 0 or 1.
+    regions: int64 (B, S, S), foreground and background never share an id.
+    weight: (B,), 0 for a composite that was rejected (clipped, too weak, too strong, too small).
+    """
+
+    composite: Tensor
+    real: Tensor
+    mask: Tensor
+    regions: Tensor
+    weight: Tensor
+
+
+def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator) -> Batch:
+    """Draws photos, recolours an object in each, and rejects what would teach nothing.
+
+    Args:
+        photos: on the device where the batch is wanted, as is the generator.
+        count: B. size: S, at most the photos' own.
+    """
+    device = photos.images.device
+    index = torch.multinomial(photos.chance, count, replacement=True, generator=generator)
+    real, mask, regions = _crop(photos, index, size, generator)
+    graded = _draw(count, 0.5, generator)
+    real = torch.where(graded, recolour.grade(real, generator), real)
+    mask = _grow(mask, size, generator)
+
+    soiled = _foreground_only(real, mask, generator)
+    changed = _recolour(soiled, mask, generator)
+    unchanged = _draw(count, UNCHANGED, generator)
+    changed = torch.where(unchanged, soiled, changed)
+
+    outside = (real > 0.99).float().amax(1, keepdim=True), (changed >= 0.99).float().amax(1, keepdim=True)
+    area = mask.sum((1, 2, 3)).clamp_min(1)
+    clipped = ((outside[1] - outside[0]) * mask).sum((1, 2, 3)) / area
+    error = ((changed - soiled) ** 2 * mask).sum((1, 2, 3)) / (3 * area)
+    share = mask.mean((1, 2, 3))
+    fine = unchanged.flatten() | ((error > MIN_ERROR) & (error < MAX_ERROR) & (clipped < MAX_CLIPPED))
+    weight = (fine & (share > MIN_AREA) & (share < MAX_AREA)).float()
+
+    background = torch.where(_draw(count, CLEAN_RIM, generator), _clean_rim(real, mask, size, generator), real)
+    composite = changed * mask + background * (1 - mask)
+    truth = soiled * mask + background * (1 - mask)
+    # The foreground's regions are its own.
+    regions = regions + MAX_REGIONS * (mask[:, 0] > 0.5).long()
+    return Batch(composite * 2 - 1, truth * 2 - 1, mask, _consecutive(regions), weight.to(device))
+
+
+def _crop(photos: Photos, index: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A random crop of 65 to 100 % of each side, mirrored in half of the samples."""
+    count = len(index)
+    photo = photos.photo_of[index]
+    kind = _draw(count, 0.5, generator).flatten()
+    maps = torch.where(kind[:, None, None], photos.people[photo], photos.colour[photo])
+    extent = recolour.uniform(count, 2, 0.65, 1, generator)[..., 0, 0]
+    shift = recolour.uniform(count, 2, -1, 1, generator)[..., 0, 0] * (1 - extent)
+    mirror = 1 - 2 * _draw(count, 0.5, generator).flatten().float()
+    theta = torch.zeros(count, 2, 3, device=index.device)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = extent[:, 0] * mirror, extent[:, 1], shift
+    grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
+    real = F.grid_sample(photos.images[photo].float() / 255, grid, padding_mode="border", align_corners=False)
+    mask = F.grid_sample(photos.masks[index][:, None].float(), grid, padding_mode="border", align_corners=False)
+    regions = F.grid_sample(maps[:, None].float(), grid, "nearest", "border", align_corners=False)[:, 0].long()
+    merged = torch.randint(MAX_REGIONS, (count, MAX_REGIONS), generator=generator, device=index.device)
+    merged = merged % torch.randint(1, 13, (count, 1), generator=generator, device=index.device)
+    merge = _draw(count, SPLIT_OR_MERGED, generator)[:, 0]
+    regions = torch.where(merge, merged.gather(1, regions.flatten(1)).view_as(regions), regions)
+    return real, (mask > 0.5).float(), regions
+
+
+def _recolour(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Every sample by one family, drawn at random; a share of them additionally under uneven light."""
+    count = len(x)
+    order = torch.randperm(count, generator=generator, device=x.device)
+    # Each object's reference is another object of the batch.
+    other, other_mask = x[order].roll(1, 0)[order.argsort()], mask[order].roll(1, 0)[order.argsort()]
+    families = [
+        lambda: recolour.statistics_lab(x, mask, other, other_mask, generator),
+        lambda: recolour.statistics_rgb(x, mask, other, other_mask, generator),
+        lambda: recolour.camera(x, generator),
+        lambda: recolour.tone(x, mask, generator),
+        lambda: recolour.curves(x, generator),
+    ]
+    family = torch.randint(len(families), (count, 1, 1, 1), generator=generator, device=x.device)
+    y = x
+    for number, apply in enumerate(families):
+        y = torch.where(family == number, apply().clamp(0, 1), y)
+    lit = _draw(count, LIT, generator)
+    return torch.where(lit, recolour.light_field(y, generator).clamp(0, 1), y)
+
+
+def _foreground_only(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Noise or blur that the background doesn't have, as in an object from another camera; part of the truth."""
+    count = len(x)
+    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    noisy = (x + noise * recolour.uniform(count, 1, 0, 0.03, generator)).clamp(0, 1)
+    blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+    x = torch.where(_draw(count, 0.15, generator), noisy * mask + x * (1 - mask), x)
+    return torch.where(_draw(count, 0.15, generator), blurred * mask + x * (1 - mask), x)
+
+
+def _grow(mask: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """The mask grown by 0 to 4 px before recolouring: blur and bleeding at the true edge are recoloured too."""
+    return _dilate(mask, 0, round(GROW * size / REFERENCE_SIDE), generator)
+
+
+def _clean_rim(x: Tensor, mask: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """The ring just outside the mask, filled from the background beyond it by normalized averaging."""
+    low, high = (max(1, round(width * size / REFERENCE_SIDE)) for width in RING)
+    known = 1 - _dilate(mask, low, high, generator)
+    filled, weight = x * known, known
+    for _ in range(high // 2 + 1):
+        filled, weight = (F.avg_pool2d(v, 5, 1, 2) for v in (filled, weight))
+        filled = torch.where(known > 0, x, filled / weight.clamp_min(1e-6))
+        weight = torch.maximum((weight > 1e-6).float(), known)
+        filled = filled * weight
+    return torch.where(known > 0, x, filled)
+
+
+def _dilate(mask: Tensor, low: int, high: int, generator: torch.Generator) -> Tensor:
+    radius = torch.randint(low, high + 1, (len(mask), 1, 1, 1), generator=generator, device=mask.device)
+    grown = mask
+    for r in range(1, high + 1):
+        grown = torch.where(radius == r, F.max_pool2d(mask, 2 * r + 1, 1, r), grown)
+    return grown
+
+
+def _consecutive(regions: Tensor) -> Tensor:
+    """The ids of each sample renumbered from 0 without gaps, so that a batch carries no empty regions."""
+    present = F.one_hot(regions.flatten(1), 2 * MAX_REGIONS).amax(1)
+    number = (present.cumsum(1) - 1).clamp_min(0)
+    return number.gather(1, regions.flatten(1)).view_as(regions)
+
+
+def _draw(count: int, chance: float, generator: torch.Generator) -> Tensor:
+    """Boolean (count, 1, 1, 1), true with the given chance."""
+    return torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) < chance
