@@ -1,0 +1,146 @@
+"""Harmonization without learning: colour statistics and gradient-domain blending.
+
+Every method takes image (uint8 (H, W, 3) sRGB) and mask (uint8 (H, W), foreground where > 127, soft edges
+allowed) and returns a recoloured uint8 (H, W, 3), meant for `srin.composite.blend`. They raise the errors of
+`Composite`.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from scipy import sparse
+from scipy.ndimage import distance_transform_edt
+from scipy.sparse.linalg import splu
+from skimage.exposure import match_histograms
+
+from srin.composite import Composite
+
+PROXY = 256  # longest side of the grid on which the gradient-domain correction is solved
+FAINT = 12  # a mask within this of 0 or 255 is as good as there: compressed masks are never quite black
+
+
+def copy_paste(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The composite as it is: the peer that every method has to beat."""
+    return Composite(image, mask).image.copy()
+
+
+def reinhard(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of the foreground, in CIELAB, become those of the background.
+
+    E. Reinhard et al., "Color transfer between images", 2001, with CIELAB in place of l-alpha-beta.
+    """
+    inside = Composite(image, mask).mask > 127
+    foreground, background = _to_lab(image[inside]), _to_lab(image[~inside])
+    gain = background.std(axis=0) / np.maximum(foreground.std(axis=0), 1e-6)
+    touched = mask > 0
+    lab = (_to_lab(image[touched]) - foreground.mean(axis=0)) * gain + background.mean(axis=0)
+    out = image.copy()
+    rgb = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0]
+    out[touched] = np.rint(rgb.clip(0, 1) * 255)
+    return out
+
+
+def histogram(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The histogram of each channel of the foreground becomes that of the background."""
+    inside = Composite(image, mask).mask > 127
+    touched = mask > 0
+    out = image.copy()
+    for channel in range(3):
+        foreground = image[inside, channel]
+        curve = np.zeros(256)
+        curve[foreground] = match_histograms(foreground, image[~inside, channel])
+        # Soft edges may hold values that the foreground lacks.
+        known = np.flatnonzero(np.bincount(foreground, minlength=256))
+        curve = np.interp(np.arange(256), known, curve[known])
+        out[touched, channel] = np.rint(curve)[image[touched, channel]]
+    return out
+
+
+def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The foreground keeps its gradients and continues the background's colours across its outline.
+
+    P. Perez et al., "Poisson image editing", 2003. `cv2.seamlessClone` does not fit: it needs a background
+    without the object, and with the composite in its place it changes nothing. What the equation adds to the
+    foreground is a harmonic function, given on the outline by the background's colour outside less the
+    foreground's inside; being smooth, it is solved on a grid of about PROXY cells a side around the mask and
+    enlarged. Detail, size and position of the foreground can't change.
+    """
+    inside = Composite(image, mask).mask > 127
+    x, y, width, height = cv2.boundingRect((mask > FAINT).astype(np.uint8))
+    cell = max(1.0, max(width, height) / PROXY)
+    margin = int(np.ceil(2 * cell))  # background to both sides
+    window = (slice(max(y - margin, 0), y + height + margin), slice(max(x - margin, 0), x + width + margin))
+    image_part, inside, mask_part = image[window], inside[window], mask[window]
+    size = tuple(max(1, round(side / cell)) for side in inside.shape[::-1])
+
+    def means(selected: np.ndarray) -> np.ndarray:
+        """float32 (h, w, 3): the mean of each cell's selected pixels, or the nearest mean if it has none."""
+        chosen = selected.astype(np.float32)[..., None]
+        amount = cv2.resize(chosen, size, interpolation=cv2.INTER_AREA)[..., None]
+        mean = cv2.resize(image_part * chosen, size, interpolation=cv2.INTER_AREA) / np.maximum(amount, 1e-6)
+        return _nearest(mean, amount[..., 0] > 0)
+
+    # Pixels of a soft edge are mixtures, and tell the colours of neither side.
+    core, outer = mask_part >= 255 - FAINT, mask_part <= FAINT
+    _, part = cv2.connectedComponents(inside.astype(np.uint8))
+    has_core = np.bincount(part[core], minlength=part.max() + 1) > 0
+    core |= inside & ~has_core[part]
+    foreground = means(core)
+    background = means(outer if outer.any() else ~inside)
+    cells = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    correction = _harmonic(foreground, background, cells)
+    correction = _nearest(correction, cells)  # soft edges reach beyond the cells
+    spread = cv2.resize(correction, inside.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    out = image.copy()
+    out[window] = np.where(mask_part[..., None] > 0, np.rint((image_part + spread).clip(0, 255)), image_part)
+    return out
+
+
+CLASSICAL: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "copy-paste": copy_paste,
+    "reinhard": reinhard,
+    "histogram": histogram,
+    "poisson": poisson,
+}
+
+
+def _to_lab(pixels: np.ndarray) -> np.ndarray:
+    """uint8 (N, 3) sRGB to float32 (N, 3) CIELAB."""
+    return cv2.cvtColor(pixels[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
+
+
+def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """values (h, w, 3), those outside of known (bool (h, w)) replaced by the nearest known ones."""
+    rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
+    return values[rows, columns]
+
+
+def _harmonic(foreground: np.ndarray, background: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """float32 (h, w, 3), the correction c on `cells` (bool (h, w)) and 0 elsewhere.
+
+    Over neighbours p in, q out of the cells: c_p = background_q - foreground_p; over pairs inside: c_p = c_q;
+    both in the sense of least squares.
+    """
+    index = np.full(cells.shape, -1)
+    index[cells] = np.arange(np.count_nonzero(cells))
+    count = index.max() + 1
+    diagonal = np.full(count, 1e-6)  # where no background is near, the correction is 0
+    target = np.zeros((count, 3))
+    pairs = []
+    for here, there in (
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[1:], np.s_[:-1]),
+    ):
+        p, q = index[here], index[there]
+        diagonal[p[p >= 0]] += 1
+        pairs.append(np.stack([p, q])[:, (p >= 0) & (q >= 0)])
+        outline = (p >= 0) & (q < 0)
+        target[p[outline]] += background[there][outline] - foreground[here][outline]
+    rows, columns = np.concatenate(pairs, axis=1)
+    links = sparse.coo_matrix((np.ones(len(rows)), (rows, columns)), shape=(count, count))
+    correction = np.zeros((*cells.shape, 3), np.float32)
+    correction[cells] = splu((sparse.diags(diagonal) - links).tocsc()).solve(target)
+    return correction

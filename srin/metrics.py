@@ -1,0 +1,139 @@
+"""How close a harmonized picture is to the real one.
+
+Published code disagrees on each of these choices; ours: peak 255, pictures of uint8 (a method's result is
+rounded before it is scored), foreground where the mask is above 127, squared errors averaged over pixels and
+the three channels, and one score a picture.
+"""
+
+import math
+
+import cv2
+import numpy as np
+from skimage.color import deltaE_ciede2000, rgb2lab
+from skimage.metrics import structural_similarity
+
+from srin.errors import ImageError, MaskError
+
+PEAK = 255
+SIZE = 256  # pictures are scored at SIZE x SIZE pixels
+PROTOCOLS = ("composite", "gt-background")
+
+
+def mse(image: np.ndarray, real: np.ndarray) -> float:
+    """Mean squared error over all pixels and channels, 0 to 255 ** 2.
+
+    image, real: uint8 (H, W, 3), here and below. Raises ImageError on other arrays and on different shapes.
+    """
+    return float(np.square(_difference(image, real)).mean())
+
+
+def fmse(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
+    """`mse` over the foreground's pixels alone. mask: uint8 (H, W). Raises MaskError when there are none."""
+    return float(np.square(_difference(image, real)[_foreground(mask, real)]).mean())
+
+
+def psnr(image: np.ndarray, real: np.ndarray) -> float:
+    """Peak signal-to-noise ratio in dB; infinite for equal pictures."""
+    return _decibel(mse(image, real))
+
+
+def fpsnr(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
+    """`psnr` over the foreground's pixels alone: 10 log10(255 ** 2 / fMSE)."""
+    return _decibel(fmse(image, real, mask))
+
+
+def ssim(image: np.ndarray, real: np.ndarray) -> float:
+    """Structural similarity, -1 to 1, with the Gaussian window of Z. Wang et al., 2004; mean of channels.
+
+    The pictures need 11 pixels a side at least; smaller ones raise ImageError.
+    """
+    _difference(image, real)
+    if min(real.shape[:2]) < 11:
+        raise ImageError(f"SSIM needs 11 x 11 pixels at least, not {real.shape[1]} x {real.shape[0]}.")
+    return float(
+        structural_similarity(
+            image,
+            real,
+            channel_axis=2,
+            data_range=PEAK,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def delta_e(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
+    """Mean CIEDE2000 colour difference over the foreground; 1 is just noticeable."""
+    _difference(image, real)
+    foreground = _foreground(mask, real)
+    return float(deltaE_ciede2000(rgb2lab(real[foreground]), rgb2lab(image[foreground])).mean())
+
+
+def score(
+    harmonized: np.ndarray,
+    real: np.ndarray,
+    mask: np.ndarray,
+    protocol: str = "composite",
+    composite: np.ndarray | None = None,
+) -> dict[str, float]:
+    """All metrics of one picture at 256 x 256, and "fg_ratio", the foreground's share of it (0 to 1).
+
+    harmonized, real, composite: uint8 (H, W, 3); mask: uint8 (H, W).
+    protocol: what stands outside the foreground. "composite": the composite's pixels, whose JPEG noise counts
+    (taken from `composite` where it is given, else `harmonized` has them already). "gt-background": those of
+    the real picture.
+    Raises ValueError on another protocol, ImageError and MaskError as the metrics do.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}.")
+    _difference(harmonized, real)
+    foreground = _foreground(mask, real)
+    surroundings = real if protocol == "gt-background" else composite
+    if surroundings is not None:
+        _difference(surroundings, real)
+        harmonized = np.where(foreground[..., None], harmonized, surroundings)
+    image, truth, small_mask = _resized(harmonized), _resized(real), _resized(mask)
+    return {
+        "mse": mse(image, truth),
+        "fmse": fmse(image, truth, small_mask),
+        "psnr": psnr(image, truth),
+        "fpsnr": fpsnr(image, truth, small_mask),
+        "ssim": ssim(image, truth),
+        "delta_e": delta_e(image, truth, small_mask),
+        "fg_ratio": float(_foreground(small_mask, truth).mean()),
+    }
+
+
+def _difference(image: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """image - real, float64 (H, W, 3)."""
+    for array in (image, real):
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            kind = f"{array.dtype} {array.shape}"
+            raise ImageError(f"Scores need rounded uint8 pictures (height, width, 3), not {kind}.")
+    if image.shape != real.shape:
+        raise ImageError(f"Scores need pictures of one size, not {image.shape[:2]} and {real.shape[:2]}.")
+    return image.astype(np.float64) - real
+
+
+def _foreground(mask: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """bool (H, W)."""
+    if mask.dtype != np.uint8 or mask.shape != real.shape[:2]:
+        raise MaskError(f"Scores need a uint8 mask {real.shape[:2]}, not {mask.dtype} {mask.shape}.")
+    foreground = mask > 127
+    if not foreground.any():
+        raise MaskError("Nothing to score: the mask has no foreground (no value above 127) at this size.")
+    return foreground
+
+
+def _decibel(error: float) -> float:
+    return 10 * math.log10(PEAK**2 / error) if error > 0 else math.inf
+
+
+def _resized(array: np.ndarray) -> np.ndarray:
+    """uint8 at SIZE x SIZE: averaged over areas where it shrinks, interpolated where it grows, rounded."""
+    height, width = array.shape[:2]
+    # OpenCV averages only if both sides shrink, hence two steps.
+    small = (min(width, SIZE), min(height, SIZE))
+    shrunk = cv2.resize(array.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    return np.rint(cv2.resize(shrunk, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)).astype(np.uint8)
