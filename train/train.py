@@ -45,15 +45,16 @@ def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
     return -10 * mse.clamp_min(1e-6).log10()
 
 
-def step_loss(network: HarmonizationNet, batch: Batch, smoothness: float) -> Tensor:
+def step_loss(network: HarmonizationNet, batch: Batch, config: TrainConfig) -> Tensor:
     """The loss of one batch: L1, and for the affine head a penalty that keeps its transform smooth."""
-    if network.config.head == "rgb":
+    if config.model.head == "rgb":
         return foreground_l1(network(batch.composite, batch.mask, batch.regions), batch)
+    if config.first_guess:
+        coefficients = network.first_guess(batch.composite, batch.mask)
+        return foreground_l1(apply_affine(coefficients, batch.composite), batch)
     coefficients = network.coefficients(batch.composite, batch.mask, batch.regions)
-    colours = apply_affine(coefficients, batch.composite)
-    harmonized = colours * batch.mask + batch.composite * (1 - batch.mask)
     slope = coefficients.diff(dim=2).square().mean() + coefficients.diff(dim=3).square().mean()
-    return foreground_l1(harmonized, batch) + smoothness * slope
+    return foreground_l1(apply_affine(coefficients, batch.composite), batch) + config.smoothness * slope
 
 
 @torch.inference_mode()
@@ -95,7 +96,8 @@ def train(config: TrainConfig) -> None:
     )
     network = start(config).to(device).train()
     average = start(config).to(device).eval()
-    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
+    trained = network.head.colours if config.first_guess else network
+    optimizer = torch.optim.AdamW(trained.parameters(), config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, config))
     generator = torch.Generator(device).manual_seed(config.seed)
     config.output_dir.mkdir(parents=True, exist_ok=True)
@@ -135,10 +137,10 @@ def train(config: TrainConfig) -> None:
     while step < config.steps and time.monotonic() - began < config.minutes * 60:
         batch = make_batch(photos, config.batch, config.size, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = step_loss(network, batch, config.smoothness)
+            loss = step_loss(network, batch, config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(trained.parameters(), config.clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at step {step}; the last saved state is kept")
         optimizer.step()

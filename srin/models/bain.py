@@ -1,5 +1,6 @@
 """BAIN: background-attentional adaptive instance normalization, pixel by pixel (Hang et al., CVPR 2022)."""
 
+import torch
 from torch import Tensor, nn
 
 from srin.models.attention import PlaceAttention, attended_statistics
@@ -42,7 +43,11 @@ class PaperBAIN(nn.Module):
         self.key = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w); the background passes unchanged."""
+        """(B, C, h, w) -> (B, C, h, w), in fp32; the background passes unchanged."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._align(x.float(), level)
+
+    def _align(self, x: Tensor, level: Level) -> Tensor:
         fg_mean, fg_std = mean_std(x, level.foreground)
         bg_mean, bg_std = mean_std(x, level.background)
         foreground = (x - fg_mean) / fg_std

@@ -62,5 +62,6 @@ def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise WeightsError(f"The weights file {name} doesn't fit its own configuration: {error}") from error
+        reason = " ".join(str(error).split())[:200]  # torch lists the tensors, over many lines
+        raise WeightsError(f"The weights file {name} doesn't fit its own configuration: {reason}") from error
     return network.eval().requires_grad_(False).to(device)

@@ -1,9 +1,7 @@
 """What a network is made of: the one object that configs, weights files and code agree on."""
 
 from dataclasses import dataclass, fields
-from typing import Any, get_args
-
-from typing import Literal
+from typing import Any, Literal, get_args
 
 Slot = Literal["rain", "bain", "srin"]
 Preset = Literal["paper", "default"]
@@ -33,9 +31,11 @@ class ModelConfig:
         for name, allowed in (("slot", Slot), ("preset", Preset), ("head", Head)):
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"{name} must be one of {get_args(allowed)}, not {getattr(self, name)!r}")
-        for name in ("width", "working_size"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a positive integer, not {getattr(self, name)!r}")
+        # Far above anything useful, and low enough that a broken file can't ask for all memory.
+        for name, most in (("width", 256), ("working_size", 4096)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f"{name} must be an integer from 1 to {most}, not {value!r}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":

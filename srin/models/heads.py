@@ -6,6 +6,9 @@ from torch import Tensor, nn
 
 from srin.models.scene import Scene, mean_std
 
+BINS = 9
+COLOUR_STATISTICS = 2 * (2 * 5 + 3 * BINS) + 1
+
 
 class RGBHead(nn.Module):
     """ReLU, 3x3 convolution, tanh: the harmonized colours themselves."""
@@ -22,26 +25,25 @@ class RGBHead(nn.Module):
 class AffineHead(nn.Module):
     """A 3x4 colour transform: one for the whole foreground plus a smooth residual from the decoder.
 
-    The global part is read from the statistics of foreground and background: of the colours, of the first and the last
-    encoder layer and of the decoder, where the slot has aligned the two sides. Both parts start at zero (the identity).
+    The global part is read from the statistics of foreground and background: a first guess from their colours alone
+    (means, deviations, histograms), which needs no convolution and learns within minutes, corrected by what the first
+    and the last encoder layer and the decoder show, where the slot has aligned the two sides. All parts start at zero
+    (the identity).
     Matrices act around the foreground's mean colour, which decouples a shift of the tone from a change of contrast.
     Texture stays in the composite, so there is nothing to blur and the transform carries to any resolution.
     """
 
     def __init__(self, width: int, bottleneck: int, channels: int) -> None:
         super().__init__()
-        pooled = 4 * 3 + 4 * width + 2 * bottleneck + 2 * channels
-        self.pooled = nn.Sequential(
-            nn.Linear(pooled, 2 * bottleneck),
-            nn.LeakyReLU(0.2),
-            nn.Linear(2 * bottleneck, bottleneck),
-            nn.LeakyReLU(0.2),
-            nn.Linear(bottleneck, 12),
-        )
+        self.colours = _perceptron(COLOUR_STATISTICS, 256)
+        self.pooled = _perceptron(4 * width + 2 * bottleneck + 2 * channels, 2 * bottleneck)
         self.residual = nn.Conv2d(channels, 12, 3, padding=1)
-        for layer in (self.pooled[-1], self.residual):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.residual.weight)
+        nn.init.zeros_(self.residual.bias)
+
+    def first_guess(self, scene: Scene) -> Tensor:
+        """The transform (B, 12, 1, 1) that the colour statistics alone suggest."""
+        return _around_mean(self.colours(colour_statistics(scene))[..., None, None], scene)
 
     def forward(self, scene: Scene, first: Tensor, bottleneck: Tensor, decoded: Tensor) -> Tensor:
         """Colour transforms (B, 12, h, w) in fp32 at the decoder's resolution, rows of [A | b], out = A colour + b.
@@ -53,10 +55,7 @@ class AffineHead(nn.Module):
         with torch.autocast(decoded.device.type, enabled=False):
             decoded = decoded.float()
             full, deep, here = (scene.at(*x.shape[2:]) for x in (first, bottleneck, decoded))
-            fg_colour = mean_std(scene.composite, full.foreground)
             statistics = [
-                *fg_colour,
-                *mean_std(scene.composite, full.background),
                 *mean_std(first.float(), full.foreground),
                 *mean_std(first.float(), full.background),
                 mean_std(bottleneck.float(), deep.foreground)[0],
@@ -64,13 +63,45 @@ class AffineHead(nn.Module):
                 mean_std(decoded, here.foreground)[0],
                 mean_std(decoded, here.background)[0],
             ]
-            change = self.pooled(torch.cat(statistics, 1).flatten(1))[..., None, None]
-            change = (change + self.residual(F.relu(decoded))).unflatten(1, (3, 4))
-            matrix, shift = change[:, :, :3], change[:, :, 3]
-            mean = fg_colour[0]
-            shift = shift - torch.einsum("bijhw,bj->bihw", matrix, mean[..., 0, 0])
-            matrix = matrix + torch.eye(3, device=matrix.device)[None, :, :, None, None]
-            return torch.cat([matrix, shift[:, :, None]], 2).flatten(1, 2)
+            change = self.colours(colour_statistics(scene)) + self.pooled(torch.cat(statistics, 1).flatten(1))
+            return _around_mean(change[..., None, None] + self.residual(F.relu(decoded)), scene)
+
+
+def colour_statistics(scene: Scene) -> Tensor:
+    """(B, COLOUR_STATISTICS): of each side mean and deviation of red, green, blue, grey and colourfulness, and
+    histograms of red, green and blue in nine soft bins; then the foreground's share of the picture."""
+    full = scene.at(*scene.composite.shape[2:])
+    rgb = (scene.composite + 1) / 2
+    grey, span = rgb.mean(1, keepdim=True), rgb.amax(1, keepdim=True) - rgb.amin(1, keepdim=True)
+    channels = torch.cat([rgb, grey, span], 1)
+    centres = torch.linspace(0, 1, BINS, device=rgb.device).view(1, 1, BINS, 1, 1)
+    near = (1 - (rgb[:, :, None] - centres).abs() * (BINS - 1)).clamp_min(0)
+    statistics = []
+    for side in (full.foreground, full.background):
+        weight = side / side.sum((2, 3), keepdim=True)
+        # Twice the share puts the bins on the scale of the other statistics.
+        histogram = 2 * torch.einsum("bcnhw,bhw->bcn", near, weight[:, 0])
+        statistics += [*(s.flatten(1) for s in mean_std(channels, side)), histogram.flatten(1)]
+    return torch.cat([*statistics, full.mask.mean((2, 3))], 1)
+
+
+def _around_mean(change: Tensor, scene: Scene) -> Tensor:
+    """(B, 12, h, w) change of contrast and shift -> transforms [A | b] that act around the foreground's mean colour."""
+    change = change.unflatten(1, (3, 4))
+    matrix, shift = change[:, :, :3], change[:, :, 3]
+    mean, _ = mean_std(scene.composite, scene.at(*scene.composite.shape[2:]).foreground)
+    shift = shift - torch.einsum("bijhw,bj->bihw", matrix, mean[..., 0, 0])
+    matrix = matrix + torch.eye(3, device=matrix.device)[None, :, :, None, None]
+    return torch.cat([matrix, shift[:, :, None]], 2).flatten(1, 2)
+
+
+def _perceptron(inputs: int, hidden: int) -> nn.Sequential:
+    layers = nn.Sequential(
+        nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 12)
+    )
+    for parameter in layers[-1].parameters():
+        nn.init.zeros_(parameter)
+    return layers
 
 
 def apply_affine(coefficients: Tensor, image: Tensor) -> Tensor:

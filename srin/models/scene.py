@@ -54,14 +54,16 @@ class Scene:
         self._region_colours: Tensor | None = None
         if regions is not None:
             self._members = F.one_hot(regions, int(regions.max()) + 1).movedim(-1, 1).to(self.composite.dtype)
-            self._region_colours = pool(self.composite, self._members)
+            with torch.autocast(composite.device.type, enabled=False):
+                self._region_colours = pool(self.composite, self._members)
         self._levels: dict[tuple[int, int], Level] = {}
 
     def at(self, height: int, width: int) -> Level:
         """The weights at a feature resolution; computed once per resolution."""
         key = (height, width)
         if key not in self._levels:
-            self._levels[key] = self._level(key)
+            with torch.autocast(self.composite.device.type, enabled=False):
+                self._levels[key] = self._level(key)
         return self._levels[key]
 
     def _level(self, size: tuple[int, int]) -> Level:

@@ -64,7 +64,11 @@ class PaperSRIN(nn.Module):
         self.beta = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Tensor, level: Level) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w); the background passes unchanged."""
+        """(B, C, h, w) -> (B, C, h, w), in fp32; the background passes unchanged."""
+        with torch.autocast(x.device.type, enabled=False):
+            return self._align(x.float(), level)
+
+    def _align(self, x: Tensor, level: Level) -> Tensor:
         fg_mean, fg_std = mean_std(x, level.foreground)
         normalized = (x - fg_mean) / fg_std
         # Without a map the whole composite is one region, painted in its mean colour.

@@ -1,4 +1,4 @@
-"""The one backbone: a U-Net whose decoder normalizes foreground and background apart, with a slot for RAIN/BAIN/SRIN."""
+"""The one backbone: a U-Net whose decoder normalizes foreground and background apart, with slots for RAIN, BAIN, SRIN."""
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +86,16 @@ class HarmonizationNet(nn.Module):
             raise ValueError("only the affine head has coefficients")
         return self._run(composite, mask, regions)
 
+    def first_guess(self, composite: Tensor, mask: Tensor) -> Tensor:
+        """The affine head's transform from colour statistics alone, (B, 12, 1, 1); for training that part by itself."""
+        if not isinstance(self.head, AffineHead):
+            raise ValueError("only the affine head makes a first guess")
+        return self.head.first_guess(Scene(composite, mask, None, self._rim(composite)))
+
+    def _rim(self, composite: Tensor) -> int:
+        # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
+        return max(1, round(max(composite.shape[2:]) / 64)) if self.config.preset == "default" else 0
+
     def _run(self, composite: Tensor, mask: Tensor, regions: Tensor | None) -> Tensor:
         height, width = composite.shape[2:]
         right, bottom = -width % STRIDE, -height % STRIDE
@@ -93,9 +103,7 @@ class HarmonizationNet(nn.Module):
             composite, mask = (F.pad(x, (0, right, 0, bottom), mode="replicate") for x in (composite, mask))
             if regions is not None:
                 regions = F.pad(regions[:, None].float(), (0, right, 0, bottom), mode="replicate")[:, 0].long()
-        # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
-        rim = max(1, round(max(height, width) / 64)) if self.config.preset == "default" else 0
-        scene = Scene(composite, mask, regions if self.config.slot == "srin" else None, rim)
+        scene = Scene(composite, mask, regions if self.config.slot == "srin" else None, self._rim(composite))
 
         x = torch.cat([composite, mask], 1)
         skips = []
@@ -106,7 +114,7 @@ class HarmonizationNet(nn.Module):
             skips.append(x)
         bottleneck = skips.pop()
         if self.between is not None:
-            x = self.between(x.float(), scene.at(*x.shape[2:]))
+            x = self.between(x, scene.at(*x.shape[2:]))
         first = skips[0]
         for transposed, norm in zip(self.decoder, self.norms, strict=True):
             x = transposed(F.relu(x))
