@@ -76,7 +76,10 @@ def start(config: TrainConfig) -> HarmonizationNet:
     torch.manual_seed(config.seed)
     network = HarmonizationNet(config.model)
     if config.init is not None:
-        missing, unexpected = network.load_state_dict(load_weights(config.init).state_dict(), strict=False)
+        try:
+            missing, unexpected = network.load_state_dict(load_weights(config.init).state_dict(), strict=False)
+        except RuntimeError as error:
+            raise ValueError(f"{config.init} belongs to another architecture: its layers have other sizes") from error
         odd = unexpected + [key for key in missing if ".attention." not in key]
         if odd:
             raise ValueError(f"{config.init} belongs to another architecture: {', '.join(odd[:3])} ...")
