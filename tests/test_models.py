@@ -16,16 +16,14 @@ from torch.utils._pytree import tree_leaves
 from srin.models.attention import attend
 from srin.models.bain import BAIN, PaperBAIN
 from srin.models.config import ModelConfig
-from srin.models.heads import apply_affine
+from srin.models.heads import apply_affine, colour_statistics
 from srin.models.rain import RAIN
 from srin.models.scene import Scene, mean_std
 from srin.models.srin import SRIN, PaperSRIN
 from srin.models.unet import HarmonizationNet
 
 SLOTS, PRESETS, HEADS = ("rain", "bain", "srin"), ("paper", "default"), ("rgb", "affine")
-NETWORKS = [
-    pytest.param(*combination, id="-".join(combination)) for combination in product(SLOTS, PRESETS, HEADS)
-]
+NETWORKS = [pytest.param(*combination, id="-".join(combination)) for combination in product(SLOTS, PRESETS, HEADS)]
 CHANNELS = 8
 HEIGHT, WIDTH, CELL = 16, 24, 4  # pixels; a feature position covers CELL x CELL of them
 ROWS, COLUMNS = HEIGHT // CELL, WIDTH // CELL
@@ -181,9 +179,7 @@ class NaiveNorm:
         return total / np.sqrt(len(total))
 
     def key(self, feature, colour):
-        return (
-            self.p["attention.key_feature.weight"] @ feature + self.p["attention.key_colour.weight"] @ colour
-        )
+        return self.p["attention.key_feature.weight"] @ feature + self.p["attention.key_colour.weight"] @ colour
 
     def as_foreground(self, i, j):
         return (self.x[:, i, j] - self.fg[0]) / self.fg[1]
@@ -229,9 +225,7 @@ class NaiveNorm:
         with_map = self.kind == "bain" or self.kind == "srin" and self.scene.parts
         answers = []
         if with_map:
-            answers = list(
-                self.positions_that_answer() if self.kind == "bain" else self.regions_that_answer()
-            )
+            answers = list(self.positions_that_answer() if self.kind == "bain" else self.regions_that_answer())
         for i, j in self.cells:
             m = self.scene.mask[i, j]
             if m > 0:
@@ -377,25 +371,46 @@ def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
 
 
 def test_the_transform_acts_around_the_foregrounds_mean_colour():
-    """out = I colour + A (colour - mean) + b at every pixel, when the residual is silent."""
+    """out = I colour + A (colour - mean) + b at every pixel; A and b are the sum of what the three parts say."""
     net = network("rain")
     composite, mask = pictures(1), blob(32, 32, (20, 12), 7)[None]
-    change = torch.randn(3, 4, generator=rng(4)) * 0.2
+    changes = torch.randn(3, 12, generator=rng(4)) * 0.2
     with torch.no_grad():
-        for part in (net.head.pooled[-1], net.head.colours[-1]):
+        for part, change in zip((net.head.colours[-1], net.head.pooled[-1], net.head.residual), changes, strict=True):
             part.weight.zero_()
-            part.bias.zero_()
-        net.head.pooled[-1].bias.copy_(change.flatten())
-        net.head.residual.weight.zero_()
-        net.head.residual.bias.zero_()
+            part.bias.copy_(change)
         actual = apply_affine(net.coefficients(composite, mask), composite)
+        guess = apply_affine(net.first_guess(composite, mask), composite)
     mean, _ = naive_mean_std(composite[0].double().numpy(), mask[0, 0].double().numpy())
-    matrix, shift = change[:, :3].double().numpy(), change[:, 3].double().numpy()
-    expected = np.zeros((3, 32, 32))
-    for y, x in np.ndindex(32, 32):
-        colour = composite[0, :, y, x].double().numpy()
-        expected[:, y, x] = colour + matrix @ (colour - mean) + shift
-    close(actual[0], expected)
+    for picture, change in ((actual, changes.sum(0)), (guess, changes[0])):
+        matrix, shift = np.split(change.double().numpy().reshape(3, 4), [3], 1)
+        expected = np.zeros((3, 32, 32))
+        for y, x in np.ndindex(32, 32):
+            colour = composite[0, :, y, x].double().numpy()
+            expected[:, y, x] = colour + matrix @ (colour - mean) + shift[:, 0]
+        close(picture[0], expected)
+
+
+@pytest.mark.parametrize("rim", [0, 1], ids=["no-rim", "rim"])
+def test_colour_statistics_are_those_of_the_two_sides(rim):
+    composite, mask = pictures(1, HEIGHT, WIDTH), blob(HEIGHT, WIDTH, (7, 10), 5)[None]
+    composite[..., 0, 0], composite[..., 7, 10] = 1, -1  # the outermost bins
+    m = mask[0, 0].double().numpy()
+    expected = []
+    for side in ("foreground", "background"):
+        weight = m.copy() if side == "foreground" else np.zeros_like(m)
+        channels, histogram = np.zeros((5, HEIGHT, WIDTH)), np.zeros((3, 9))
+        for y, x in np.ndindex(HEIGHT, WIDTH):
+            if side == "background":
+                weight[y, x] = 1 - m[max(0, y - rim) : y + rim + 1, max(0, x - rim) : x + rim + 1].max()
+            rgb = (composite[0, :, y, x].double().numpy() + 1) / 2
+            channels[:, y, x] = [*rgb, rgb.sum() / 3, rgb.max() - rgb.min()]
+            for c, value in enumerate(rgb):  # a colour between two of the values 0, 1/8, ... 1 belongs to both
+                lower = min(int(value * 8), 7)
+                histogram[c, lower] += weight[y, x] * (lower + 1 - value * 8)
+                histogram[c, lower + 1] += weight[y, x] * (value * 8 - lower)
+        expected += [*naive_mean_std(channels, weight), 2 * histogram.flatten() / weight.sum()]
+    close(colour_statistics(Scene(composite, mask, None, rim))[0], np.concatenate([*expected, [m.mean()]]))
 
 
 def test_coefficients_spread_bilinearly_over_the_padded_picture():
@@ -437,6 +452,83 @@ def test_the_number_of_parameters_is_the_published_one():
         net = HarmonizationNet(ModelConfig("rain", head="rgb", width=32))
     count = sum(parameter.numel() for parameter in net.parameters())
     assert round(count / 1e6, 2) == 9.76
+
+
+def naive_convolution(x, weight, stride=1):
+    """(C, h, w), (O, C, k, k) -> (O, h / stride, w / stride); one pixel of zeros around."""
+    x, kernel = np.pad(x, ((0, 0), (1, 1), (1, 1))), weight.shape[-1]
+    height, width = ((side - kernel) // stride + 1 for side in x.shape[1:])
+    out = np.zeros((len(weight), height, width))
+    for i, j in np.ndindex(height, width):
+        window = x[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+        out[:, i, j] = np.tensordot(weight, window, 3)
+    return out
+
+
+def naive_transposed_convolution(x, weight, stride):
+    """(C, h, w), (C, O, k, k) -> (O, h * stride, w * stride): every position stamps the kernel; a pixel is cut off."""
+    _, outputs, kernel, _ = weight.shape
+    height, width = x.shape[1:]
+    out = np.zeros((outputs, (height - 1) * stride + kernel, (width - 1) * stride + kernel))
+    for i, j in np.ndindex(height, width):
+        stamp = np.tensordot(x[:, i, j], weight, 1)
+        out[:, i * stride : i * stride + kernel, j * stride : j * stride + kernel] += stamp
+    return out[:, 1:-1, 1:-1]
+
+
+def naive_baseline(p, composite, mask):
+    """The paper's baseline, layer by layer as the table has it: composite (3, H, W), mask (1, H, W), sides a multiple
+    of 8; p are its weights."""
+
+    def relu(x, slope=0.0):
+        return np.where(x > 0, x, slope * x)
+
+    x, skips = np.concatenate([composite, mask]), []
+    for i, (stride, norm) in enumerate(zip((1, 2, 1, 2, 1, 2, 1, 1), (0, 1, 1, 1, 1, 1, 1, 0), strict=True)):
+        x = naive_convolution(relu(x, 0.2) if i else x, p[f"encoder.{i}.weight"], stride)
+        if norm:
+            mean, std = naive_mean_std(x, np.ones(x.shape[1:]))
+            x = (x - mean[:, None, None]) / std[:, None, None]
+        skips.append(x)
+    skips.pop()
+    for i, stride in enumerate((1, 1, 2, 1, 2, 1, 2)):
+        x = naive_transposed_convolution(relu(x), p[f"decoder.{i}.weight"], stride)
+        cell = mask.shape[1] // x.shape[1]
+        m = mask[0].reshape(x.shape[1], cell, x.shape[2], cell).mean((1, 3))
+        (fg, fg_std), (bg, bg_std) = ([v[:, None, None] for v in naive_mean_std(x, w)] for w in (m, 1 - m))
+        gamma, beta, bg_gamma, bg_beta = (
+            p[f"norms.{i}.{side}_{vector}"][:, None, None]
+            for side in ("foreground", "background")
+            for vector in ("gamma", "beta")
+        )
+        aligned = ((x - fg) / fg_std * bg_std + bg) * (1 + gamma) + beta
+        rest = (x - bg) / bg_std * (1 + bg_gamma) + bg_beta
+        x = np.concatenate([m * aligned + (1 - m) * rest, skips.pop()])
+    out = np.tanh(naive_convolution(relu(x), p["head.convolution.weight"]))
+    return out * mask + composite * (1 - mask)
+
+
+def test_the_baseline_of_the_paper_matches_its_table_layer_by_layer():
+    net = network("rain", "paper", "rgb")
+    with torch.no_grad():
+        net.head.convolution.weight.mul_(3)  # far enough out on the tanh to tell it from a line
+    composite, mask = pictures(1, 24, 32), blob(24, 32, (14, 12), 7)[None]
+    expected = naive_baseline(weights_of(net), composite[0].double().numpy(), mask[0].double().numpy())
+    close(net(composite, mask)[0], expected)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_odd_sizes_are_filled_up_by_repeating_the_border(preset, head):
+    """37 x 45 with an object and a region at the far corner is the same to the network as its 40 x 48 version."""
+    net = network("srin", preset, head)
+    composite = F.interpolate(pictures(1, 5, 6), (37, 45), mode="bilinear")
+    mask = blob(37, 45, (34, 43), 9)[None]
+    regions = quarters(mask)
+    rows, columns = torch.arange(40).clamp(max=36)[:, None], torch.arange(48).clamp(max=44)
+    with torch.no_grad():
+        padded = net(composite[..., rows, columns], mask[..., rows, columns], regions[:, rows, columns])
+        close(net(composite, mask, regions), padded[..., :37, :45], 1e-6)
 
 
 @pytest.mark.parametrize("slot, kind", [("rain", RAIN), ("bain", BAIN), ("srin", SRIN)])
@@ -700,7 +792,7 @@ def test_statistics_stay_in_full_precision_under_autocast(kind):
     level = Scene(composite, mask, regions, 1).at(ROWS, COLUMNS)
     x = (features(len(composite)) + 100).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        actual = module(x, level)
+        actual = module(x, Scene(composite, mask, regions, 1).at(ROWS, COLUMNS))
     assert actual.dtype == torch.bfloat16
     assert torch.equal(actual, module(x.float(), level).bfloat16())
 
@@ -719,7 +811,7 @@ def test_statistics_of_the_paper_layers_stay_in_full_precision_under_autocast(sl
     x = torch.randn(len(composite), 16, ROWS, COLUMNS, generator=rng(0)) * 0.2 + 3
     expected = layer(x, level)
     with torch.autocast("cpu", torch.bfloat16):
-        actual = layer(x, level)
+        actual = layer(x, Scene(composite, mask, regions, 0).at(ROWS, COLUMNS))
     # bf16 keeps 8 bits: of a variance of 0.04 as a difference of numbers around 9 nothing is left.
     assert (actual - expected).abs().max() < 0.05
 
@@ -753,6 +845,14 @@ def test_attention_in_chunks_is_the_dense_formula(queries, weighted):
         close(actual, expected.detach(), 1e-10)
     with torch.inference_mode():
         close(attend(q, k, v, log_weight), dense(q, k, v), 1e-10)
+
+
+def test_weights_and_colours_of_regions_stay_in_full_precision_under_autocast():
+    expected = Scene(*scene_batch(), 1).at(ROWS, COLUMNS)
+    with torch.autocast("cpu", torch.bfloat16):
+        actual = Scene(*scene_batch(), 1).at(ROWS, COLUMNS)
+    for name, value in vars(expected).items():
+        assert torch.equal(getattr(actual, name), value), name
 
 
 class Largest(TorchDispatchMode):

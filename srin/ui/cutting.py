@@ -9,7 +9,7 @@ import numpy as np
 
 from srin.errors import SegmentationError, SrinError
 from srin.ui import cutout
-from srin.ui.parts import PhotoInput, card, note
+from srin.ui.parts import PhotoInput, card, note, photo_input
 from srin.ui.pictures import on_checkerboard, shown, shrink, with_marks, with_selection
 from srin.ui.session import Photo, Scene
 
@@ -82,7 +82,7 @@ def layout() -> Cutting:
                     gr.HTML(note("Paint over the object. An earlier selection is there to be corrected."))
                     cut_painting = gr.Button("Use what is painted", variant="primary", elem_id="cut-painting")
                 with gr.Column(visible=False) as panels["file"]:
-                    mask_file = PhotoInput(
+                    mask_file = photo_input(
                         "Mask, as large as the photo: white on the object", 200, "mask-file"
                     )
                 with gr.Column(visible=False) as panels["transparency"]:

@@ -9,7 +9,7 @@ from srin.composite import Placement
 from srin.errors import SrinError
 from srin.ui import cutout
 from srin.ui.examples import load_examples, thumbnails
-from srin.ui.parts import PhotoInput, card, note
+from srin.ui.parts import PhotoInput, card, note, photo_input
 from srin.ui.pictures import shown
 from srin.ui.session import Photo, Scene
 
@@ -51,12 +51,12 @@ def layout() -> Photos:
         )
     with card(1, "Photos", "photos"), gr.Tabs() as tabs:
         with gr.Tab("Two photos", id="two") as two_photos, gr.Row():
-            background = PhotoInput("Background", HEIGHT, "background")
-            foreground = PhotoInput("Foreground: the photo of the object", HEIGHT, "foreground")
+            background = photo_input("Background", HEIGHT, "background")
+            foreground = photo_input("Foreground: the photo of the object", HEIGHT, "foreground")
         with gr.Tab("A ready composite", id="ready") as ready_made:
             with gr.Row():
-                ready_image = PhotoInput("Composite", HEIGHT, "ready-image")
-                ready_mask = PhotoInput("Mask: white on the pasted object", HEIGHT, "ready-mask")
+                ready_image = photo_input("Composite", HEIGHT, "ready-image")
+                ready_mask = photo_input("Mask: white on the pasted object", HEIGHT, "ready-mask")
             problem = gr.HTML()
     return Photos(
         gallery, tabs, two_photos, ready_made, background, foreground, ready_image, ready_mask, problem

@@ -3,7 +3,7 @@
 import csv
 import os
 import zlib
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,8 +82,9 @@ def _read(corpus: Path, size: int, part: str) -> dict[str, torch.Tensor]:
     photos: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         photos.setdefault(row["image"], []).append(row)
-    with ProcessPoolExecutor() as pool:
-        jobs = pool.map(_read_photo, [(corpus, group, size) for group in photos.values()], chunksize=16)
+    # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = pool.map(_read_photo, [(corpus, group, size) for group in photos.values()])
         read = list(tqdm(jobs, total=len(photos), desc=f"reading {part} photos"))
     masks_of = [len(group) for group in photos.values()]
     ordered = [row for group in photos.values() for row in group]
@@ -108,8 +109,6 @@ def _read(corpus: Path, size: int, part: str) -> dict[str, torch.Tensor]:
 
 def _read_photo(job: tuple[Path, list[dict[str, str]], int]) -> tuple[np.ndarray, ...]:
     corpus, rows, size = job
-    # One core a process is the whole parallelism wanted here.
-    cv2.setNumThreads(1)
     image = cv2.cvtColor(cv2.imread(str(corpus / rows[0]["image"])), cv2.COLOR_BGR2RGB)
     shrink = min(1.0, REGION_PROXY / max(image.shape[:2]))
     proxy = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
