@@ -122,7 +122,7 @@ def _read_photo(job: tuple[Path, list[dict[str, str]], int]) -> tuple[np.ndarray
     masks = [cv2.imread(str(corpus / row["mask"]), cv2.IMREAD_GRAYSCALE) > 127 for row in rows]
     small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return (
-        small.transpose(2, 0, 1),
+        np.ascontiguousarray(small.transpose(2, 0, 1)),
         _few(people, small),
         _few(colour, small),
         np.stack([cv2.resize(m.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5 for m in masks])
