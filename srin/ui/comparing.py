@@ -17,7 +17,7 @@ from srin.ui.parts import card, note
 from srin.ui.pictures import shown
 from srin.ui.session import Run, Scene
 
-TILE_HEIGHT = 200
+TILE_HEIGHT = 170
 SLIDER_HEIGHT = 520
 # From the file component's value in the browser: the link is there only after the server made the file.
 START_DOWNLOAD = """(file) => {
@@ -76,7 +76,7 @@ def layout() -> Comparing:
                 download = gr.Button("Full-resolution PNG", variant="primary", elem_id="download")
                 download_mask = gr.Button("Mask", elem_id="download-mask")
                 saved = gr.HTML(elem_id="saved")
-                file = gr.DownloadButton(visible="hidden")
+                file = gr.DownloadButton(elem_classes="offstage")
     return Comparing(hint, stale, tiles, body, pair, picked, strength, download, download_mask, file, saved)
 
 
@@ -86,7 +86,7 @@ def _tile(method: str) -> Tile:
             show_label=False,
             interactive=False,
             height=TILE_HEIGHT,
-            buttons=["fullscreen"],
+            buttons=[],
             container=False,
         )
         pick = gr.Button(LABELS[method], size="sm", interactive=False, elem_id=f"pick-{method}")

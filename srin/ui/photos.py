@@ -40,7 +40,7 @@ def layout() -> Photos:
         gr.HTML("<h3>Start with an example</h3>", elem_classes="heading")
         gallery = gr.Gallery(
             pictures,
-            columns=4,
+            columns=8,
             object_fit="cover",
             allow_preview=False,
             show_label=False,
