@@ -353,42 +353,61 @@ def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
     scene = Scene(composite, mask, None, 0)
     n = net.config.width
     first = torch.randn(1, n, HEIGHT, WIDTH, generator=rng(1))
-    deep = torch.randn(1, 8 * n, ROWS, COLUMNS, generator=rng(2))
+    middle, deep = (torch.randn(1, 8 * n, ROWS, COLUMNS, generator=rng(seed)) for seed in (2, 5))
     decoded = torch.randn(1, net.head.residual.in_channels, ROWS, COLUMNS, generator=rng(3))
     seen = []
-    net.head.pooled.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net.head(scene, first, deep, decoded)
+    for part in (net.head.pooled, net.head.aligned):
+        part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net.head(scene, [first, middle, deep], decoded)
 
     m = mask[0, 0].double().numpy()
     naive = NaiveScene(composite[0].double().numpy(), m, None, 0)
     expected = []
-    for weight in (m, 1 - m):
-        expected += naive_mean_std(first[0].double().numpy(), weight)
-    for x in (deep, decoded):
-        for weight in (naive.foreground, naive.background):
-            expected.append(naive_mean_std(x[0].double().numpy(), weight)[0])
+    for x, weights in ((first, (m, 1 - m)), *((x, (naive.foreground, naive.background)) for x in (middle, deep))):
+        for weight in weights:
+            expected += naive_mean_std(x[0].double().numpy(), weight)
     close(seen[0][0], np.concatenate(expected))
+    sides = (naive.foreground, naive.background)
+    close(seen[1][0], np.concatenate([naive_mean_std(decoded[0].double().numpy(), side)[0] for side in sides]))
 
 
 def test_the_transform_acts_around_the_foregrounds_mean_colour():
-    """out = I colour + A (colour - mean) + b at every pixel; A and b are the sum of what the three parts say."""
+    """out = I colour + A (colour - mean) + b at every pixel; A and b are the sum of what the four parts say."""
     net = network("rain")
     composite, mask = pictures(1), blob(32, 32, (20, 12), 7)[None]
-    changes = torch.randn(3, 12, generator=rng(4)) * 0.2
+    changes = torch.randn(4, 12, generator=rng(4)) * 0.2
+    head = net.head
     with torch.no_grad():
-        for part, change in zip((net.head.colours[-1], net.head.pooled[-1], net.head.residual), changes, strict=True):
+        parts = (head.colours[-1], head.pooled[-1], head.aligned[-1], head.residual)
+        for part, change in zip(parts, changes, strict=True):
             part.weight.zero_()
             part.bias.copy_(change)
         actual = apply_affine(net.coefficients(composite, mask), composite)
         guess = apply_affine(net.first_guess(composite, mask), composite)
     mean, _ = naive_mean_std(composite[0].double().numpy(), mask[0, 0].double().numpy())
-    for picture, change in ((actual, changes.sum(0)), (guess, changes[0])):
+    for picture, change in ((actual, changes.sum(0)), (guess, changes[:2].sum(0))):
         matrix, shift = np.split(change.double().numpy().reshape(3, 4), [3], 1)
         expected = np.zeros((3, 32, 32))
         for y, x in np.ndindex(32, 32):
             colour = composite[0, :, y, x].double().numpy()
             expected[:, y, x] = colour + matrix @ (colour - mean) + shift[:, 0]
         close(picture[0], expected)
+
+
+def test_the_first_guess_is_the_network_without_its_decoder():
+    net = network("srin")
+    composite, mask = pictures(1, 30, 41), blob(30, 41, (14, 12), 7)[None]
+    guess = net.first_guess(composite, mask)
+    with torch.no_grad():
+        for part in (net.head.aligned[-1], net.head.residual):
+            part.weight.zero_()
+            part.bias.zero_()
+    coefficients = net.coefficients(composite, mask, quarters(mask))
+    close(coefficients, guess.detach().expand_as(coefficients).numpy())
+    guess.square().sum().backward()
+    reached = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
+    trained = {id(parameter) for parameter in net.guessing_parameters()}
+    assert reached == {name for name, parameter in net.named_parameters() if id(parameter) in trained}
 
 
 @pytest.mark.parametrize("rim", [0, 1], ids=["no-rim", "rim"])

@@ -17,7 +17,7 @@ class TrainConfig:
     output_dir: where weights, the resumable state and the log go.
     corpus: folder with manifest.csv, photos and masks. cache: where resized photos are kept.
     model: architecture. init: a weights file to start from; new slots start as the RAIN that they replace.
-    first_guess: train only the affine head's first guess from colours, which needs no convolution.
+    first_guess: train only the affine head's first guess from colours and encoder, which needs no decoder.
     size: pixels of the square crops. cached_size: pixels that photos are kept at.
     batch, steps, lr, weight_decay, clip, ema: the optimizer's.
     descent: share of the steps, at the end, over which the learning rate falls to 0. A trunk that others go on from

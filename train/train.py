@@ -97,10 +97,12 @@ def train(config: TrainConfig) -> None:
     photos, held_out = (
         load_photos(config.corpus, config.cache, config.cached_size, part).to(device) for part in ("train", "validation")
     )
-    network = start(config).to(device).train()
-    average = start(config).to(device).eval()
-    trained = network.head.colours if config.first_guess else network
-    optimizer = torch.optim.AdamW(trained.parameters(), config.lr, weight_decay=config.weight_decay)
+    # On a GPU convolutions like channels last; on a CPU the transposed ones lose a third of their speed by it.
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    network = start(config).to(device, memory_format=layout).train()
+    average = start(config).to(device, memory_format=layout).eval()
+    trained = network.guessing_parameters() if config.first_guess else list(network.parameters())
+    optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, config))
     generator = torch.Generator(device).manual_seed(config.seed)
     config.output_dir.mkdir(parents=True, exist_ok=True)
@@ -143,7 +145,7 @@ def train(config: TrainConfig) -> None:
             loss = step_loss(network, batch, config)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained.parameters(), config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(trained, config.clip)
         if not torch.isfinite(norm):
             raise FloatingPointError(f"the gradient is not finite at step {step}; the last saved state is kept")
         optimizer.step()

@@ -1,5 +1,7 @@
 """Two ways to end the network: colours (the paper's), or a colour transform (ours)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,46 +27,51 @@ class RGBHead(nn.Module):
 class AffineHead(nn.Module):
     """A 3x4 colour transform: one for the whole foreground plus a smooth residual from the decoder.
 
-    The global part is read from the statistics of foreground and background: a first guess from their colours alone
-    (means, deviations, histograms), which needs no convolution and learns within minutes, corrected by what the first
-    and the last encoder layer and the decoder show, where the slot has aligned the two sides. All parts start at zero
+    The global part is read from the statistics of foreground and background. A first guess comes from their colours
+    (means, deviations, histograms) and from the encoder's features; it needs no decoder, so a sample of training costs
+    a third. What the decoder shows, where the slot has aligned the two sides, corrects it. All parts start at zero
     (the identity).
     Matrices act around the foreground's mean colour, which decouples a shift of the tone from a change of contrast.
     Texture stays in the composite, so there is nothing to blur and the transform carries to any resolution.
     """
 
-    def __init__(self, width: int, bottleneck: int, channels: int) -> None:
+    def __init__(self, encoded: Sequence[int], decoded: int) -> None:
+        """encoded: channels of the encoder's layers that `forward` gets. decoded: channels of the decoder's output."""
         super().__init__()
+        hidden = 2 * encoded[-1]
         self.colours = _perceptron(COLOUR_STATISTICS, 256)
-        self.pooled = _perceptron(4 * width + 2 * bottleneck + 2 * channels, 2 * bottleneck)
-        self.residual = nn.Conv2d(channels, 12, 3, padding=1)
+        self.pooled = _perceptron(4 * sum(encoded), hidden)
+        self.aligned = _perceptron(2 * decoded, hidden)
+        self.residual = nn.Conv2d(decoded, 12, 3, padding=1)
         nn.init.zeros_(self.residual.weight)
         nn.init.zeros_(self.residual.bias)
 
-    def first_guess(self, scene: Scene) -> Tensor:
-        """The transform (B, 12, 1, 1) that the colour statistics alone suggest."""
-        return _around_mean(self.colours(colour_statistics(scene))[..., None, None], scene)
+    def first_guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:
+        """The transform (B, 12, 1, 1) in fp32 that colours and encoder suggest, without the decoder."""
+        with torch.autocast(scene.composite.device.type, enabled=False):
+            return _around_mean(self._guess(scene, encoded)[..., None, None], scene)
 
-    def forward(self, scene: Scene, first: Tensor, bottleneck: Tensor, decoded: Tensor) -> Tensor:
+    def forward(self, scene: Scene, encoded: Sequence[Tensor], decoded: Tensor) -> Tensor:
         """Colour transforms (B, 12, h, w) in fp32 at the decoder's resolution, rows of [A | b], out = A colour + b.
 
         Args:
-            scene: the composites. first: (B, n, H, W), first encoder layer. bottleneck: (B, 8n, H/8, W/8), last one.
+            scene: the composites. encoded: features of some of the encoder's layers.
             decoded: (B, C, h, w), the decoder's output with its skip.
         """
         with torch.autocast(decoded.device.type, enabled=False):
             decoded = decoded.float()
-            full, deep, here = (scene.at(*x.shape[2:]) for x in (first, bottleneck, decoded))
-            statistics = [
-                *mean_std(first.float(), full.foreground),
-                *mean_std(first.float(), full.background),
-                mean_std(bottleneck.float(), deep.foreground)[0],
-                mean_std(bottleneck.float(), deep.background)[0],
-                mean_std(decoded, here.foreground)[0],
-                mean_std(decoded, here.background)[0],
-            ]
-            change = self.colours(colour_statistics(scene)) + self.pooled(torch.cat(statistics, 1).flatten(1))
+            level = scene.at(*decoded.shape[2:])
+            means = [mean_std(decoded, side)[0] for side in (level.foreground, level.background)]
+            change = self._guess(scene, encoded) + self.aligned(torch.cat(means, 1).flatten(1))
             return _around_mean(change[..., None, None] + self.residual(F.relu(decoded)), scene)
+
+    def _guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:
+        statistics = []
+        for features in encoded:
+            level = scene.at(*features.shape[2:])
+            for side in (level.foreground, level.background):
+                statistics += mean_std(features.float(), side)
+        return self.colours(colour_statistics(scene)) + self.pooled(torch.cat(statistics, 1).flatten(1))
 
 
 def colour_statistics(scene: Scene) -> Tensor:

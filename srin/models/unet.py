@@ -29,6 +29,7 @@ ENCODER = (
 # (kernel, stride, output channels in units of n); the first four end at H/8 and H/4, where "default" has its slots
 DECODER = ((3, 1, 8), (3, 1, 8), (4, 2, 8), (3, 1, 8), (4, 2, 4), (3, 1, 2), (4, 2, 1))
 SLOTS = 4
+READ = (0, 4, 7)  # the encoder's layers whose statistics the affine head reads: the first, one at H/4, the last
 
 
 class HarmonizationNet(nn.Module):
@@ -58,9 +59,8 @@ class HarmonizationNet(nn.Module):
             self.decoder.append(nn.ConvTranspose2d(inputs, n * factor, kernel, stride, 1, bias=False))
             self.norms.append((slot_norm if i < SLOTS else RAIN)(n * factor))
             inputs = n * factor + channels[-2 - i]  # the skip joins
-        self.head = RGBHead(inputs) if config.head == "rgb" else AffineHead(n, channels[-1], inputs)
-        # Mixed precision and large pictures like it; a no-op where the backend doesn't care.
-        self.to(memory_format=torch.channels_last)
+        read = [channels[1 + i] for i in READ]
+        self.head = RGBHead(inputs) if config.head == "rgb" else AffineHead(read, inputs)
 
     def forward(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
         """The harmonized image.
@@ -87,10 +87,22 @@ class HarmonizationNet(nn.Module):
         return self._run(composite, mask, regions)
 
     def first_guess(self, composite: Tensor, mask: Tensor) -> Tensor:
-        """The affine head's transform from colour statistics alone, (B, 12, 1, 1); for training that part by itself."""
+        """The affine head's transform from colours and encoder alone, (B, 12, 1, 1); for training that part by itself.
+
+        Arguments as in `forward`; the decoder, and so the slot, takes no part.
+        """
         if not isinstance(self.head, AffineHead):
             raise ValueError("only the affine head makes a first guess")
-        return self.head.first_guess(Scene(composite, mask, None, self._rim(composite)))
+        composite, mask, _ = _filled_up(composite, mask, None)
+        skips = self._encode(composite, mask)
+        return self.head.first_guess(Scene(composite, mask, None, self._rim(composite)), [skips[i] for i in READ])
+
+    def guessing_parameters(self) -> list[nn.Parameter]:
+        """The parameters that `first_guess` depends on."""
+        if not isinstance(self.head, AffineHead):
+            raise ValueError("only the affine head makes a first guess")
+        parts = (self.encoder, self.head.colours, self.head.pooled)
+        return [parameter for part in parts for parameter in part.parameters()]
 
     def _rim(self, composite: Tensor) -> int:
         # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
@@ -98,28 +110,39 @@ class HarmonizationNet(nn.Module):
 
     def _run(self, composite: Tensor, mask: Tensor, regions: Tensor | None) -> Tensor:
         height, width = composite.shape[2:]
-        right, bottom = -width % STRIDE, -height % STRIDE
-        if right or bottom:
-            composite, mask = (F.pad(x, (0, right, 0, bottom), mode="replicate") for x in (composite, mask))
-            if regions is not None:
-                regions = F.pad(regions[:, None].float(), (0, right, 0, bottom), mode="replicate")[:, 0].long()
+        composite, mask, regions = _filled_up(composite, mask, regions)
         scene = Scene(composite, mask, regions if self.config.slot == "srin" else None, self._rim(composite))
-
-        x = torch.cat([composite, mask], 1)
-        skips = []
-        for i, (convolution, (_, _, _, norm)) in enumerate(zip(self.encoder, ENCODER, strict=True)):
-            x = convolution(F.leaky_relu(x, 0.2) if i else x)
-            if norm:
-                x = F.instance_norm(x)
-            skips.append(x)
-        bottleneck = skips.pop()
+        skips = self._encode(composite, mask)
+        read = [skips[i] for i in READ]
+        x = skips.pop()
         if self.between is not None:
             x = self.between(x, scene.at(*x.shape[2:]))
-        first = skips[0]
         for transposed, norm in zip(self.decoder, self.norms, strict=True):
             x = transposed(F.relu(x))
             x = norm(x, scene.at(*x.shape[2:]))
             x = torch.cat([x, skips.pop()], 1)
         if isinstance(self.head, RGBHead):
             return self.head(x)[:, :, :height, :width]
-        return self.head(scene, first, bottleneck, x)
+        return self.head(scene, read, x)
+
+    def _encode(self, composite: Tensor, mask: Tensor) -> list[Tensor]:
+        """The features of every layer of the encoder."""
+        x = torch.cat([composite, mask], 1)
+        layers: list[Tensor] = []
+        for convolution, (_, _, _, norm) in zip(self.encoder, ENCODER, strict=True):
+            x = convolution(F.leaky_relu(x, 0.2) if layers else x)
+            if norm:
+                x = F.instance_norm(x)
+            layers.append(x)
+        return layers
+
+
+def _filled_up(composite: Tensor, mask: Tensor, regions: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The same with both sides rounded up to multiples of STRIDE, by repeating the border."""
+    height, width = composite.shape[2:]
+    right, bottom = -width % STRIDE, -height % STRIDE
+    if right or bottom:
+        composite, mask = (F.pad(x, (0, right, 0, bottom), mode="replicate") for x in (composite, mask))
+        if regions is not None:
+            regions = F.pad(regions[:, None].float(), (0, right, 0, bottom), mode="replicate")[:, 0].long()
+    return composite, mask, regions

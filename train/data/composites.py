@@ -157,9 +157,9 @@ def _dilate(mask: Tensor, low: int, high: int, generator: torch.Generator) -> Te
 
 def _consecutive(regions: Tensor) -> Tensor:
     """The ids of each sample renumbered from 0 without gaps, so that a batch carries no empty regions."""
-    present = F.one_hot(regions.flatten(1), 2 * MAX_REGIONS).amax(1)
-    number = (present.cumsum(1) - 1).clamp_min(0)
-    return number.gather(1, regions.flatten(1)).view_as(regions)
+    flat = regions.flatten(1)
+    present = torch.zeros(len(flat), 2 * MAX_REGIONS, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
+    return (present.cumsum(1) - 1).gather(1, flat).view_as(regions)
 
 
 def _draw(count: int, chance: float, generator: torch.Generator) -> Tensor:
