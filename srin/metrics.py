@@ -15,7 +15,7 @@ from skimage.metrics import structural_similarity
 from srin.errors import ImageError, MaskError
 
 PEAK = 255
-SIZE = 256  # pictures are scored at SIZE x SIZE pixels
+SIZE = 256  # pictures are scored at SIZE x SIZE pixels, unless another size is asked for
 PROTOCOLS = ("composite", "gt-background")
 
 
@@ -76,10 +76,11 @@ def score(
     mask: np.ndarray,
     protocol: str = "composite",
     composite: np.ndarray | None = None,
+    size: int = SIZE,
 ) -> dict[str, float]:
-    """All metrics of one picture at 256 x 256, and "fg_ratio", the foreground's share of it (0 to 1).
+    """All metrics of one picture at size x size, and "fg_ratio", the foreground's share of it (0 to 1).
 
-    harmonized, real, composite: uint8 (H, W, 3); mask: uint8 (H, W).
+    harmonized, real, composite: uint8 (H, W, 3); mask: uint8 (H, W); size: pixels, at least 11 (see `ssim`).
     protocol: what stands outside the foreground. "composite": the composite's pixels, whose JPEG noise counts
     (taken from `composite` where it is given, else `harmonized` has them already). "gt-background": those of
     the real picture.
@@ -93,7 +94,7 @@ def score(
     if surroundings is not None:
         _difference(surroundings, real)
         harmonized = np.where(foreground[..., None], harmonized, surroundings)
-    image, truth, small_mask = _resized(harmonized), _resized(real), _resized(mask)
+    image, truth, small_mask = resized(harmonized, size), resized(real, size), resized(mask, size)
     return {
         "mse": mse(image, truth),
         "fmse": fmse(image, truth, small_mask),
@@ -103,6 +104,18 @@ def score(
         "delta_e": delta_e(image, truth, small_mask),
         "fg_ratio": float(_foreground(small_mask, truth).mean()),
     }
+
+
+def resized(array: np.ndarray, size: int) -> np.ndarray:
+    """uint8 at size x size: averaged over areas where it shrinks, interpolated where it grows, rounded.
+
+    array: uint8 (H, W) or (H, W, 3), squeezed to a square as published code does.
+    """
+    height, width = array.shape[:2]
+    # OpenCV averages only if both sides shrink, hence two steps.
+    small = (min(width, size), min(height, size))
+    shrunk = cv2.resize(array.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+    return np.rint(cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR)).astype(np.uint8)
 
 
 def _difference(image: np.ndarray, real: np.ndarray) -> np.ndarray:
@@ -128,12 +141,3 @@ def _foreground(mask: np.ndarray, real: np.ndarray) -> np.ndarray:
 
 def _decibel(error: float) -> float:
     return 10 * math.log10(PEAK**2 / error) if error > 0 else math.inf
-
-
-def _resized(array: np.ndarray) -> np.ndarray:
-    """uint8 at SIZE x SIZE: averaged over areas where it shrinks, interpolated where it grows, rounded."""
-    height, width = array.shape[:2]
-    # OpenCV averages only if both sides shrink, hence two steps.
-    small = (min(width, SIZE), min(height, SIZE))
-    shrunk = cv2.resize(array.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-    return np.rint(cv2.resize(shrunk, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)).astype(np.uint8)
