@@ -2,17 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from srin.composite import Placement, crop_to_mask, place
+from srin.composite import Composite, Placement, crop_to_mask, place
+from srin.errors import SrinError
 from srin.image_io import load_image, load_mask
-from srin.ui import cutout
 from srin.ui.pictures import shrink
-from srin.ui.session import Photo, Scene
+from srin.ui.session import Photo, Session
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 THUMBNAIL_SIDE = 360
@@ -28,15 +28,18 @@ class Example:
     mask: Path | None
     placement: Placement
 
-    def scene(self) -> Scene:
-        """The example, loaded. Raises SrinError when its files are broken."""
+    def put_into(self, session: Session) -> None:
+        """Loads the example. Raises SrinError, and leaves the session as it was, when its files are broken."""
+        before = session.scene
         background = Photo.load(self.background, "background")
-        foreground = Photo.load(self.foreground, "foreground")
-        if self.mask is None:
-            cut = cutout.from_transparency(foreground)
-        else:
-            cut = cutout.from_file(foreground, self.mask, "the example's own mask")
-        return Scene(background, foreground, cut)
+        foreground = Photo.load(self.foreground, "object's photo")
+        session.scene = replace(before, background=background, object=foreground, ready=False)
+        try:
+            session.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
+        except SrinError:
+            session.scene = before
+            raise
+        session.place(self.placement)
 
 
 def load_examples(folder: Path = FOLDER) -> list[Example]:
@@ -56,8 +59,8 @@ def load_examples(folder: Path = FOLDER) -> list[Example]:
     ]
 
 
-def thumbnails(examples: Sequence[Example]) -> list[np.ndarray]:
-    """uint8 (h, w, 3) each: the composites, small. Examples share files, and every file is read once."""
+def thumbnails(examples: Sequence[Example]) -> list[Composite]:
+    """The composites, small. Examples share files, and every file is read once."""
 
     @cache
     def background(path: Path) -> np.ndarray:
@@ -71,6 +74,6 @@ def thumbnails(examples: Sequence[Example]) -> list[np.ndarray]:
     return [
         place(
             background(example.background), *foreground(example.foreground, example.mask), example.placement
-        ).image
+        )
         for example in examples
     ]
