@@ -170,6 +170,7 @@ function pinch() {
 function pointerDown(event) {
   if (!shownPicture()) return;
   marksCanvas.setPointerCapture(event.pointerId);
+  marksCanvas.focus({ preventScroll: true }); // a finger would not, and the numbers would stay as they were typed
   pointers.set(event.pointerId, canvasPoint(event));
   stage.cursor = null;
   if (pointers.size === 2) {

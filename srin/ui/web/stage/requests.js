@@ -12,20 +12,23 @@ const pendingCount = () => sent - answered + uploads;
 async function request(kind, data, doing, prepare) {
   stage.doing = `${doing}…`;
   stage.problem = "";
-  if (prepare) {
-    uploads += 1;
-    showPanel();
-    try {
-      data = { ...data, ...(await prepare()) };
-    } catch {
-      stage.problem = "The file could not be sent. Is it too large, or is the connection lost?";
-      return;
-    } finally {
-      uploads -= 1;
-      showPanel();
-      release();
-    }
+  if (!prepare) {
+    send(kind, data);
+    return;
   }
+  uploads += 1;
+  showPanel();
+  try {
+    send(kind, { ...data, ...(await prepare()) });
+  } catch {
+    stage.problem = "The file could not be sent. Is it too large, or is the connection lost?";
+  }
+  uploads -= 1;
+  showPanel();
+  release();
+}
+
+function send(kind, data) {
   sent += 1;
   trigger("act", { ...data, kind, request: sent, strokes });
   showPanel();
