@@ -5,12 +5,14 @@ import io
 import os
 import uuid
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from srin.errors import ImageError, OutputError
 
@@ -132,14 +134,18 @@ def _into_profile(image: Image.Image, profile: bytes | None) -> tuple[Image.Imag
     return image, srgb.tobytes()
 
 
-def save_image(array: np.ndarray, path: str | os.PathLike) -> None:
+def save_image(array: np.ndarray, path: str | os.PathLike, text: Mapping[str, str] | None = None) -> None:
     """Write an array as PNG, JPEG or WebP, by the extension (quality 95). An existing file is replaced.
 
     array: uint8 (H, W), (H, W, 3) or (H, W, 4), or uint16 (H, W) for PNG.
+    text: notes for programs, kept in a PNG and left out of other formats.
     Raises OutputError when the extension is unknown, the folder is missing or can't be written, or the disk
     is full; then nothing is left behind, and an existing file is as it was.
     """
-    _save(Image.fromarray(array), Path(path))
+    notes = PngInfo()
+    for key, value in (text or {}).items():
+        notes.add_text(key, value)
+    _save(Image.fromarray(array), Path(path), **({"pnginfo": notes} if text else {}))
 
 
 def _save(image: Image.Image, path: Path, **extra: Any) -> None:

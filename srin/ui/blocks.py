@@ -1,6 +1,6 @@
 """The page: its islands, and which event runs what.
 
-What a visitor works on is a `Session` in a gr.State. The islands' own JavaScript holds what is only shown; they tell the
+What a visitor works on is a `Visit` in a gr.State. The islands' own JavaScript holds what is only shown; they tell the
 server what happened, and it answers with all that it knows, so that a lost or late answer leaves nothing half done.
 """
 
@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from srin.ui import api, compare, gallery, harmonizing, stage
-from srin.ui.session import Session
 from srin.ui.theme import CSS, theme
+from srin.ui.visit import Visit
 
 HOUR = 3600
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # one typed endpoint is public, see api.py
@@ -37,17 +37,21 @@ def build() -> gr.Blocks:
     """The whole app; `build().launch(**LAUNCH)` serves it."""
     with gr.Blocks(title="SRIN Studio", analytics_enabled=False, delete_cache=(HOUR, 4 * HOUR)) as demo:
         # Longer than a visitor is likely to pause, shorter than the files that it refers to are kept.
-        session = gr.State(Session(), time_to_live=3 * HOUR)
+        visit = gr.State(Visit(), time_to_live=3 * HOUR)
         gr.HTML(TITLE, elem_id="title")
         cards = gallery.layout()
         canvas = stage.layout()
         results = compare.layout()
         gr.HTML(ABOUT, elem_id="about")
 
-        canvas.act(stage.act, session, [session, canvas], concurrency_limit=8, **QUIET)
-        results.start(compare.start, session, results, **MODEL, **QUIET)
-        results.cancel(compare.cancel, session, results, concurrency_limit=8, **QUIET)
-        results.save(compare.save, session, results, **MODEL, **QUIET)
+        canvas.act(stage.act, visit, [visit, canvas], concurrency_limit=8, **QUIET)
+        canvas.peek(stage.peek, visit, canvas, concurrency_limit=8, **QUIET)
+        canvas.hover(stage.hover, visit, canvas, concurrency_limit=2, **QUIET)
+        canvas.map(stage.draw_map, visit, canvas, concurrency_limit=2, **QUIET)
+        canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
+        results.start(compare.start, visit, results, **MODEL, **QUIET)
+        results.cancel(compare.cancel, visit, results, concurrency_limit=8, **QUIET)
+        results.save(compare.save, visit, results, **MODEL, **QUIET)
         gr.api(api.harmonize, api_name="harmonize", **MODEL)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)

@@ -8,43 +8,46 @@ from typing import Any
 import gradio as gr
 
 from srin.errors import SrinError
-from srin.harmonizer import METHODS, unavailable
+from srin.harmonizer import METHODS, NETWORKS, unavailable
 from srin.ui import saving
 from srin.ui.harmonizing import LABELS, Step, run_steps
 from srin.ui.island import island
 from srin.ui.pictures import address
-from srin.ui.session import Outcome, Run, Session
 from srin.ui.stage import UNEXPECTED, number, placement
+from srin.ui.visit import Outcome, Run, Visit
 
 SCRIPTS = ("zoom", "grid", "viewer", "controls", "main")
 SEGMENTERS = ("auto", "colour", "sam")
 
 
 def layout() -> gr.HTML:
-    methods = [{"name": method, "label": LABELS[method], "problem": unavailable(method)} for method in METHODS]
+    methods = [
+        {"name": method, "label": LABELS[method], "problem": unavailable(method), "network": method in NETWORKS}
+        for method in METHODS
+    ]
     return island("compare", SCRIPTS, methods=methods, run=None, saved=None)
 
 
-def start(session: Session, event: gr.EventData) -> Iterator[dict[str, Any]]:
+def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Runs the chosen methods; an update of the page for every step, until another run or Cancel takes over."""
     data = event._data if isinstance(event._data, dict) else {}
     chosen = data.get("methods")
     methods = [method for method in METHODS if isinstance(chosen, list) and method in chosen]
     segmenter = data.get("segmenter")
     steps = run_steps(
-        session.scene,
+        visit.scene,
         placement(data.get("placement")),
         segmenter if segmenter in SEGMENTERS else "auto",
         methods,
         str(data.get("key"))[:2000],
     )
-    token = session.begin_run()
+    token = visit.begin_run()
     try:
         for step in steps:
-            if not session.is_running(token):
+            if not visit.is_running(token):
                 return
             if step.run is not None:
-                session.run = step.run
+                visit.run = step.run
             yield _update(step, methods)
     except SrinError as error:
         yield _problem(str(error))
@@ -53,10 +56,10 @@ def start(session: Session, event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield _problem(UNEXPECTED)
 
 
-def cancel(session: Session) -> dict[str, Any]:
+def cancel(visit: Visit) -> dict[str, Any]:
     """Ends the run: what is done stays, the method at work finishes unseen."""
-    session.begin_run()
-    run = session.run
+    visit.begin_run()
+    run = visit.run
     text = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
     return gr.update(run={**_view(run, run.done if run else [], None), "state": "cancelled", "text": text})
 
@@ -104,11 +107,11 @@ def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
     }
 
 
-def save(session: Session, event: gr.EventData) -> Iterator[dict[str, Any]]:
+def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
     data = event._data if isinstance(event._data, dict) else {}
     try:
-        if session.run is None:
+        if visit.run is None:
             raise SrinError("Harmonize first.")
         choice = saving.Choice(
             str(data.get("what")),
@@ -117,7 +120,7 @@ def save(session: Session, event: gr.EventData) -> Iterator[dict[str, Any]]:
             number(data, "strength", 0, 1, 1.0),
             number(data, "feather", 0, 100),
         )
-        for step in saving.steps(session.run, choice):
+        for step in saving.steps(visit.run, choice):
             if isinstance(step, Path):
                 file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
                 yield gr.update(saved={**file, "request": data.get("request")})

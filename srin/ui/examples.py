@@ -12,7 +12,7 @@ from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import SrinError
 from srin.image_io import load_image, load_mask
 from srin.ui.pictures import shrink
-from srin.ui.session import Photo, Session
+from srin.ui.visit import Photo, Visit
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 THUMBNAIL_SIDE = 360
@@ -28,18 +28,18 @@ class Example:
     mask: Path | None
     placement: Placement
 
-    def put_into(self, session: Session) -> None:
-        """Loads the example. Raises SrinError, and leaves the session as it was, when its files are broken."""
-        before = session.scene
+    def put_into(self, visit: Visit) -> None:
+        """Loads the example. Raises SrinError, and leaves the visit as it was, when its files are broken."""
+        before = visit.scene
         background = Photo.load(self.background, "background")
         foreground = Photo.load(self.foreground, "object's photo")
-        session.scene = replace(before, background=background, object=foreground, ready=False)
+        visit.scene = replace(before, background=background, object=foreground, ready=False)
         try:
-            session.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
+            visit.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
         except SrinError:
-            session.scene = before
+            visit.scene = before
             raise
-        session.place(self.placement)
+        visit.place(self.placement)
 
 
 def load_examples(folder: Path = FOLDER) -> list[Example]:

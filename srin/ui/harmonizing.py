@@ -12,7 +12,7 @@ from srin.harmonizer import METHODS, Harmonizer, unavailable
 from srin.image_io import load_image
 from srin.metrics import score
 from srin.segmentation.semantic_map import SemanticMap
-from srin.ui.session import Run, Scene
+from srin.ui.visit import Run, Scene
 
 LABELS = {
     "copy-paste": "Copy-paste",

@@ -8,39 +8,37 @@ import numpy as np
 
 from srin.errors import MaskError
 from srin.image_io import load_mask
-from srin.segmentation.checkpoints import find_checkpoint
-from srin.segmentation.grabcut import box_mask, subject_mask
-from srin.segmentation.sam import SamSession
-from srin.ui.session import Photo, Selection
+from srin.segmentation.candidate import Candidate
+from srin.segmentation.grabcut import subject_mask
+from srin.segmentation.refine import feathered_alpha
+from srin.ui.visit import Photo, Selection
 
 EDGE = 0.8  # pixels of the proxy: standard deviation that softens the stairs of a segmenter's hard edge
-CLICK = 0.02  # of the longer side: radius that grabCut takes for certain around a click
-CLICK_BOX = 0.9  # of each side: what grabCut searches when there are clicks and no box
 MOST_PIXELS = 400  # how far a mask can be grown, shrunk or feathered
 MOST_PROMPTS = 200
 
 Point = tuple[float, float, int]
 
 
-def from_prompts(photo: Photo, points: Sequence[Point], box: Sequence[float] | None) -> tuple[np.ndarray, str]:
-    """A mask from clicks and a box: by Segment Anything where there is a checkpoint, by grabCut otherwise.
+def from_prompts(
+    photo: Photo, points: Sequence[Point], box: Sequence[float] | None, before: Selection | None
+) -> list[Candidate]:
+    """Masks to choose from, the likeliest first, from clicks and a box.
 
     points: (x, y, label) in fractions of the photo; label 1 is on the object, 0 beside it. box: (x0, y0, x1, y1), in
-    fractions. Raises SegmentationError.
+    fractions. before: the present mask; one that was painted or loaded is corrected instead of replaced.
+    Raises SegmentationError.
     """
-    if find_checkpoint() is not None:
-        session = SamSession(photo.original())
-        pixels = [(x * photo.width, y * photo.height) for x, y, _ in points]
-        corners = None if box is None else _scaled(box, photo.width, photo.height)
-        mask = session.mask(pixels, [label for _, _, label in points], corners)
-        return softened(mask, photo), session.segmenter
-    # The embedded segmenter works on at most 640 px, so it may as well start from the proxy.
-    height, width = photo.proxy.shape[:2]
-    inset = (1 - CLICK_BOX) / 2
-    corners = _scaled(box or (inset, inset, 1 - inset, 1 - inset), width, height)
-    foreground, background = (_discs(points, label, height, width) for label in (1, 0))
-    mask = box_mask(photo.proxy, corners, foreground, background)
-    return softened(_enlarged(mask, photo), photo), "grabCut, from " + ("a box" if box else "clicks")
+    pixels = [(x * photo.width, y * photo.height) for x, y, _ in points]
+    sides = (photo.width, photo.height, photo.width, photo.height)
+    corners = None if box is None else [part * side for part, side in zip(box, sides, strict=True)]
+    previous = before.mask() if before and not before.prompted else None
+    return photo.segmentation.candidates(pixels, [label for _, _, label in points], corners, previous)
+
+
+def from_candidate(photo: Photo, candidate: Candidate) -> np.ndarray:
+    """A segmenter's answer at the photo's size."""
+    return softened(candidate.mask(photo.height, photo.width), photo)
 
 
 def subject(photo: Photo) -> tuple[np.ndarray, str]:
@@ -74,7 +72,8 @@ def load_image_alpha(png: bytes) -> np.ndarray:
 
 
 def adjusted(mask: np.ndarray, photo: Photo, kind: str, amount: float) -> np.ndarray:
-    """A mask grown (amount > 0) or shrunk by `amount` pixels of the proxy, feathered by as many, or inverted.
+    """A mask grown (amount > 0) or shrunk by `amount` pixels of the proxy, feathered by as many, inverted, or with an
+    edge that follows hair and fur reaching as many pixels out ("hair").
 
     Raises MaskError when nothing is left.
     """
@@ -82,6 +81,8 @@ def adjusted(mask: np.ndarray, photo: Photo, kind: str, amount: float) -> np.nda
         return 255 - mask
     factor = photo.height / photo.proxy.shape[0]
     reach = min(abs(amount), MOST_PIXELS) * factor
+    if kind == "hair":
+        return feathered_alpha(photo.original(), mask, reach)
     if kind == "feather":
         return cv2.GaussianBlur(mask, (0, 0), max(reach / 2, 0.01)) if reach else mask
     # Distances to the outline, so that any amount costs the same and corners stay round.
@@ -109,21 +110,6 @@ def fitting(path: Path, photo: Photo, what: str = "mask") -> np.ndarray:
             "Both must have the same size."
         )
     return mask
-
-
-def _scaled(box: Sequence[float], width: int, height: int) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = box
-    return x0 * width, y0 * height, x1 * width, y1 * height
-
-
-def _discs(points: Sequence[Point], label: int, height: int, width: int) -> np.ndarray:
-    """bool (height, width): small discs around the clicks of one kind."""
-    layer = np.zeros((height, width), np.uint8)
-    for x, y, kind in points:
-        if kind == label:
-            centre = (round(x * width), round(y * height))
-            cv2.circle(layer, centre, max(2, round(CLICK * max(height, width))), 255, -1)
-    return layer > 0
 
 
 def _enlarged(mask: np.ndarray, photo: Photo) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Pictures on their way to the browser: small, and written where Gradio serves files from."""
 
+import base64
 import hashlib
 from pathlib import Path
 
@@ -11,6 +12,7 @@ PROXY_SIDE = 1280  # pixels of the longer side of anything that the browser gets
 MASK_COLOUR = (255, 70, 120)  # the same as in stage/brush.js
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 CUTOUT_QUALITY = 95
+LIVE_QUALITY = 85
 
 
 def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
@@ -43,6 +45,13 @@ def shown_cutout(rgb: np.ndarray, alpha: np.ndarray) -> str:
     """The address of a cut-out, uint8 (H, W, 3) and its opacity (H, W), as a WebP."""
     layer = np.dstack([cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), alpha])
     return _served(cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, CUTOUT_QUALITY])[1].tobytes(), "webp")
+
+
+def inline(rgba: np.ndarray) -> str:
+    """uint8 (H, W, 4) as a WebP inside a URL: for pictures that are shown once, and at once."""
+    layer = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)
+    data = cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, LIVE_QUALITY])[1].tobytes()
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
 def address(path: Path) -> str:

@@ -17,7 +17,7 @@ from srin.harmonizer import Harmonizer
 from srin.image_io import save_image, save_photo
 from srin.ui.harmonizing import LABELS
 from srin.ui.pictures import shrink
-from srin.ui.session import Run
+from srin.ui.visit import Run
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900

@@ -30,6 +30,14 @@ function showMethods() {
   note.textContent = `Not here: ${missing.join(", ")}. Their weights files are missing.`;
 }
 
+// The live preview runs the picked network, or the strongest that is here.
+function tellMethod() {
+  const networks = props.methods.filter((method) => method.network && !method.problem).map((method) => method.name);
+  const named = networks.includes(compare.picked) ? compare.picked : (networks.at(-1) ?? null);
+  if (named !== compare.told) tell("picked", named);
+  compare.told = named;
+}
+
 function showControls() {
   const { run, scene, starting } = compare;
   const busy = starting || run?.state === "busy";
@@ -54,7 +62,7 @@ function pick(method) {
   remember("picked", method);
   showGrid();
   loadViewer();
-  tell("picked", method);
+  tellMethod();
 }
 
 async function start() {

@@ -6,6 +6,7 @@ const compare = {
   wanted: recall("picked", null), // the one that the visitor picked
   methods: new Set(),
   scene: { key: "", missing: "Add photos first." },
+  told: null, // the network of the live preview
   starting: false,
   saving: false,
   saves: 0,
@@ -48,6 +49,7 @@ watch("run", adoptRun);
 watch("saved", showSaved);
 hear("scene", (scene) => {
   compare.scene = scene;
+  tellMethod();
   showControls();
 });
 showControls();

@@ -83,6 +83,13 @@ function drawMarks() {
     context.drawImage(stage.mask.canvas, 0, 0, picture.width, picture.height);
     context.restore();
   }
+  if (stage.hoverMask) {
+    context.save();
+    shownView().apply(context);
+    context.globalAlpha = 0.35;
+    context.drawImage(stage.hoverMask, 0, 0, picture.width, picture.height);
+    context.restore();
+  }
   drawLabels(context, picture);
   drawPrompts(context);
   drawPointer(context, picture);

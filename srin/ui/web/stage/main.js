@@ -17,7 +17,11 @@ const stage = {
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
   hover: null,
   cursor: null,
-  live: null,
+  live: null, // { image, window } of the live preview
+  isLive: recall("live", true),
+  method: null, // of the live preview
+  hoverMask: null,
+  said: "", // of what goes on in the background
   history: new History(),
   server: {},
   doing: "",
@@ -61,6 +65,8 @@ function commitPlacement() {
     turned ${Math.round(rotation)} degrees`);
   record();
   announce();
+  askLive();
+  askMap();
 }
 
 // --- cutting out
@@ -115,6 +121,8 @@ function undo(steps) {
       stage.placement = entry.placement;
       stage.live = null;
       announce();
+      askLive();
+      askMap();
     }
     say(steps < 0 ? "Undone" : "Done again");
     showPanel();
@@ -132,6 +140,7 @@ async function adopt() {
   if (!next || next.revision <= lastRevision) return;
   lastRevision = next.revision;
   const before = stage.server;
+  const changed = next.key !== before.key || next.placement?.serial !== before.placement?.serial;
   const images = await loadImages(next, before);
   if (next.revision !== lastRevision) return; // a newer answer came while the pictures were loading
   stage.server = next;
@@ -147,6 +156,11 @@ async function adopt() {
   redraw();
   announce();
   release();
+  watchSegmentation();
+  if (changed) {
+    askLive();
+    askMap();
+  }
 }
 
 async function loadImages(next, before) {
@@ -226,12 +240,11 @@ function announce() {
   tell("scene", { key, missing: server.missing ?? "", placement });
 }
 
-function hovered() {}
-
 connectPanel();
 connectFiles();
 connectGestures();
 connectKeyboard();
+connectBackground();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
 watch("state", adopt);
 hear("example", (index) => request("example", { index }, "Loading the example"));

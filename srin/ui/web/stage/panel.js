@@ -39,15 +39,34 @@ function showPanel() {
   find(".stage-placing").hidden = view !== "place" || !canPlace();
   find(".stage-cutting").hidden = view !== "cut" || !photo;
   find(".stage-waiting").hidden = !find(".stage-placing").hidden || !find(".stage-cutting").hidden;
-  find(".stage-waiting").textContent = server.missing;
+  find(".stage-waiting").textContent = server.missing ?? "Add two photos, or pick an example above.";
   find(".stage-brush").hidden = !["brush", "erase"].includes(tool);
   find(".stage-next").hidden = !(view === "cut" && way === "pair" && canPlace());
   find(".stage-maker").dataset.mask = server.mask?.url ?? "";
   find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : "Nothing is selected yet.";
   for (const button of findAll(".stage-cutting [data-needs-mask]")) button.disabled = !server.mask;
+  const live = find('[data-act="live"]');
+  live.hidden = find('[data-act="map"]').hidden = !server.key || Boolean(server.missing);
+  setPressed(live, stage.isLive);
+  setPressed(find('[data-act="map"]'), stage.showsMap);
+  showSegmentation();
   showNumbers();
   showBrush();
   showStatus();
+}
+
+// Whether Segment Anything reads the photo, is ready, or can't be had: why, and what to do.
+function showSegmentation() {
+  const { segmentation } = stage.server;
+  const box = find(".stage-sam");
+  box.hidden = !segmentation;
+  if (!segmentation) return;
+  const { state, reason, progress, segmenter, advice } = segmentation;
+  box.dataset.state = state;
+  box.querySelector("summary").textContent =
+    { preparing: `Segment Anything is reading the photo: ${progress} %`, ready: `Ready: ${segmenter}` }[state] ??
+    `${segmenter} selects; Segment Anything is not available`;
+  box.querySelector("p").textContent = [reason, advice].filter(Boolean).join(" ");
 }
 
 function setPressed(button, pressed) {
@@ -88,6 +107,7 @@ function showStatus() {
   const status = find(".stage-status");
   status.textContent = busy ? stage.doing : shownPicture() ? HINTS[stage.tool] : "";
   status.classList.toggle("busy", busy);
+  find(".stage-live").textContent = stage.said;
   const problem = find(".stage-problem");
   problem.textContent = stage.problem;
   problem.hidden = !stage.problem;
@@ -95,17 +115,20 @@ function showStatus() {
 
 function showProposals() {
   const strip = find(".stage-proposals");
-  const proposals = stage.way === "pair" || stage.server.picture ? (stage.server.proposals ?? []) : [];
+  const proposals = stage.server.proposals ?? [];
+  const photo = (stage.way === "ready" ? stage.server.picture : stage.server.object)?.url;
   strip.hidden = !proposals.length;
   strip.replaceChildren(
     ...proposals.map((proposal, index) => {
       const button = document.createElement("button");
       button.type = "button";
       button.setAttribute("aria-label", `Use proposal ${index + 1}, ${proposal.share} of the photo`);
-      const picture = new Image();
-      picture.src = proposal.url;
-      picture.alt = "";
-      button.append(picture);
+      for (const url of [photo, proposal.url]) {
+        const picture = new Image();
+        picture.src = url;
+        picture.alt = "";
+        button.append(picture);
+      }
       button.addEventListener("click", () => request("choose", { index }, "Taking the proposal"));
       return button;
     })
@@ -136,6 +159,21 @@ const ACTS = {
   grow: () => adjustMask("grow", adjustAmount()),
   shrink: () => adjustMask("grow", -adjustAmount()),
   feather: () => adjustMask("feather", adjustAmount()),
+  hair: () => adjustMask("hair", adjustAmount()),
+  live: () => {
+    stage.isLive = !stage.isLive;
+    remember("live", stage.isLive);
+    stage.live = null;
+    showPanel();
+    redraw();
+    askLive();
+  },
+  map: () => {
+    stage.showsMap = !stage.showsMap;
+    showPanel();
+    redraw();
+    askMap();
+  },
   clear: () => {
     stage.points = [];
     stage.box = null;

@@ -1,6 +1,6 @@
 """What one visitor is working on: paths of the originals, and pictures of preview size.
 
-All values but the Session itself are never changed in place: every step makes new ones, so a step that fails loses
+All values but the Visit itself are never changed in place: every step makes new ones, so a step that fails loses
 nothing.
 """
 
@@ -22,7 +22,9 @@ from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import MaskError, SrinError
 from srin.foreground import estimate_foreground
 from srin.image_io import load_image, load_mask
-from srin.segmentation.semantic_map import SemanticMap, build, segment
+from srin.segmentation.candidate import Candidate
+from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, segment
+from srin.segmentation.session import Session
 from srin.ui.pictures import shown, shown_cutout, shown_mask, shrink
 
 PATIENCE = 60.0  # seconds that a request waits for those before it
@@ -32,7 +34,8 @@ MOST_VERSIONS = 60  # masks kept to go back to
 @dataclass(frozen=True, eq=False)
 class Photo:
     """path: the original file. name: as the visitor knows it. width, height: pixels, upright.
-    proxy: uint8 (h, w, 3), of preview size.
+    proxy: uint8 (h, w, 3), of preview size. segmentation: prepares itself in the background, to be asked for masks and
+    for the photo's regions.
     """
 
     path: Path
@@ -40,12 +43,13 @@ class Photo:
     width: int
     height: int
     proxy: np.ndarray
+    segmentation: Session
 
     @classmethod
     def load(cls, path: Path, what: str, name: str | None = None) -> Photo:
         """Raises ImageError; `what` names the picture in its message."""
         image = load_image(path, what)
-        return cls(path, name or path.name, image.shape[1], image.shape[0], shrink(image))
+        return cls(path, name or path.name, image.shape[1], image.shape[0], shrink(image), Session(image))
 
     @cached_property
     def address(self) -> str:
@@ -62,7 +66,8 @@ class Selection:
     """The mask of a photo.
 
     version: number by which the page calls it. png: of the photo's full size. proxy: uint8 (h, w), of preview size.
-    segmenter: who made it, to be shown to people. painted: whether a person painted this version.
+    segmenter: who made it, to be shown to people. painted: whether a person painted this version. prompted: whether it
+    is nothing but a segmenter's answer to clicks and boxes.
     pure: whether it is a photo's own transparency, or the matte of an example: then the colours under its soft edge
     are the object's own already.
     """
@@ -72,6 +77,7 @@ class Selection:
     proxy: np.ndarray
     segmenter: str
     painted: bool = False
+    prompted: bool = False
     pure: bool = False
 
     @cached_property
@@ -189,6 +195,33 @@ class Scene:
         assert self.background and self.cutout
         return place(self.background.proxy, self.cutout.rgb, self.cutout.alpha, placement)
 
+    def semantic_map(self, composite: Composite, placement: Placement, segmenter: str = "auto") -> SemanticMap:
+        """The regions of this scene's composite, at any size. With "auto", those of the two photos, which were found when
+        they arrived, are moved along with the object; another segmenter looks at the composite itself.
+
+        Raises SrinError, see `segment`.
+        """
+        if self.ready or segmenter != "auto":
+            return segment(composite, segmenter)
+        if not (self.has_regions or self._awaits_sam):
+            return segment(composite, "colour")  # the same regions, without the wait for proposals of objects
+        assert self.background and self.object and self.selection and self.cutout
+        object_labels = crop_labels(self.object.segmentation.automatic_map().labels, self.selection.proxy)
+        background = self.background.segmentation.automatic_map()
+        return compose(composite, background, object_labels, placement, self.cutout.alpha.shape)
+
+    @property
+    def has_regions(self) -> bool:
+        """Whether `semantic_map` has only to move what is found already."""
+        photos = (self.background, self.object)
+        return not self.ready and all(photo and photo.segmentation.status.map_segmenter for photo in photos)
+
+    @property
+    def _awaits_sam(self) -> bool:
+        """Whether Segment Anything will find the regions of both photos, or has."""
+        photos = (self.background, self.object)
+        return all(photo and photo.segmentation.status.state in ("preparing", "ready") for photo in photos)
+
     def _check_complete(self) -> None:
         if self.missing:
             raise SrinError(self.missing)
@@ -234,9 +267,9 @@ class Run:
 
     @classmethod
     def start(cls, scene: Scene, placement: Placement, full: Composite, segmenter: str, key: str) -> Run:
-        """full: the composite of full size. segmenter: of the semantic map, see `segment`. Raises SrinError."""
+        """full: the composite of full size. segmenter: see Scene.semantic_map. Raises SrinError."""
         composite = Composite(shrink(full.image), shrink(full.mask))
-        semantic_map = segment(composite, segmenter)
+        semantic_map = scene.semantic_map(composite, placement, segmenter)
         x, y, width, height = cv2.boundingRect(composite.mask)
         window = (slice(y, y + height), slice(x, x + width))
         labels = semantic_map.labels.astype(np.uint8)
@@ -274,12 +307,12 @@ class Run:
         return image
 
 
-class Session:
+class Visit:
     """One visitor. The page's requests are numbered, and taken one after the other in that order.
 
     Attributes:
         scene: what is worked on. placement: where the last example wants its object; serial counts these.
-        versions: masks to go back to, by number. run: the last results.
+        versions: masks to go back to, by number. proposals: masks to choose from. run: the last results.
         answered, strokes, revision: what the page needs to put answers in order, see requests.js.
     """
 
@@ -288,14 +321,15 @@ class Session:
         self.placement: Placement | None = None
         self.serial = 0
         self.versions: dict[int, Selection] = {}
+        self.proposals: list[Candidate] = []
         self.run: Run | None = None
         self._token: object | None = None
         self.answered = self.strokes = self.revision = 0
         self._turn = threading.Condition()
 
-    def __deepcopy__(self, memo: object) -> Session:
+    def __deepcopy__(self, memo: object) -> Visit:
         """Gradio copies the initial value for every visitor: each starts afresh."""
-        return Session()
+        return Visit()
 
     def begin_run(self) -> object:
         """A new token; runs that hold an older one have to stop."""
@@ -317,11 +351,17 @@ class Session:
         finally:
             with self._turn:
                 self.answered = max(self.answered, request)
-                self.revision += 1
                 self._turn.notify_all()
 
-    def select(self, mask: np.ndarray | None, segmenter: str, painted: bool = False, pure: bool = False) -> None:
-        """Gives the masked photo another mask: uint8 (height, width) of the original, or None.
+    @contextmanager
+    def look(self) -> Iterator[int]:
+        """The number of a new look at all this, higher than any before."""
+        with self._turn:
+            self.revision += 1
+            yield self.revision
+
+    def select(self, mask: np.ndarray | None, segmenter: str, **how: bool) -> None:
+        """Gives the masked photo another mask: uint8 (height, width) of the original, or None. how: see Selection.
 
         Raises SrinError, and leaves the scene as it was, when there is no photo, the size differs, or nothing or
         everything is selected.
@@ -339,7 +379,7 @@ class Session:
             )
         png = cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         version = max(self.versions, default=0) + 1
-        self.adopt(Selection(version, png, shrink(mask), segmenter, painted, pure), mask)
+        self.adopt(Selection(version, png, shrink(mask), segmenter, **how), mask)
 
     def place(self, placement: Placement) -> None:
         """Puts the object somewhere else than the visitor did."""
