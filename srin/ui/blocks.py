@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from srin.ui import api, compare, gallery, harmonizing, stage
+from srin.ui import api, compare, gallery, harmonizing, stage, why
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
 
@@ -52,6 +52,7 @@ def build() -> gr.Blocks:
         results.start(compare.start, visit, results, **MODEL, **QUIET)
         results.cancel(compare.cancel, visit, results, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, **MODEL, **QUIET)
+        results.explain(why.explain, visit, results, **MODEL, **QUIET)
         gr.api(api.harmonize, api_name="harmonize", **MODEL)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)

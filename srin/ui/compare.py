@@ -16,7 +16,7 @@ from srin.ui.pictures import address
 from srin.ui.stage import UNEXPECTED, number, placement
 from srin.ui.visit import Outcome, Run, Visit
 
-SCRIPTS = ("zoom", "grid", "viewer", "controls", "main")
+SCRIPTS = ("zoom", "grid", "viewer", "controls", "why", "main")
 SEGMENTERS = ("auto", "colour", "sam")
 
 
@@ -25,7 +25,7 @@ def layout() -> gr.HTML:
         {"name": method, "label": LABELS[method], "problem": unavailable(method), "network": method in NETWORKS}
         for method in METHODS
     ]
-    return island("compare", SCRIPTS, methods=methods, run=None, saved=None)
+    return island("compare", SCRIPTS, methods=methods, run=None, saved=None, why=None)
 
 
 def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:

@@ -45,6 +45,7 @@ function setRatio([width, height]) {
 showMethods();
 connectControls();
 connectViewer();
+connectWhy();
 watch("run", adoptRun);
 watch("saved", showSaved);
 hear("scene", (scene) => {

@@ -9,9 +9,10 @@ let drawing = 0;
 async function loadViewer() {
   const { run, picked } = compare;
   const state = run?.tiles.find((tile) => tile.method === picked);
-  find(".closer").hidden = !state?.url;
+  find(".closer").hidden = find(".why").hidden = !state?.url;
   if (!state?.url) return;
   find(".viewer-name").textContent = state.label;
+  setSource(find(".why-ask img"), run.composite);
   const urls = { composite: run.composite, mask: run.mask, result: state.url };
   const names = Object.keys(urls);
   const images = await Promise.all(names.map((name) => loadImage(urls[name])));
