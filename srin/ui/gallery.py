@@ -9,7 +9,7 @@ import gradio as gr
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer, unavailable
-from srin.ui.examples import load_examples, thumbnails
+from srin.ui.examples import all_examples, load_examples, load_recoloured, thumbnails
 from srin.ui.island import island
 from srin.ui.pictures import shown
 
@@ -27,7 +27,7 @@ def harmonized() -> dict[str, Any]:
 
 @cache
 def _composites() -> list[Composite]:
-    return thumbnails(load_examples())
+    return thumbnails(load_examples(), load_recoloured())
 
 
 @cache
@@ -46,5 +46,5 @@ def _results() -> list[str | None]:
 def _cards(results: list[str | None]) -> list[dict[str, Any]]:
     return [
         {"name": example.name, "before": shown(composite.image), "after": after}
-        for example, composite, after in zip(load_examples(), _composites(), results, strict=True)
+        for example, composite, after in zip(all_examples(), _composites(), results, strict=True)
     ]

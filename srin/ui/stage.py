@@ -17,7 +17,7 @@ from srin.image_io import load_rgba
 from srin.segmentation.candidate import Candidate, from_mask
 from srin.segmentation.checkpoints import CHECKPOINTS, offer
 from srin.ui import masks, preview
-from srin.ui.examples import load_examples
+from srin.ui.examples import all_examples
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
 from srin.ui.visit import Photo, Visit
@@ -252,7 +252,7 @@ def _select_transparency(visit: Visit) -> None:
 
 
 def choose_example(visit: Visit, data: Data) -> None:
-    examples = load_examples()
+    examples = all_examples()
     index = int(number(data, "index", 0, len(examples) - 1))
     examples[index].put_into(visit)
 

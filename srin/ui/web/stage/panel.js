@@ -46,7 +46,10 @@ function showPanel() {
   find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : "Nothing is selected yet.";
   for (const button of findAll(".stage-cutting [data-needs-mask]")) button.disabled = !server.mask;
   const live = find('[data-act="live"]');
-  live.hidden = find('[data-act="map"]').hidden = !server.key || Boolean(server.missing);
+  const incomplete = !server.key || Boolean(server.missing);
+  live.hidden = incomplete || way === "ready";
+  find('[data-act="map"]').hidden = incomplete;
+  find(".stage-cutting-title").textContent = way === "ready" ? "Mask" : "Cut out";
   setPressed(live, stage.isLive);
   setPressed(find('[data-act="map"]'), stage.showsMap);
   showSegmentation();
