@@ -41,10 +41,11 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
         methods,
         str(data.get("key"))[:2000],
     )
-    token = visit.begin_run()
+    run_number = int(number(data, "run", 0, 1e9))
+    visit.begin_run(run_number)
     try:
         for step in steps:
-            if not visit.is_running(token):
+            if not visit.is_running(run_number):
                 return
             if step.run is not None:
                 visit.run = step.run
@@ -56,9 +57,10 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield _problem(UNEXPECTED)
 
 
-def cancel(visit: Visit) -> dict[str, Any]:
+def cancel(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """Ends the run: what is done stays, the method at work finishes unseen."""
-    visit.begin_run()
+    data = event._data if isinstance(event._data, dict) else {}
+    visit.cancel_run(int(number(data, "run", 0, 1e9)))
     run = visit.run
     text = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
     return gr.update(run={**_view(run, run.done if run else [], None), "state": "cancelled", "text": text})

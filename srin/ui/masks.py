@@ -43,7 +43,7 @@ def from_candidate(photo: Photo, candidate: Candidate) -> np.ndarray:
 
 def subject(photo: Photo) -> tuple[np.ndarray, str]:
     """Whatever stands out from the photo's border. Raises SegmentationError."""
-    return softened(_enlarged(subject_mask(photo.proxy), photo), photo), "grabCut, one click"
+    return softened(_enlarged(subject_mask(photo.proxy), photo), photo), "GrabCut, the subject"
 
 
 def edited(photo: Photo, before: Selection | None, painted: bytes) -> np.ndarray:

@@ -323,7 +323,7 @@ class Visit:
         self.versions: dict[int, Selection] = {}
         self.proposals: list[Candidate] = []
         self.run: Run | None = None
-        self._token: object | None = None
+        self._newest_run = self._cancelled_run = 0
         self.answered = self.strokes = self.revision = 0
         self._turn = threading.Condition()
 
@@ -331,13 +331,16 @@ class Visit:
         """Gradio copies the initial value for every visitor: each starts afresh."""
         return Visit()
 
-    def begin_run(self) -> object:
-        """A new token; runs that hold an older one have to stop."""
-        self._token = object()
-        return self._token
+    def begin_run(self, number: int) -> None:
+        """Runs have numbers, given by the page. The newest one goes on, unless it is cancelled; older ones have to stop."""
+        self._newest_run = max(self._newest_run, number)
 
-    def is_running(self, token: object) -> bool:
-        return self._token is token
+    def cancel_run(self, number: int) -> None:
+        """Also for a run that hasn't begun yet."""
+        self._cancelled_run = max(self._cancelled_run, number)
+
+    def is_running(self, number: int) -> bool:
+        return number == self._newest_run > self._cancelled_run
 
     @contextmanager
     def turn(self, request: int) -> Iterator[None]:

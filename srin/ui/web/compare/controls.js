@@ -68,8 +68,12 @@ function pick(method) {
 async function start() {
   compare.starting = true;
   showControls();
+  compare.runs += 1;
+  const number = compare.runs;
   const placement = await new Promise((resolve) => tell("ask", resolve));
+  if (!compare.starting || number !== compare.runs) return; // cancelled meanwhile
   trigger("start", {
+    run: number,
     methods: [...compare.methods],
     segmenter: find('[data-choice="segmenter"]').value,
     key: compare.scene.key,
@@ -116,7 +120,7 @@ function connectControls() {
   find('[data-act="start"]').addEventListener("click", start);
   find('[data-act="cancel"]').addEventListener("click", () => {
     compare.starting = false;
-    trigger("cancel");
+    trigger("cancel", { run: compare.runs });
   });
   const hold = find('[data-act="hold"]');
   for (const name of ["pointerdown", "keydown"]) {

@@ -7,6 +7,7 @@ const compare = {
   methods: new Set(),
   scene: { key: "", missing: "Add photos first." },
   told: null, // the network of the live preview
+  runs: 0, // started so far
   starting: false,
   saving: false,
   saves: 0,
