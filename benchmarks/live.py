@@ -21,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,17 +31,21 @@ PORT = 17999
 RELEASES = 12
 FRAMES = """() => new Promise((done) => {
     const times = []; let last = performance.now();
-    const tick = (now) => { times.push(now - last); last = now; times.length < 90 ? requestAnimationFrame(tick) : done(times); };
+    const tick = (now) => {
+        times.push(now - last);
+        last = now;
+        times.length < 90 ? requestAnimationFrame(tick) : done(times);
+    };
     requestAnimationFrame(tick);
 })"""
 
 
-def enlarged(name: str, megapixels: float, folder: Path) -> tuple[Path, np.ndarray]:
-    image = cv2.imread(str(EXAMPLES / name), cv2.IMREAD_UNCHANGED)
+def enlarged(name: str, megapixels: float, folder: Path) -> Path:
+    image = np.asarray(Image.open(EXAMPLES / name))
     factor = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
     image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    cv2.imwrite(str(folder / name), image)
-    return folder / name, image
+    Image.fromarray(image).save(folder / name)
+    return folder / name
 
 
 def give(page: Page, role: str, path: Path) -> None:
@@ -56,9 +61,9 @@ def drag(page: Page, x: float, y: float, dx: float) -> None:
 
 
 def measure(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
-    give(page, "background", enlarged("mountain_lake.jpg", megapixels, folder)[0])
-    give(page, "object", enlarged("otter.jpg", megapixels, folder)[0])
-    mask = enlarged("otter_mask.png", megapixels, folder)[0]
+    give(page, "background", enlarged("mountain_lake.jpg", megapixels, folder))
+    give(page, "object", enlarged("otter.jpg", megapixels, folder))
+    mask = enlarged("otter_mask.png", megapixels, folder)
     page.locator('input[data-for="mask"]').set_input_files(mask)
     page.locator('[data-act="next"]').click()
     box = page.locator(".stage-marks").bounding_box()

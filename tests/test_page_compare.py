@@ -62,6 +62,8 @@ def test_zoom_is_one_for_all_pictures(compared):
     )
     assert len(set(transforms)) == 1 and transforms[0].startswith("matrix(4")
     compared.locator('[data-act="unzoom"]').click()
+    compared.locator('[data-method="reinhard"] button').click()
+    compared.locator(".viewer-name", has_text="Reinhard").wait_for()
 
 
 def test_divider_strength_difference_and_hold(compared):

@@ -16,7 +16,11 @@ function showGrid() {
     if (!tiles.has(state.method)) tiles.set(state.method, newTile(state));
     showTile(tiles.get(state.method), state, state.method === picked);
   }
-  grid.append(...wanted.map((state) => tiles.get(state.method).box));
+  // Tiles that stand where they should aren't touched: moving one would swallow a double click on it.
+  wanted.forEach((state, index) => {
+    const { box } = tiles.get(state.method);
+    if (grid.children[index] !== box) grid.insertBefore(box, grid.children[index] ?? null);
+  });
   find(".results").hidden = !wanted.length;
 }
 
