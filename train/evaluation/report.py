@@ -1,21 +1,19 @@
 """The written report: Markdown for people, JSON for programs, CSV with every picture's scores."""
 
-import csv
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from train.evaluation.data import EvaluationData
+from train.evaluation.markdown import published, section, table
 from train.evaluation.methods import Method
 from train.evaluation.scoring import Scores
 from train.evaluation.summary import METRICS, RESAMPLES
 
 HEADINGS = {"psnr": "PSNR", "mse": "MSE", "fpsnr": "fPSNR", "fmse": "fMSE", "delta_e": "dE2000"}
-PUBLISHED = Path(__file__).resolve().parents[1] / "published"
 OUTSIDE = {
     "composite": "outside the foreground the composite's own pixels count, with their JPEG noise",
     "gt-background": "outside the foreground the real picture's pixels take the composite's place",
@@ -83,7 +81,7 @@ class Report:
             "groups": [
                 {key: _finite(value) for key, value in row.items()} for row in self.summary.to_dict("records")
             ],
-            "published": {name: _read(name) for name in self._comparable()},
+            "published": {name: published(name) for name in self._comparable()},
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -116,7 +114,7 @@ class Report:
             return ""
         rows = [[m, *(_bracketed(chosen.loc[m, metric]) for metric in METRICS)] for m in self._names()]
         title = "All pictures" + (" (the paper's Table 3)" if self.size == 1024 else "")
-        return _section(f"{title}, {_count(chosen)}", ["method", *HEADINGS.values()], rows)
+        return section(f"{title}, {_count(chosen)}", ["method", *HEADINGS.values()], rows)
 
     def _differences(self) -> str:
         chosen = self._chosen("all", "all")
@@ -132,14 +130,13 @@ class Report:
                 cells.append(f"{row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]")
             rows.append([*cells, f"{100 * chosen.loc[name, 'fpsnr']['better']:.0f} %"])
         header = ["method", "PSNR", "fPSNR", "fMSE", "dE2000", "pictures with a better fPSNR"]
-        return _section(f"Paired differences from {self.reference}", header, rows)
+        return section(f"Paired differences from {self.reference}", header, rows)
 
     def _groups(self, group: str, title: str, metrics: Sequence[str]) -> str:
         """A table with one column for every value of a group and metric, and the average over all."""
-        table = self.summary[self.summary["group"] == group]
-        if not len(table):
+        values = list(dict.fromkeys(self.summary[self.summary["group"] == group]["value"]))
+        if not values:
             return ""
-        values = [*dict.fromkeys(table["value"])]
         columns = [(group, value) for value in values] + [("all", "all")]
         header = ["method"]
         for kind, value in columns:
@@ -150,7 +147,7 @@ class Report:
             [m, *(f"{self._chosen(*column).loc[m, metric]['mean']:.2f}" for column in columns for metric in metrics)]
             for m in self._names()
         ]
-        return _section(title, header, rows)
+        return section(title, header, rows)
 
     def _unchanged(self) -> str:
         """How far each method drifts where nothing is wrong."""
@@ -158,7 +155,7 @@ class Report:
         if not len(chosen):
             return ""
         rows = [[m, *(_bracketed(chosen.loc[m, metric]) for metric in ("delta_e", "fmse"))] for m in self._names()]
-        return _section(f"Drift on pictures that were harmonious, {_count(chosen)}", ["method", "dE2000", "fMSE"], rows)
+        return section(f"Drift on pictures that were harmonious, {_count(chosen)}", ["method", "dE2000", "fMSE"], rows)
 
     def _networks(self) -> str:
         """What the networks are made of beside what they reach: the ablation."""
@@ -171,13 +168,13 @@ class Report:
                 means = [f"{chosen.loc[m.name, metric]['mean']:.2f}" for metric in METRICS]
                 rows.append([m.name, *network, *sizes, *means])
         header = ["network", "slot", "preset", "head", "width", "parameters", "map", *HEADINGS.values()]
-        return _section("Networks", header, rows) if rows else ""
+        return section("Networks", header, rows) if rows else ""
 
     def _published(self) -> str:
         tables = []
         for name in self._comparable():
-            header, *rows = _read(name)
-            tables.append(_table(header, rows))
+            header, *rows = published(name)
+            tables.append(table(header, rows))
         return "\n\n".join(["## Published", SLIPS, *tables]) if tables else ""
 
     def _comparable(self) -> list[str]:
@@ -198,11 +195,6 @@ class Report:
         return part.set_index(["method", "metric"])
 
 
-def _read(name: str) -> list[list[str]]:
-    with open(PUBLISHED / f"{name}.csv", newline="") as stream:
-        return list(csv.reader(stream))
-
-
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -213,12 +205,3 @@ def _bracketed(row: pd.Series) -> str:
 
 def _count(chosen: pd.DataFrame) -> str:
     return str(chosen["pictures"].iloc[0])
-
-
-def _section(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return f"## {title}\n\n{_table(header, rows)}"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
