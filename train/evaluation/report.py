@@ -127,7 +127,8 @@ class Report:
             for metric in ("psnr", "fpsnr", "fmse", "delta_e"):
                 row = chosen.loc[name, metric]
                 low, high = row["difference_low"], row["difference_high"]
-                cells.append(f"{row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]")
+                interval = f" [{low:+.2f}, {high:+.2f}]" if math.isfinite(low) else ""
+                cells.append(f"{row['difference']:+.2f}{interval}")
             rows.append([*cells, f"{100 * chosen.loc[name, 'fpsnr']['better']:.0f} %"])
         header = ["method", "PSNR", "fPSNR", "fMSE", "dE2000", "pictures with a better fPSNR"]
         return section(f"Paired differences from {self.reference}", header, rows)
@@ -200,7 +201,8 @@ def _finite(value: object) -> object:
 
 
 def _bracketed(row: pd.Series) -> str:
-    return f"{row['mean']:.2f} [{row['low']:.2f}, {row['high']:.2f}]"
+    """The mean and its interval, which a single picture doesn't have."""
+    return f"{row['mean']:.2f}" + (f" [{row['low']:.2f}, {row['high']:.2f}]" if math.isfinite(row["low"]) else "")
 
 
 def _count(chosen: pd.DataFrame) -> str:
