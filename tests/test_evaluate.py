@@ -111,7 +111,8 @@ def test_a_folder_from_the_command_line(folder, tmp_path, capsys):
 def test_both_protocols_are_named_and_differ_outside_the_foreground(folder, tmp_path):
     found = {}
     for protocol in ("composite", "gt-background"):
-        command(folder, "-o", tmp_path / protocol, "--methods", "copy-paste", "--size", 40, "--grid", 0, "--protocol", protocol)
+        more = ["--methods", "copy-paste", "--size", 40, "--grid", 0, "--protocol", protocol]
+        command(folder, "-o", tmp_path / protocol, *more)
         assert f"Protocol **{protocol}**" in (tmp_path / protocol / "report.md").read_text()
         assert json.loads((tmp_path / protocol / "report.json").read_text())["protocol"] == protocol
         table = pd.read_csv(tmp_path / protocol / "pictures.csv", dtype={"id": str}).set_index("id")
