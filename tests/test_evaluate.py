@@ -237,6 +237,9 @@ def test_folders_and_weights_that_make_no_sense(folder, tmp_path, capsys):
     good = weights_file(tmp_path / "good.safetensors")
     assert "NAME=FILE" in refusal(capsys, folder, *out, "--weights", good)
     assert "no weights file" in refusal(capsys, folder, *out, "--weights", "a=nowhere.safetensors")
+    twice = ["--weights", f"a={good}", f"b={good}", "--weights", f"a={good}"]
+    assert "'a' is taken" in refusal(capsys, folder, *out, *twice)
+    assert "'poisson' is taken" in refusal(capsys, folder, *out, "--weights", f"poisson={good}")
     (tmp_path / "broken.safetensors").write_bytes(good.read_bytes()[:-100])
     assert "can't be read" in refusal(capsys, folder, *out, "--weights", f"a={tmp_path / 'broken.safetensors'}")
     other = tmp_path / "other.safetensors"

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> None:
 def evaluate(options: argparse.Namespace) -> str:
     """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
     data = open_data(options.data, options.subsets, options.cache, options.size)
-    methods = gather(options.methods, dict(options.weights), options.maps, options.reference)
+    methods = gather(options.methods, options.weights, options.maps, options.reference)
     try:
         options.output.mkdir(parents=True, exist_ok=True)  # now, not after an hour's work
     except OSError as error:
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add("data", type=Path, metavar="DATA")
     add("-o", "--output", type=Path, required=True, metavar="REPORT")
     add("--methods", nargs="+", choices=METHODS, metavar="METHOD", help="default: all whose weights are there")
-    add("--weights", nargs="+", type=_named_file, default=[], metavar="NAME=FILE", help="further networks")
+    add("--weights", nargs="+", action="extend", type=_named_file, default=[], metavar="NAME=FILE", help="more networks")
     add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose pixels count outside the foreground")
     add("--size", type=_size, default=SIZE, metavar="PIXELS", help=f"of the square that is scored, default {SIZE}")
     add("--subsets", nargs="+", metavar="NAME", help="sub-datasets of iHarmony4, default: all")

@@ -1,14 +1,15 @@
 """The methods to be scored: classical ones, the networks that come with the product, and any weights files."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 
+from srin.classical import CLASSICAL
 from srin.errors import MissingWeights, SrinError
-from srin.harmonizer import METHODS, NETWORKS, WEIGHTS, Harmonizer, unavailable
+from srin.harmonizer import METHODS, WEIGHTS, Harmonizer, unavailable
 from srin.models.checkpoint import load_weights
 from srin.models.config import ModelConfig
 
@@ -34,34 +35,40 @@ class Method:
 
 
 def gather(
-    names: Sequence[str] | None, weights: Mapping[str, Path], maps: Iterable[MapKind], reference: str
+    names: Sequence[str] | None, weights: Sequence[tuple[str, Path]], maps: Iterable[MapKind], reference: str
 ) -> list[Method]:
     """Loads everything that is to be scored.
 
     Args:
-        names: of METHODS; None takes all whose weights are there. One that `weights` names too is taken from there.
-        weights: name and file of further networks.
+        names: of METHODS; None takes all whose weights are there. A network that `weights` names too comes from there.
+        weights: names and files of further networks.
         maps: each network that looks at a map is scored once with each kind.
         reference: the method that others are compared with.
 
     Raises:
-        SrinError: a method or its weights are missing, a weights file is broken or of another architecture, or the
-            reference is not among the methods.
+        SrinError: a method or its weights are missing, a weights file is broken or of another architecture, two networks
+            or a network and a classical method have one name, or the reference is not among the methods.
     """
+    named = [name for name, _ in weights]
+    taken = [name for name in named if name in CLASSICAL or named.count(name) > 1]
+    if taken:
+        raise SrinError(f"The name {taken[0]!r} is taken. Give each weights file a name of its own.")
     if names is None:
         names = [name for name in METHODS if unavailable(name) is None]
-    files = {}
     found = []
+    files = []
     for name in dict.fromkeys(names):
-        reason = None if name in weights else unavailable(name)
+        if name in named:
+            continue
+        reason = unavailable(name)
         if reason is not None:
             raise MissingWeights(reason)
-        if name in NETWORKS and name not in weights:
-            files[name] = WEIGHTS / f"{name}.safetensors"
-        elif name not in weights:
+        if name in CLASSICAL:
             found.append(Method(name, Harmonizer(name, None)))
+        else:
+            files.append((name, WEIGHTS / f"{name}.safetensors"))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for name, file in {**files, **weights}.items():
+    for name, file in [*files, *weights]:
         network = load_weights(file, device)
         parameters = sum(p.numel() for p in network.parameters())
         harmonizer = Harmonizer(name, network)

@@ -78,9 +78,7 @@ class Report:
                 for m in self.methods
             ],
             "left_out": [{"picture": name, "reason": reason} for name, reason in self.scores.left_out],
-            "groups": [
-                {key: _finite(value) for key, value in row.items()} for row in self.summary.to_dict("records")
-            ],
+            "groups": [{key: _finite(value) for key, value in row.items()} for row in self.summary.to_dict("records")],
             "published": {name: published(name) for name in self._comparable()},
         }
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
