@@ -98,6 +98,10 @@ def test_a_folder_from_the_command_line(folder, tmp_path, capsys):
 
     assert "Protocol **composite**" in text and "Published" not in text and "left out" not in text
     assert f"| copy-paste | {groups['all', 'all', 'copy-paste', 'psnr']['mean']:.2f} [" in text
+    differences = text.split("## Paired differences from copy-paste")[1].split("##")[0]
+    gain = groups["rim", "leak", "reinhard", "fpsnr"]["difference"]
+    assert "fPSNR, rim=leak" in differences and f"| {gain:+.2f} |" in differences  # one picture, no interval
+    assert "| copy-paste |" not in differences
     assert "## Drift on pictures that were harmonious, 1" in text
     mine = next(m for m in content["methods"] if m["name"] == "mine")
     assert mine["config"]["slot"] == "srin"

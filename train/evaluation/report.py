@@ -119,16 +119,22 @@ class Report:
         others = [name for name in self._names() if name != self.reference]
         if not len(chosen) or not others:
             return ""
-        rows = []
-        for name in others:
-            cells = [name]
-            for metric in ("psnr", "fpsnr", "fmse", "delta_e"):
-                row = chosen.loc[name, metric]
-                low, high = row["difference_low"], row["difference_high"]
-                interval = f" [{low:+.2f}, {high:+.2f}]" if math.isfinite(low) else ""
-                cells.append(f"{row['difference']:+.2f}{interval}")
-            rows.append([*cells, f"{100 * chosen.loc[name, 'fpsnr']['better']:.0f} %"])
-        header = ["method", "PSNR", "fPSNR", "fMSE", "dE2000", "pictures with a better fPSNR"]
+        columns = [("all", "all", metric) for metric in ("psnr", "fpsnr", "fmse", "delta_e")]
+        rims = dict.fromkeys(self.summary[self.summary["group"] == "rim"]["value"])
+        columns += [("rim", rim, "fpsnr") for rim in rims]  # to see whether a method has learned to copy the rim
+        rows = [
+            [
+                name,
+                *(_difference(self._chosen(group, value).loc[name, metric]) for group, value, metric in columns),
+                f"{100 * chosen.loc[name, 'fpsnr']['better']:.0f} %",
+            ]
+            for name in others
+        ]
+        header = [
+            "method",
+            *(HEADINGS[metric] + (f", rim={value}" if group == "rim" else "") for group, value, metric in columns),
+            "pictures with a better fPSNR",
+        ]
         return section(f"Paired differences from {self.reference}", header, rows)
 
     def _groups(self, group: str, title: str, metrics: Sequence[str]) -> str:
@@ -196,6 +202,11 @@ class Report:
 
 def _finite(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _difference(row: pd.Series) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    return f"{row['difference']:+.2f}" + (f" [{low:+.2f}, {high:+.2f}]" if math.isfinite(low) else "")
 
 
 def _bracketed(row: pd.Series) -> str:
