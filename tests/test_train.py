@@ -45,7 +45,8 @@ def photos_folder(tmp_path_factory):
         image = np.where(mask[..., None] > 0, np.array([60, 110, 190]) + rng.normal(0, 12, image.shape), image)
         cv2.imwrite(str(folder / f"img{i}.png"), np.clip(image, 0, 255).astype(np.uint8))
         cv2.imwrite(str(folder / f"img{i}_mask.png"), mask)
-        rows.append({"source": "here", "image": f"img{i}.png", "mask": f"img{i}_mask.png", "segments": "", "split": "train"})
+        row = {"source": "here", "image": f"img{i}.png", "mask": f"img{i}_mask.png", "segments": "", "split": "train"}
+        rows.append(row)
     rows[0]["split"] = "test"
     with open(folder / "manifest.csv", "w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))
@@ -87,7 +88,8 @@ def test_folders_without_a_manifest(photos_folder, tmp_path, form):
             (tmp_path / f"img{i}.png").write_bytes(image)
             (tmp_path / f"img{i}_mask.png").write_bytes(mask)
         else:
-            for name, content in ((f"images/img{i}.png", image), (f"masks/img{i}__0.png", mask), (f"masks/img{i}__1.png", mask)):
+            files = {f"images/img{i}.png": image, f"masks/img{i}__0.png": mask, f"masks/img{i}__1.png": mask}
+            for name, content in files.items():
                 (tmp_path / name).parent.mkdir(exist_ok=True)
                 (tmp_path / name).write_bytes(content)
     found = find_photos(tmp_path)
@@ -255,7 +257,8 @@ def command(*arguments: str, processes: int = 1) -> subprocess.Popen:
 
 def test_the_network_learns(photos_folder, tmp_path):
     """That all discs have the same colour is easily learnt."""
-    train(load_config("guess", changes(photos_folder, tmp_path, "steps=80", "batch=16", "descent=0.5", "ema=0.9", "lr=4e-3")))
+    more = ["steps=80", "batch=16", "descent=0.5", "ema=0.9", "lr=4e-3"]
+    train(load_config("guess", changes(photos_folder, tmp_path, *more)))
     rows = list(csv.DictReader(open(tmp_path / "log.csv", newline="")))
     assert float(rows[-1]["fpsnr"]) > float(rows[-1]["copy_paste_fpsnr"]) + 1
     assert list(tmp_path.glob("tensorboard/events*")) and (tmp_path / "best.safetensors").exists()

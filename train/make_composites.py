@@ -1,4 +1,4 @@
-"""Writes synthetic composites with known truth as an iHarmony4-style folder of PNG files, for others to train and test on.
+"""Writes synthetic composites with known truth as an iHarmony4-style folder of PNG files, for others to use.
 
     python -m train.make_composites photos OUT data.root=PHOTOS --count 5000
 
@@ -41,7 +41,7 @@ def make_composites(config: TrainConfig, output: Path, count: int) -> None:
             photos = load_photos(config.data, part)
             wanted = count if part == "train" else max(1, count // TEST_SHARE)
             generator = torch.Generator().manual_seed((config.seed << 20) + number)
-            names = []
+            names: list[str] = []
             for composite, mask, real in _accepted(photos, config.data.size, wanted, generator):
                 name = f"{part[0]}{len(names):06d}"
                 save_image(composite, output / SUBSET / "composite_images" / f"{name}_1_1.png")

@@ -1,6 +1,5 @@
 """What is minimized, and the score that is watched."""
 
-import torch
 from torch import Tensor, nn
 
 from srin.models.heads import apply_affine
@@ -36,7 +35,7 @@ class Objective(nn.Module):
         """L1 of equation 1. Outside the mask composite and truth agree, so the mask may be left to the sum."""
         difference = ((output - batch.real).abs() * batch.mask).sum((1, 2, 3))
         pixels = batch.mask[0].numel()
-        area = pixels
+        area = batch.mask.new_tensor(pixels)
         if self._config.loss == "foreground_l1":
             area = batch.mask.sum((1, 2, 3)).clamp_min(AREA_FLOOR * pixels)
         return (difference / (3 * area) * batch.weight).sum() / max(batch.total, 1)

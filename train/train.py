@@ -14,7 +14,6 @@ import argparse
 import csv
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +143,8 @@ def train(config: TrainConfig) -> None:
         save_weights(config.output_dir / name, config.model, kept.state_dict(), torch.float16, notes)
 
     def save_all() -> None:
-        parts: dict[str, Any] = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+        parts: dict[str, Any] = {"network": network.state_dict(), "average": average.state_dict()}
+        parts["optimizer"] = optimizer.state_dict()
         if accelerator.scaler is not None:
             parts["scaler"] = accelerator.scaler.state_dict()
         parts |= {"step": step, "best": best, "seconds": seconds_before + time.monotonic() - began}

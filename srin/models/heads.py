@@ -44,6 +44,7 @@ class AffineHead(nn.Module):
         self.aligned = _perceptron(2 * decoded, hidden)
         self.residual = nn.Conv2d(decoded, 12, 3, padding=1)
         nn.init.zeros_(self.residual.weight)
+        assert self.residual.bias is not None  # for the type checker
         nn.init.zeros_(self.residual.bias)
 
     def first_guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:

@@ -4,6 +4,7 @@ The remedies against the rim leak are here: a network must not find the object's
 because no real cut-and-paste shows them there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -46,12 +47,15 @@ class Batch:
         """The part of a batch that one of several processes trains on; their number divides B."""
         size = len(self.weight) // processes
         part = slice(process * size, (process + 1) * size)
-        parts = (x[part] for x in (self.composite, self.real, self.mask, self.regions, self.weight))
-        return Batch(*parts, total=self.total)
+        return self._each(lambda x: x[part])
 
     def to(self, device: torch.device) -> "Batch":
+        return self._each(lambda x: x.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         parts = (self.composite, self.real, self.mask, self.regions, self.weight)
-        return Batch(*(x.to(device, non_blocking=True) for x in parts), total=self.total)
+        composite, real, mask, regions, weight = map(change, parts)
+        return Batch(composite, real, mask, regions, weight, self.total)
 
 
 def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator) -> Batch:
