@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
-from srin.errors import SegmentationError
+from srin.composite import Composite, Placement, placement_matrix
+from srin.errors import MaskError, SegmentationError
 from srin.image_io import load_labels, save_image
-
-if TYPE_CHECKING:
-    from srin.composite import Composite
+from srin.segmentation.automatic import AutomaticMap
 
 MAX_REGIONS = 64
+CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 SEGMENTERS = ("auto", "sam", "colour")
 
@@ -109,13 +109,16 @@ def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticM
     return _fit(composite.image, composite.mask, labels, segmenter)
 
 
-def segment(picture: np.ndarray | Composite, segmenter: str = "auto") -> SemanticMap:
+def segment(
+    picture: np.ndarray | Composite, segmenter: str = "auto", checkpoint: str | os.PathLike[str] | None = None
+) -> SemanticMap:
     """Draws the semantic map of a composite, or of a photo without a mask.
 
     Args:
         picture: a Composite, or uint8 (H, W, 3); the latter is all background.
         segmenter: "sam" for Segment Anything, "colour" for colour regions, "auto" for Segment Anything where
             one of its checkpoints is found, otherwise colour regions.
+        checkpoint: of Segment Anything, see `load_sam`; by default what `find_checkpoint` finds.
 
     Raises:
         SegmentationError: an unknown segmenter, "sam" without a checkpoint, or a broken checkpoint.
@@ -126,19 +129,82 @@ def segment(picture: np.ndarray | Composite, segmenter: str = "auto") -> Semanti
         image, mask = picture, np.zeros(picture.shape[:2], np.uint8)
     else:
         image, mask = picture.image, picture.mask
-    labels, name = _draw(image, segmenter)
+    labels, name = _draw(image, segmenter, checkpoint)
     return _fit(image, mask, labels, name)
 
 
-def _draw(image: np.ndarray, segmenter: str) -> tuple[np.ndarray, str]:
+def compose(
+    composite: Composite, background: AutomaticMap, foreground: np.ndarray, placement: Placement, size: tuple[int, int]
+) -> SemanticMap:
+    """The map of a composite from those of its two photos, moved as the foreground was: nothing is segmented.
+
+    Args:
+        composite: what `place` returned, at any resolution.
+        background: map of the whole background photo.
+        foreground: integers (h, w), labels of the picture that was placed, at any resolution: of the whole photo's
+            map what `crop_labels` leaves, since it is the cut-out's crop that is placed.
+        placement: as given to `place`.
+        size: (height, width) of the picture that was placed, as given to `place`.
+
+    Raises:
+        PlacementError: as `placement_matrix`.
+    """
+    target = composite.mask.shape
+    matrix = placement_matrix(target, size, placement)
+    # From the labels' own grid to the placed picture's, and from pixel edges to OpenCV's pixel centres.
+    matrix = matrix @ np.diag([size[1] / foreground.shape[1], size[0] / foreground.shape[0], 1.0])
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+    moved = cv2.warpAffine(
+        foreground.astype(np.float32),
+        matrix,
+        target[::-1],
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,  # a soft edge may reach beyond the crop
+    )
+    labels = enlarged(background.labels, target)
+    labels = np.where(composite.mask > 127, moved.astype(np.int32), labels)
+    return build(composite, labels, background.segmenter)
+
+
+def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The part of a photo's labels that `crop_to_mask` keeps of the photo.
+
+    Args:
+        labels: integers (h, w), covering the whole photo at any resolution.
+        mask: uint8 (H, W), of the photo's own size.
+
+    Returns:
+        int32, of the crop's size, but no larger than CROP_SIDE.
+
+    Raises:
+        MaskError: the mask is empty.
+    """
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
+    shrink = min(1.0, CROP_SIDE / max(width, height))
+    small = max(1, round(height * shrink)), max(1, round(width * shrink))
+    rows = ((y + (np.arange(small[0]) + 0.5) * height / small[0]) * labels.shape[0] / mask.shape[0]).astype(int)
+    columns = ((x + (np.arange(small[1]) + 0.5) * width / small[1]) * labels.shape[1] / mask.shape[1]).astype(int)
+    return labels[rows[:, None], columns].astype(np.int32)
+
+
+def enlarged(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels (h, w) at another size (height, width), each pixel's from the nearest."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True))
+    return labels[rows[:, None], columns]
+
+
+def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] | None) -> tuple[np.ndarray, str]:
     if segmenter != "colour":
         from srin.segmentation.checkpoints import find_checkpoint
-        from srin.segmentation.sam import SamSession
+        from srin.segmentation.sam import SamEngine
+        from srin.segmentation.sam_model import load_sam
 
-        checkpoint = find_checkpoint()
+        checkpoint = checkpoint or find_checkpoint()
         if checkpoint is not None:
-            session = SamSession(image, checkpoint)
-            return session.automatic_map(), session.segmenter
+            found = SamEngine(image, load_sam(checkpoint)).automatic()
+            return enlarged(found.labels, image.shape[:2]), found.segmenter
         if segmenter == "sam":
             raise SegmentationError(
                 "There is no Segment Anything checkpoint on this machine. Download one, or point "
