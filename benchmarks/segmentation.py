@@ -204,7 +204,8 @@ def _print_covering(report: dict[str, Any]) -> None:
 
 
 def _print_cost(cost: dict[str, dict[str, float]], weights: str) -> None:
-    print(f"{weights}\n{'':10}  seconds  decoded points   peak MB (model loaded: {cost['click']['peak_mb_with_model_loaded']:.0f})")
+    print(f"{weights}; {cost['click']['peak_mb_with_model_loaded']:.0f} MB with the model loaded\n")
+    print(f"{'':10}  seconds  decoded points   peak MB")
     print(f"{'encode':10}{cost['click']['encode_seconds']:9.2f}{0:16.0f}")
     for work, row in cost.items():
         print(f"{work:10}{row['seconds']:9.2f}{row['decoded_points']:16.0f}{row['peak_mb']:10.0f}")

@@ -60,9 +60,7 @@ class EmbeddedEngine:
         strokes = np.zeros((2, rows, columns), np.uint8)
         for (x, y), mark in zip(coordinates * scale, marks, strict=True):
             cv2.circle(strokes[mark], (int(x), int(y)), max(1, round(STROKE * max(rows, columns))), 1, -1)
-        found = box_mask(
-            self._proxy, corners.tolist(), strokes[1] > 0, strokes[0] > 0, self._on_proxy(previous)
-        )
+        found = box_mask(self._proxy, corners.tolist(), strokes[1] > 0, strokes[0] > 0, self._on_proxy(previous))
         return [from_mask(found > 0, self.segmenter)]
 
     def automatic(self, proceed: Callable[[float], None] = lambda done: None) -> AutomaticMap:

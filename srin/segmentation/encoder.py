@@ -47,10 +47,11 @@ def encode(sam: LoadedSam, image: np.ndarray, precision: Any, proceed: Callable[
 @contextmanager
 def _interruptible(blocks: Any, proceed: Callable[[float], None]) -> Iterator[None]:
     """Calls `proceed` before each of the encoder's blocks, which take seconds."""
-    hooks = [
-        block.register_forward_pre_hook(lambda *args, done=number / len(blocks): proceed(done))
-        for number, block in enumerate(blocks)
-    ]
+
+    def tell(number: int) -> Callable[..., None]:
+        return lambda *args: proceed(number / len(blocks))
+
+    hooks = [block.register_forward_pre_hook(tell(number)) for number, block in enumerate(blocks)]
     try:
         yield
     finally:

@@ -120,10 +120,10 @@ def _solved(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
             continue
         solved = estimate_alpha_cf(
             image[window] / 255.0,
-                piece.astype(np.float64),
-                partial(ichol, shifts=SHIFTS),
-                laplacian_kwargs={"epsilon": EPSILON},
-                cg_kwargs={"rtol": TOLERANCE},
+            piece.astype(np.float64),
+            partial(ichol, shifts=SHIFTS),
+            laplacian_kwargs={"epsilon": EPSILON},
+            cg_kwargs={"rtol": TOLERANCE},
         )
         inner = tuple(slice(c.start - w.start, c.stop - w.start) for c, w in zip(core, window, strict=True))
         alpha[core] = solved[inner]

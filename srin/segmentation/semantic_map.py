@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from srin.composite import Composite, Placement, placement_matrix
 from srin.errors import MaskError, SegmentationError
 from srin.image_io import load_labels, save_image
 from srin.segmentation.automatic import AutomaticMap
 
+if TYPE_CHECKING:
+    from srin.segmentation.sam_model import LoadedSam
+
 MAX_REGIONS = 64
 CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
+NOTE = "Segmenter"  # in the PNG of a map
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 SEGMENTERS = ("auto", "sam", "colour")
 
@@ -72,7 +79,32 @@ class SemanticMap:
         Raises:
             OutputError: the file can't be written.
         """
-        save_image(self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16), path)
+        labels = self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16)
+        save_image(labels, path, {NOTE: self.segmenter})
+
+    def save_painted(self, image: np.ndarray, path: str | os.PathLike[str]) -> None:
+        """Writes a picture of the regions: each in its mean colour, with white outlines.
+
+        Raises:
+            OutputError: the file can't be written.
+            SegmentationError: the picture and the map differ in size.
+        """
+        painted = self.paint(image)
+        edge = np.zeros(self.labels.shape, np.uint8)
+        edge[:, 1:] |= self.labels[:, 1:] != self.labels[:, :-1]
+        edge[1:] |= self.labels[1:] != self.labels[:-1]
+        thick = max(1, round(max(edge.shape) / 400))
+        painted[cv2.dilate(edge, np.ones((thick, thick), np.uint8)) > 0] = 255
+        save_image(painted, path)
+
+    @staticmethod
+    def saved_by(path: Path) -> str | None:
+        """Who drew the map in a file that `save` wrote; None where there is no such file."""
+        try:
+            with Image.open(path) as image:
+                return image.info.get(NOTE)
+        except OSError:
+            return None
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> SemanticMap:
@@ -123,14 +155,23 @@ def segment(
     Raises:
         SegmentationError: an unknown segmenter, "sam" without a checkpoint, or a broken checkpoint.
     """
-    if segmenter not in SEGMENTERS:
-        raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
     if isinstance(picture, np.ndarray):
         image, mask = picture, np.zeros(picture.shape[:2], np.uint8)
     else:
         image, mask = picture.image, picture.mask
     labels, name = _draw(image, segmenter, checkpoint)
     return _fit(image, mask, labels, name)
+
+
+def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
+    """Who would draw a map, in the words of SemanticMap.segmenter; arguments and errors as in `segment`."""
+    sam = _sam(segmenter, checkpoint)
+    return f"sam ({sam.architecture})" if sam else "colour regions"
+
+
+def painted_path(path: Path) -> Path:
+    """Where the picture of a map goes whose labels are at `path`."""
+    return path.with_name(f"{path.stem}_painted{path.suffix}")
 
 
 def compose(
@@ -196,23 +237,35 @@ def enlarged(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] | None) -> tuple[np.ndarray, str]:
-    if segmenter != "colour":
-        from srin.segmentation.checkpoints import find_checkpoint
+    sam = _sam(segmenter, checkpoint)
+    if sam is not None:
         from srin.segmentation.sam import SamEngine
-        from srin.segmentation.sam_model import load_sam
 
-        checkpoint = checkpoint or find_checkpoint()
-        if checkpoint is not None:
-            found = SamEngine(image, load_sam(checkpoint)).automatic()
-            return enlarged(found.labels, image.shape[:2]), found.segmenter
-        if segmenter == "sam":
-            raise SegmentationError(
-                "There is no Segment Anything checkpoint on this machine. Download one, or point "
-                "SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
-            )
+        found = SamEngine(image, sam).automatic()
+        return enlarged(found.labels, image.shape[:2]), found.segmenter
     from srin.segmentation.regions import colour_regions
 
     return colour_regions(image), "colour regions"
+
+
+def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam | None:
+    """The model that draws, or None for colour regions."""
+    if segmenter not in SEGMENTERS:
+        raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
+    if segmenter == "colour":
+        return None
+    from srin.segmentation.checkpoints import find_checkpoint
+    from srin.segmentation.sam_model import load_sam
+
+    checkpoint = checkpoint or find_checkpoint()
+    if checkpoint is not None:
+        return load_sam(checkpoint)
+    if segmenter == "sam":
+        raise SegmentationError(
+            "There is no Segment Anything checkpoint on this machine. Download one, or point "
+            "SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
+        )
+    return None
 
 
 def _fit(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str) -> SemanticMap:
