@@ -196,7 +196,7 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     result = mask.astype(np.uint8)
     for value in (1, 0):
         _, parts, stats, _ = cv2.connectedComponentsWithStats((result == value).astype(np.uint8), connectivity=4)
-        small = stats[:, cv2.CC_STAT_AREA] < SPECK * mask.sum()
+        small = stats[:, cv2.CC_STAT_AREA] < SPECK * np.count_nonzero(mask)
         small[0] = False  # everything else
         result[small[parts]] = 1 - value
     return result.astype(bool)
@@ -246,7 +246,7 @@ def _without_gaps(labels: np.ndarray) -> np.ndarray:
 
 
 def library_masks(
-    predictor: Any, size: tuple[int, int], points_per_side: int = LIBRARY_GRID, points_per_batch: int = 32
+    predictor: Any, size: tuple[int, int], points_per_side: int, points_per_batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """The masks of the library's own SamAutomaticMaskGenerator with its default filters.
 
