@@ -184,7 +184,7 @@ def _usable(logits: np.ndarray, score: float) -> np.ndarray | None:
     """The mask (h, w) of an answer that passes the filters, without specks; otherwise None."""
     if score < MIN_SCORE:
         return None
-    wide = np.count_nonzero(logits > -STABILITY_OFFSET)
+    wide = int(np.count_nonzero(logits > -STABILITY_OFFSET))
     if np.count_nonzero(logits > STABILITY_OFFSET) < MIN_STABILITY * max(wide, 1):
         return None
     mask = _without_specks(logits > 0)
