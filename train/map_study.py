@@ -1,6 +1,6 @@
 """How much the region map matters to SRIN: its source and its granularity against fPSNR.
 
-    python -m train.map_study PHOTOS -o study.md [--weights FILE] [--limit 300]
+    python -m train.map_study PHOTOS -o study.md [--weights FILE] [--limit 100]
 
 Composites are made from the held-out training photos (train.data.photos.split_photos) that people segmented: an object
 recoloured in its own photo, by camera, tone and curves in turn, with seed SEED. All maps are of the true photo, split
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, metavar="PHOTOS", help="a folder with manifest.csv that names segments")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="STUDY.md")
     parser.add_argument("--weights", type=Path, help="of a network with SRIN; default: the ones that come with it")
-    parser.add_argument("--limit", type=int, default=300, help="photos; default: 300")
+    parser.add_argument("--limit", type=int, default=100, help="photos; default: 100")
     arguments = parser.parse_args()
     try:
         if arguments.weights:
