@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srin.errors import ImageError, MaskError, OutputError, SrinError
+from srin.errors import ImageError, MaskError, OutputError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
     from srin.composite import Composite
@@ -49,11 +49,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_map(compare)
     compare.set_defaults(run=_compare)
 
-    segment = commands.add_parser("segment", help="the semantic map of a photo, as a label picture")
-    segment.add_argument("image", type=Path, metavar="IMAGE")
-    segment.add_argument("-o", "--output", required=True, type=Path, metavar="MAP.png")
-    segment.add_argument("--mask", type=Path, help="the pasted object; its regions are kept apart")
+    segment = commands.add_parser(
+        "segment",
+        help="the semantic map of a photo, or of a folder of them",
+        description="Writes the regions' labels as MAP.png, which `harmonize --map` takes, and a picture of them as "
+        "MAP_painted.png. In a folder, maps that are there already are kept, so that a second call continues.",
+    )
+    segment.add_argument("image", type=Path, metavar="IMAGE", help="a photo, or a folder of photos")
+    segment.add_argument("-o", "--output", required=True, type=Path, metavar="MAP.png", help="label picture, or folder")
+    segment.add_argument("--mask", type=Path, help="the pasted object, or a folder: its regions are kept apart")
     _add_segmenter(segment)
+    segment.add_argument("--checkpoint", metavar="NAME|FILE", help="vit_b, vit_l, vit_h, or any checkpoint file")
+    segment.add_argument("--download", action="store_true", help="fetch a named checkpoint that is not here yet")
     segment.set_defaults(run=_segment)
     return parser
 
@@ -157,10 +164,77 @@ def _map(composite: "Composite", labels: Path | None, segmenter: str) -> "Semant
 def _segment(options: argparse.Namespace) -> int:
     from srin.composite import Composite
     from srin.image_io import load_image
-    from srin.segmentation.semantic_map import segment
+    from srin.segmentation.semantic_map import painted_path, segment, segmenter_name
 
-    picture = Composite.load(options.image, options.mask) if options.mask else load_image(options.image)
-    semantic_map = segment(picture, options.segmenter)
-    semantic_map.save(options.output)
-    print(f"{int(semantic_map.labels.max()) + 1} regions by {semantic_map.segmenter}", file=sys.stderr)
+    checkpoint = _checkpoint(options)
+    name = segmenter_name(options.segmenter, checkpoint)
+
+    def one(image: Path, mask: Path | None, output: Path) -> str:
+        composite = Composite.load(image, mask) if mask else None
+        picture = composite.image if composite else load_image(image)
+        semantic_map = segment(composite or picture, options.segmenter, checkpoint)
+        semantic_map.save_painted(picture, painted_path(output))
+        semantic_map.save(output)  # last: a folder's second run takes it for the sign that both are there
+        return f"{int(semantic_map.labels.max()) + 1} regions by {semantic_map.segmenter}"
+
+    if options.image.is_dir():
+        return _segment_folder(options, name, one)
+    print(one(options.image, options.mask, options.output), file=sys.stderr)
     return 0
+
+
+def _checkpoint(options: argparse.Namespace) -> str | None:
+    """The checkpoint that --checkpoint names, fetched if --download allows it."""
+    from tqdm import tqdm
+
+    from srin.segmentation.checkpoints import CHECKPOINTS, download, offer
+
+    name = options.checkpoint
+    if name is None or options.segmenter == "colour":
+        return None
+    known = CHECKPOINTS.get(name)
+    if known is not None and not known.is_complete:
+        if not options.download:
+            raise SegmentationError(f"{name} is not here yet. Add --download to fetch it: {offer(known)}")
+        print(offer(known), file=sys.stderr)
+        with tqdm(total=known.size, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.update(done - bar.n)
+
+            download(known, show)
+    return name
+
+
+def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path, Path | None, Path], str]) -> int:
+    """Runs `one` over the pictures that have no map by this segmenter yet. Returns how many failed."""
+    from tqdm import tqdm
+
+    from srin.segmentation.semantic_map import SemanticMap
+
+    images = sorted(p for p in options.image.iterdir() if p.suffix.lower() in PICTURES)
+    if not images:
+        raise ImageError(f"There are no pictures in {options.image}.")
+    if options.mask and not options.mask.is_dir():
+        raise MaskError(f"{options.image} is a folder, so the mask must be a folder too; {options.mask} is not.")
+    masks = _by_stem(options.mask) if options.mask else {}
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {options.output} can't be made: {error.strerror}.") from error
+    failed = kept = 0
+    for image in tqdm(images, unit="picture", disable=not sys.stderr.isatty()):
+        output = options.output / f"{image.stem}.png"
+        if SemanticMap.saved_by(output) == name:
+            kept += 1
+            continue
+        try:
+            if options.mask and image.stem not in masks:
+                raise MaskError(f"There is no mask named {image.stem} in {options.mask}.")
+            one(image, masks.get(image.stem), output)
+        except SrinError as error:
+            failed += 1
+            tqdm.write(f"srin: {image.name}: {error}", file=sys.stderr)
+    done = len(images) - failed - kept
+    print(f"{done} of {len(images)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
+    return failed

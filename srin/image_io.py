@@ -5,11 +5,13 @@ import io
 import os
 import uuid
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from srin.errors import ImageError, OutputError
 
@@ -89,10 +91,11 @@ def load_labels(source: Source, what: str = "map") -> np.ndarray:
     return np.array(image).astype(np.int32)
 
 
-def save_image(array: np.ndarray, path: str | os.PathLike) -> None:
+def save_image(array: np.ndarray, path: str | os.PathLike, text: Mapping[str, str] | None = None) -> None:
     """Write an array as PNG, JPEG or WebP, by the extension (quality 95). An existing file is replaced.
 
     array: uint8 (H, W), (H, W, 3) or (H, W, 4), or uint16 (H, W) for PNG.
+    text: notes for programs, kept in a PNG and left out of other formats.
     Raises OutputError when the extension is unknown, the folder is missing or can't be written, or the disk
     is full; then nothing is left behind, and an existing file is as it was.
     """
@@ -102,6 +105,11 @@ def save_image(array: np.ndarray, path: str | os.PathLike) -> None:
         raise OutputError(f"Can't save {path}: its name must end in one of {', '.join(SAVE_OPTIONS)}.")
     if not path.parent.is_dir():
         raise OutputError(f"Can't save {path}: the folder {path.parent} does not exist. Create it first.")
+    if text and options["format"] == "PNG":
+        notes = PngInfo()
+        for key, value in text.items():
+            notes.add_text(key, value)
+        options = {**options, "pnginfo": notes}
     encoded = io.BytesIO()  # in memory, because Pillow hides the reason when its own write fails
     try:
         Image.fromarray(array).save(encoded, **options)

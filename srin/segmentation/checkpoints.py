@@ -15,6 +15,7 @@ from filelock import FileLock
 
 from srin.errors import SegmentationError
 
+LICENCE = "Apache-2.0"  # of all official checkpoints
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
 
@@ -95,6 +96,15 @@ def find_checkpoint() -> Path | None:
         return Path(chosen)
     complete = [checkpoint for checkpoint in CHECKPOINTS.values() if checkpoint.is_complete]
     return min(complete, key=lambda checkpoint: checkpoint.size).path if complete else None
+
+
+def offer(checkpoint: Checkpoint) -> str:
+    """What to tell people before a download begins: what it is, its licence, its size and where it comes from."""
+    host = checkpoint.url.split("/")[2]
+    return (
+        f"Segment Anything {checkpoint.name}, {checkpoint.size / 1e6:,.0f} MB, licence {LICENCE}, from {host}, "
+        f"to be kept in {cache_folder()}."
+    )
 
 
 def download(checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> Path:

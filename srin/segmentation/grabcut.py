@@ -24,6 +24,7 @@ def box_mask(
     box: Sequence[float],
     foreground: np.ndarray | None = None,
     background: np.ndarray | None = None,
+    previous: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cuts out the object inside a box (Rother, Kolmogorov, Blake: GrabCut, 2004).
 
@@ -35,6 +36,7 @@ def box_mask(
         box: (x0, y0, x1, y1), opposite corners in pixels.
         foreground: bool (H, W), True where strokes say that this is the object; wins over `background`.
         background: bool (H, W), True where strokes say that this is not the object.
+        previous: bool (H, W), a mask to be corrected: inside the box, it tells where to start from.
 
     Returns:
         uint8 (H, W), 0 or 255.
@@ -57,11 +59,15 @@ def box_mask(
         raise SegmentationError(
             f"The box has only {x1 - x0} x {y1 - y0} pixels, which is too small. Draw it around the whole object."
         )
+    if previous is not None:
+        start = cv2.resize(previous.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        if (start & (trimap == cv2.GC_PR_FGD)).any():
+            trimap[(trimap == cv2.GC_PR_FGD) & ~start] = cv2.GC_PR_BGD
     if background is not None:
         trimap[_shrunk(background, image, size)] = cv2.GC_BGD
     if foreground is not None:
         trimap[_shrunk(foreground, image, size)] = cv2.GC_FGD
-    if not (trimap == cv2.GC_BGD).any():
+    if (trimap & 1).all():
         raise SegmentationError(
             "The box covers the whole picture, so nothing shows what the background looks like. Draw it closer "
             "around the object, or draw a stroke on the background."
@@ -106,7 +112,8 @@ def _grabcut(proxy: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     labels = trimap.copy()
     cv2.setRNGSeed(SEED)
     model = np.zeros((1, 65))
-    cv2.grabCut(proxy, labels, None, model, model.copy(), ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    no_box = (0, 0, 0, 0)
+    cv2.grabCut(proxy, labels, no_box, model, model.copy(), ITERATIONS, cv2.GC_INIT_WITH_MASK)
     return labels & 1  # GC_FGD is 1, GC_PR_FGD is 3, the background's are even
 
 

@@ -1,217 +1,247 @@
-"""Segment Anything on a picture: one encoding, then masks from clicks and boxes, and a map of everything."""
+"""Segment Anything on a picture: one encoding, then masks from prompts, and a map of everything."""
 
 import hashlib
-import os
 import threading
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from srin.errors import SegmentationError
-from srin.segmentation.checkpoints import find_checkpoint
+from srin.segmentation import automatic
+from srin.segmentation.automatic import AutomaticMap, adaptive_map, library_masks, painted
+from srin.segmentation.cache import ArrayCache
+from srin.segmentation.candidate import Candidate
+from srin.segmentation.encoder import encode, precision_of
 from srin.segmentation.prompts import checked_box, checked_points
-from srin.segmentation.sam_model import load_sam
+from srin.segmentation.sam_model import LoadedSam
 
-CACHE_BYTES = 256 << 20  # 64 embeddings of 4 MiB
-MAP_SIDE = 256  # pixels of the longer side of automatic maps: the decoder's own resolution
-GRIDS = (8, 16, 32)  # points per side asked by the automatic map, coarse to fine; 32 is the library's default
-POINTS_PER_BATCH = 32  # 0.4 GB of logits at the encoder's resolution
+INPUT_SIDE = 1024  # pixels of the longer side that the official encoders see
+CANDIDATES = 3
+TWINS = 0.95  # IoU above which two candidates are no choice
+MASK_LOGIT = 10.0  # of a finished mask that is given back as a prompt
 
-
-class _Cache:
-    """Arrays and tensors by key; those used longest ago go first when their bytes exceed the limit."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[tuple[str, ...], Any] = OrderedDict()
-
-    def get(self, key: tuple[str, ...]) -> Any:
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
-
-    def put(self, key: tuple[str, ...], value: Any) -> None:
-        with self._lock:
-            self._entries[key] = value
-            size = sum(entry.nbytes for entry in self._entries.values())
-            while size > CACHE_BYTES:
-                size -= self._entries.popitem(last=False)[1].nbytes
-
-    def clear(self) -> None:
-        with self._lock:
-            self._entries.clear()
-
-
-_cache = _Cache()
+cache = ArrayCache(256 << 20)  # 64 embeddings of 4 MiB
 # Encodings and automatic maps go one at a time: each uses all cores, and a second request for the same
 # picture finds the first one's result. Clicks on an encoded picture never wait for it.
 _heavy_work = threading.RLock()
 
 
-class SamSession:
-    """A picture to be asked about. Cheap to make; may be shared by threads.
+def _always(done: float) -> None:
+    """The work goes on."""
 
-    The encoding is made on first use and cached by the picture's content, so that sessions on the same
-    picture share it. Call `encode` when the picture arrives to have it ready before the first click.
+
+class SamEngine:
+    """Segment Anything on one picture. May be shared by threads.
+
+    The encoding and the map are cached by the picture's content, so that engines on the same picture share them.
 
     Args:
-        image: uint8 (H, W, 3), sRGB.
-        checkpoint: as `source` of load_sam; by default what find_checkpoint finds.
-        device: as in load_sam.
+        image: uint8 (H, W, 3), sRGB. A copy of at most INPUT_SIDE pixels is kept.
+        sam: the model.
+        size: (height, width) of the photo, if `image` is a smaller copy of it. Prompts are in the photo's pixels.
+
+    Attributes:
+        segmenter: the name to show beside masks and maps, as "sam (vit_b)".
 
     Raises:
-        SegmentationError: there is no checkpoint, as load_sam, or the picture is too narrow to be encoded.
+        SegmentationError: the picture is too narrow to be encoded.
     """
 
-    def __init__(
-        self, image: np.ndarray, checkpoint: str | os.PathLike[str] | None = None, device: str | None = None
-    ) -> None:
-        checkpoint = checkpoint or find_checkpoint()
-        if checkpoint is None:
-            raise SegmentationError(
-                "There is no Segment Anything checkpoint on this machine. Download one, or point "
-                "SRIN_SAM_CHECKPOINT to a checkpoint file."
-            )
-        self._sam = load_sam(checkpoint, device)
-        height, width = image.shape[:2]
-        side = self._sam.model.image_encoder.img_size
+    def __init__(self, image: np.ndarray, sam: LoadedSam, size: tuple[int, int] | None = None) -> None:
+        self._sam = sam
+        self._size = size or image.shape[:2]
+        self._image = limited(image)
+        height, width = self._size
+        side = sam.model.image_encoder.img_size
         if min(height, width) * side < max(height, width):
             raise SegmentationError(f"{width} x {height} pixels are too narrow for Segment Anything.")
-        self._image = np.ascontiguousarray(image)
-        content = hashlib.sha256(self._image.data).hexdigest()
-        self._key = (content, f"{width}x{height}", self._sam.key)
+        self.segmenter = f"sam ({sam.architecture})"
+        content = f"{self._image.shape}{sam.key}".encode() + self._image.tobytes()
+        self._key = hashlib.sha256(content).hexdigest()
+        scale = side / max(self._image.shape[:2])
+        self._input_size = tuple(int(length * scale + 0.5) for length in self._image.shape[:2])
 
     @property
-    def segmenter(self) -> str:
-        """The name to show beside masks and maps, as "sam (vit_b)"."""
-        return f"sam ({self._sam.architecture})"
+    def is_prepared(self) -> bool:
+        """Whether the encoding is at hand."""
+        return cache.get(self._key) is not None
 
-    def encode(self) -> None:
-        """Runs the image encoder, unless its result is cached. The slow part: up to minutes on a CPU."""
-        self._predictor()
-
-    def mask(
-        self, points: ArrayLike = (), labels: ArrayLike = (), box: Sequence[float] | None = None
-    ) -> np.ndarray:
-        """Selects an object.
-
-        A single click is ambiguous (a shirt, or its wearer?): of the model's three answers, the one is taken
-        of which it is most certain.
+    def prepare(self, proceed: Callable[[float], None] = _always) -> None:
+        """Runs the image encoder, unless its result is cached. The slow part: half a minute on a CPU.
 
         Args:
-            points: N clicks (x, y) in pixels.
+            proceed: called with the share that is done; may raise an exception to stop.
+        """
+        self._embedding(proceed)
+
+    def candidates(
+        self,
+        points: ArrayLike = (),
+        labels: ArrayLike = (),
+        box: Sequence[float] | None = None,
+        previous: Candidate | np.ndarray | None = None,
+    ) -> list[Candidate]:
+        """Selects an object.
+
+        A single click is ambiguous (a shirt, or its wearer?): then the model's three answers are ordered by its own
+        estimate of their quality. With more prompts, the model's single answer comes first.
+
+        Args:
+            points: N clicks (x, y) in pixels of the photo.
             labels: N numbers, 1 for a click on the object, 0 for one beside it.
             box: (x0, y0, x1, y1) in pixels, around the object.
+            previous: the mask to be corrected, a candidate or uint8 (H, W).
 
         Returns:
-            uint8 (H, W), 0 or 255.
+            One to three different candidates, the likeliest first.
 
         Raises:
             SegmentationError: no prompt, or a wrong one, see prompts.py; or nothing was found.
         """
-        height, width = self._image.shape[:2]
+        height, width = self._size
         coordinates, marks = checked_points(points, labels, height, width)
-        if not len(coordinates) and box is None:
+        corners = None if box is None else checked_box(box, height, width)
+        if not len(coordinates) and corners is None:
             raise SegmentationError("Click on the object or draw a box around it.")
-        masks, scores, _ = self._predictor().predict(
-            point_coords=coordinates if len(coordinates) else None,
-            point_labels=marks if len(coordinates) else None,
-            box=None if box is None else np.array(checked_box(box, height, width)),
-            multimask_output=len(coordinates) == 1 and box is None,
+        scale = np.array(self._input_size[::-1]) / (width, height)
+        logits, scores = self._decode(
+            (coordinates * scale)[None] if len(coordinates) else None,
+            marks[None],
+            None if corners is None else (np.array(corners).reshape(2, 2) * scale).reshape(1, 4),
+            None if previous is None else self._as_prompt(previous),
         )
-        mask = masks[int(np.argmax(scores))]
-        if not mask.any():
+        ambiguous = len(coordinates) == 1 and corners is None and previous is None
+        order = 1 + np.argsort(-scores[0, 1:], kind="stable")
+        found: list[Candidate] = []
+        for k in order if ambiguous else (0, *order):
+            one = Candidate(self._valid(logits[0, k]), float(scores[0, k]), self.segmenter)
+            if (one.logits > 0).any() and all(_overlap(one, other) < TWINS for other in found):
+                found.append(one)
+        if not found:
             raise SegmentationError("Segment Anything found nothing there. Click elsewhere, or draw a box.")
-        return mask.astype(np.uint8) * 255
+        return found[:CANDIDATES]
 
-    def automatic_map(self) -> np.ndarray:
-        """Splits the whole picture into objects.
-
-        Asks at the points of a coarse grid, then at those of finer ones where nothing is found yet: decoding
-        a point is what costs. The finest detail is a pixel of MAP_SIDE, plenty for a map of mean colours.
-        Smaller masks are painted over larger ones; what no mask covers is a region of its own.
-
-        Returns:
-            int32 (H, W), labels consecutive from 0. Minutes on a CPU; cached like the encoding.
-        """
+    def automatic(self, proceed: Callable[[float], None] = _always) -> AutomaticMap:
+        """Splits the whole picture into regions (see automatic.py). Some ten times a click; cached like the encoding."""
         with _heavy_work:
-            labels = _cache.get((*self._key, "map"))
-            if labels is None:
-                labels = _paint(self._automatic_masks())
-                _cache.put((*self._key, "map"), labels)
-        height, width = self._image.shape[:2]
-        rows = np.arange(height) * labels.shape[0] // height
-        columns = np.arange(width) * labels.shape[1] // width
-        return labels[rows[:, None], columns]
+            arrays = cache.get(f"{self._key}-map")
+            if arrays is None:
+                found = adaptive_map(_PointDecoder(self), self.segmenter, proceed)
+                arrays = {"labels": found.labels, "objects": found.objects, "points": np.array(found.decoded_points)}
+                cache.put(f"{self._key}-map", arrays)
+        return AutomaticMap(arrays["labels"], arrays["objects"], int(arrays["points"]), self.segmenter)
 
-    def _automatic_masks(self) -> np.ndarray:
-        """bool (N, h, w): what the grids' points select, at the size of the map."""
-        from segment_anything import SamAutomaticMaskGenerator
-
-        height, width = self._image.shape[:2]
-        shrink = min(1.0, MAP_SIDE / max(height, width))
-        small = cv2.resize(
-            self._image,
-            (max(1, round(width * shrink)), max(1, round(height * shrink))),
-            interpolation=cv2.INTER_AREA,
-        )
-        generator = SamAutomaticMaskGenerator(
-            self._sam.model, points_per_side=None, point_grids=[], points_per_batch=POINTS_PER_BATCH
-        )
-        # The generator would encode the small picture; let it find the full one encoded instead.
-        predictor = self._predictor()
-        predictor.original_size = small.shape[:2]
-        predictor.set_image = predictor.reset_image = lambda *args: None
-        generator.predictor = predictor
-
-        found: list[np.ndarray] = []
-        covered = np.zeros(small.shape[:2], bool)
-        for side in GRIDS:
-            points = (np.stack(np.meshgrid(*[np.arange(side)] * 2), axis=-1).reshape(-1, 2) + 0.5) / side
-            pixels = (points * small.shape[1::-1]).astype(int)
-            points = points[~covered[pixels[:, 1], pixels[:, 0]]]
-            if not len(points):
-                break
-            generator.point_grids = [points]
-            masks = [record["segmentation"] for record in generator.generate(small)]
-            found += masks
-            covered = np.any([covered, *masks], axis=0)
-        return np.array(found).reshape(-1, *small.shape[:2])
-
-    def _predictor(self) -> Any:
-        """A predictor of this picture alone, with the embedding set: SamPredictor is not safe to share."""
-        import torch
+    def library_map(self) -> np.ndarray:
+        """int32 (h, w): the map of the library's own generator, smaller masks over larger ones. Minutes on a CPU."""
         from segment_anything import SamPredictor
 
-        predictor = SamPredictor(self._sam.model)
-        features = _cache.get(self._key)
-        if features is None:
+        with _heavy_work:
+            predictor = SamPredictor(self._sam.model)
+            predictor.features = self._embedding(_always)
+            predictor.is_image_set = True
+            predictor.input_size = self._input_size
+            return painted(library_masks(predictor, self.logits_size, automatic.LIBRARY_GRID)[0])
+
+    @property
+    def logits_size(self) -> tuple[int, int]:
+        """(h, w) of the decoder's logits, as far as they belong to the picture."""
+        height, width = (max(1, round(length / 4)) for length in self._input_size)
+        return height, width
+
+    def _embedding(self, proceed: Callable[[float], None]) -> Any:
+        """The encoder's tensor, fp32 on the model's device."""
+        import torch
+
+        model = self._sam.model
+        arrays = cache.get(self._key)
+        if arrays is None:
             with _heavy_work:
-                features = _cache.get(self._key)
-                if features is None:
-                    with torch.inference_mode():
-                        predictor.set_image(self._image)
-                    features = predictor.features
-                    _cache.put(self._key, features)
-        height, width = self._image.shape[:2]
-        predictor.features = features
-        predictor.is_image_set = True
-        predictor.original_size = (height, width)
-        predictor.input_size = predictor.transform.get_preprocess_shape(
-            height, width, predictor.transform.target_length
-        )
-        return predictor
+                arrays = cache.get(self._key)
+                if arrays is None:
+                    arrays = {"features": encode(self._sam, self._image, precision_of(self._sam), proceed)}
+                    cache.put(self._key, arrays)
+        return torch.from_numpy(arrays["features"]).to(model.device)
+
+    def _decode(
+        self, points: np.ndarray | None, marks: np.ndarray, boxes: np.ndarray | None, masks: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Runs the mask decoder on B prompts.
+
+        Args:
+            points: (B, N, 2) in pixels of the encoder's input, marks: (B, N), boxes: (B, 4), masks: (B, 1, s, s) logits.
+
+        Returns:
+            float32 logits (B, 4, s, s) and predicted IoU (B, 4): the single answer, then the three ambiguous ones.
+        """
+        import torch
+
+        model = self._sam.model
+
+        def tensor(array: np.ndarray | None) -> Any:
+            return None if array is None else torch.from_numpy(np.asarray(array, np.float32)).to(model.device)
+
+        with torch.inference_mode():
+            clicks = None if points is None else (tensor(points), torch.from_numpy(marks).to(model.device))
+            sparse, dense = model.prompt_encoder(points=clicks, boxes=tensor(boxes), masks=tensor(masks))
+            # The decoder's forward would pick either the single answer or the three; both come from one pass.
+            logits, scores = model.mask_decoder.predict_masks(
+                image_embeddings=self._embedding(_always),
+                image_pe=model.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+            )
+            return logits.float().cpu().numpy(), scores.float().cpu().numpy()
+
+    def _valid(self, logits: np.ndarray) -> np.ndarray:
+        """The part (h, w) of logits (s, s) that belongs to the picture; the rest is the encoder's padding."""
+        height, width = self.logits_size
+        # A part may end inside a pixel; cutting it off there would shift masks of large photos by several pixels.
+        stretch_x, stretch_y = self._input_size[1] / 4 / width, self._input_size[0] / 4 / height
+        matrix = np.array([[stretch_x, 0, stretch_x / 2 - 0.5], [0, stretch_y, stretch_y / 2 - 0.5]])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(logits, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+    def _as_prompt(self, previous: Candidate | np.ndarray) -> np.ndarray:
+        """(1, 1, s, s): a mask as the logits that the prompt encoder expects."""
+        height, width = self.logits_size
+        if isinstance(previous, Candidate):
+            inside = previous.logits
+        else:
+            inside = (previous.astype(np.float32) / 255 - 0.5) * 2 * MASK_LOGIT
+        side = self._sam.model.prompt_encoder.mask_input_size[0]
+        padded = np.full((side, side), -MASK_LOGIT, np.float32)
+        padded[:height, :width] = cv2.resize(inside, (width, height), interpolation=cv2.INTER_AREA)
+        return padded[None, None]
 
 
-def _paint(masks: np.ndarray) -> np.ndarray:
-    """bool (N, h, w) to int32 (h, w): each mask a label, smaller over larger, consecutive from 0."""
-    labels = np.zeros(masks.shape[1:], np.int64)
-    # A stable sort, so that masks of equal size keep the generator's order.
-    for label, index in enumerate(np.argsort(-masks.sum((1, 2)), kind="stable"), start=1):
-        labels[masks[index]] = label
-    return np.unique(labels, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
+class _PointDecoder:
+    """A PointDecoder (see automatic.py) on the picture of an engine."""
+
+    def __init__(self, engine: SamEngine) -> None:
+        self._engine = engine
+        self.size = engine.logits_size
+
+    def decode(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        places = (points * self._engine._input_size[::-1])[:, None]
+        marks = np.ones((len(points), 1), np.int32)
+        logits, scores = self._engine._decode(places, marks, None, None)
+        valid = [[self._engine._valid(one) for one in answers[1:]] for answers in logits]
+        return np.array(valid, np.float32), scores[:, 1:]
+
+
+def limited(image: np.ndarray) -> np.ndarray:
+    """A contiguous copy of a picture (H, W, 3), shrunk to INPUT_SIDE as the library would."""
+    shrink = INPUT_SIDE / max(image.shape[:2])
+    if shrink >= 1:
+        return image.copy()
+    width, height = (max(1, int(length * shrink + 0.5)) for length in image.shape[1::-1])
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _overlap(one: Candidate, other: Candidate) -> float:
+    a, b = one.logits > 0, other.logits > 0
+    return int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a | b)), 1)

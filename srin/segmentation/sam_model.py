@@ -4,13 +4,17 @@ torch and segment_anything are imported when a model is loaded: most visitors ne
 """
 
 import os
+import re
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from srin.errors import SegmentationError
 from srin.segmentation.checkpoints import CHECKPOINTS
+
+DECODER_HEADS = 8
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class LoadedSam:
 
     Attributes:
         model: segment_anything.modeling.Sam, in evaluation mode.
-        architecture: its key in the library's registry, as "vit_b".
+        architecture: its key in the library's registry, as "vit_b", or a description of a size of its own.
         key: identity of the checkpoint file's content, for caches.
     """
 
@@ -76,18 +80,74 @@ def _read_model(path: Path) -> tuple[Any, str]:
             "which is refused because it could run code. Delete it and download it again."
         ) from error
     wrong = SegmentationError(
-        f"{path} holds no Segment Anything weights of a known architecture ({', '.join(CHECKPOINTS)})."
+        f"{path} holds no Segment Anything weights of a known architecture ({', '.join(CHECKPOINTS)}, or others "
+        "built from the library's own classes)."
     )
     try:
         embed_dim = len(state["image_encoder.patch_embed.proj.weight"])
-    except (TypeError, KeyError, IndexError):
-        raise wrong from None
-    names = [name for name, checkpoint in CHECKPOINTS.items() if checkpoint.embed_dim == embed_dim]
-    if not names:
-        raise wrong
-    model = sam_model_registry[names[0]]()
-    try:
+        names = [name for name, checkpoint in CHECKPOINTS.items() if checkpoint.embed_dim == embed_dim]
+        if names:
+            model, architecture = sam_model_registry[names[0]](), names[0]
+        else:
+            model, architecture = _built_like(state), f"{embed_dim} channels wide"
         model.load_state_dict(state, strict=True)
-    except (RuntimeError, TypeError) as error:
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError, AssertionError, RuntimeError) as error:
         raise wrong from error
-    return model, names[0]
+    return model, architecture
+
+
+def _built_like(state: dict[str, Any]) -> Any:
+    """A Sam of another size than the official ones: everything is read off the shapes of its tensors.
+
+    Only the number of attention heads in the decoder and the normalization's epsilon leave no trace; they are taken to
+    be the official ones.
+    """
+    import torch
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    def shape(name: str) -> list[int]:
+        return list(state[name].shape)
+
+    def count(pattern: str) -> int:
+        return len({found.group(1) for name in state if (found := re.match(pattern, name))})
+
+    embed_dim, _, patch, _ = shape("image_encoder.patch_embed.proj.weight")
+    grid = shape("image_encoder.pos_embed")[1]
+    depth = count(r"image_encoder\.blocks\.(\d+)\.")
+    reaches = [(len(state[f"image_encoder.blocks.{i}.attn.rel_pos_h"]) + 1) // 2 for i in range(depth)]
+    windows = [reach for reach in reaches if reach != grid]
+    prompt_dim = shape("prompt_encoder.no_mask_embed.weight")[1]
+    iou_head = "mask_decoder.iou_prediction_head.layers"
+    return Sam(
+        image_encoder=ImageEncoderViT(
+            img_size=grid * patch,
+            patch_size=patch,
+            embed_dim=embed_dim,
+            depth=depth,
+            num_heads=embed_dim // shape("image_encoder.blocks.0.attn.rel_pos_h")[1],
+            mlp_ratio=shape("image_encoder.blocks.0.mlp.lin1.weight")[0] / embed_dim,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            out_chans=prompt_dim,
+            use_rel_pos=True,
+            window_size=windows[0] if windows else 0,
+            global_attn_indexes=tuple(i for i, reach in enumerate(reaches) if reach == grid),
+        ),
+        prompt_encoder=PromptEncoder(
+            embed_dim=prompt_dim,
+            image_embedding_size=(grid, grid),
+            input_image_size=(grid * patch, grid * patch),
+            mask_in_chans=shape("prompt_encoder.mask_downscaling.3.weight")[0],
+        ),
+        mask_decoder=MaskDecoder(
+            num_multimask_outputs=shape("mask_decoder.mask_tokens.weight")[0] - 1,
+            transformer=TwoWayTransformer(
+                depth=count(r"mask_decoder\.transformer\.layers\.(\d+)\."),
+                embedding_dim=prompt_dim,
+                mlp_dim=shape("mask_decoder.transformer.layers.0.mlp.lin1.weight")[0],
+                num_heads=DECODER_HEADS,
+            ),
+            transformer_dim=prompt_dim,
+            iou_head_depth=count(r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
+            iou_head_hidden_dim=shape(f"{iou_head}.0.weight")[0],
+        ),
+    )

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
+from PIL import Image
 
-from srin.errors import SegmentationError
+from srin.composite import Composite, Placement, placement_matrix
+from srin.errors import MaskError, SegmentationError
 from srin.image_io import load_labels, save_image
+from srin.segmentation.automatic import AutomaticMap
 
 if TYPE_CHECKING:
-    from srin.composite import Composite
+    from srin.segmentation.sam_model import LoadedSam
 
 MAX_REGIONS = 64
+CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
+NOTE = "Segmenter"  # in the PNG of a map
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 SEGMENTERS = ("auto", "sam", "colour")
 
@@ -72,7 +79,32 @@ class SemanticMap:
         Raises:
             OutputError: the file can't be written.
         """
-        save_image(self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16), path)
+        labels = self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16)
+        save_image(labels, path, {NOTE: self.segmenter})
+
+    def save_painted(self, image: np.ndarray, path: str | os.PathLike[str]) -> None:
+        """Writes a picture of the regions: each in its mean colour, with white outlines.
+
+        Raises:
+            OutputError: the file can't be written.
+            SegmentationError: the picture and the map differ in size.
+        """
+        painted = self.paint(image)
+        edge = np.zeros(self.labels.shape, np.uint8)
+        edge[:, 1:] |= self.labels[:, 1:] != self.labels[:, :-1]
+        edge[1:] |= self.labels[1:] != self.labels[:-1]
+        thick = max(1, round(max(edge.shape) / 400))
+        painted[cv2.dilate(edge, np.ones((thick, thick), np.uint8)) > 0] = 255
+        save_image(painted, path)
+
+    @staticmethod
+    def saved_by(path: Path) -> str | None:
+        """Who drew the map in a file that `save` wrote; None where there is no such file."""
+        try:
+            with Image.open(path) as image:
+                return image.info.get(NOTE)
+        except OSError:
+            return None
 
     @staticmethod
     def load(path: str | os.PathLike[str]) -> SemanticMap:
@@ -89,8 +121,10 @@ class SemanticMap:
         return SemanticMap(labels, "provided")
 
 
-def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticMap:
-    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to MAX_REGIONS.
+def build(
+    composite: Composite, labels: np.ndarray, segmenter: str, max_regions: int = MAX_REGIONS
+) -> SemanticMap:
+    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to `max_regions`.
 
     While there are too many, the smallest region joins the one on its own side of the mask whose mean colour
     is the nearest. Smallest is meant relative to its side: counted in pixels, a small object would lose all
@@ -101,72 +135,162 @@ def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticM
         composite: the picture; mask > 127 is foreground.
         labels: integers (H, W), of any values.
         segmenter: name to show to people, see SemanticMap.
+        max_regions: 2 to MAX_REGIONS, of both sides together.
 
     Raises:
         SegmentationError: labels and composite differ in size, or labels are no map.
     """
     _check_size(labels, composite.image)
-    return _fit(composite.image, composite.mask, labels, segmenter)
+    return _fit(composite.image, composite.mask, labels, segmenter, max_regions)
 
 
-def segment(picture: np.ndarray | Composite, segmenter: str = "auto") -> SemanticMap:
+def segment(
+    picture: np.ndarray | Composite, segmenter: str = "auto", checkpoint: str | os.PathLike[str] | None = None
+) -> SemanticMap:
     """Draws the semantic map of a composite, or of a photo without a mask.
 
     Args:
         picture: a Composite, or uint8 (H, W, 3); the latter is all background.
         segmenter: "sam" for Segment Anything, "colour" for colour regions, "auto" for Segment Anything where
             one of its checkpoints is found, otherwise colour regions.
+        checkpoint: of Segment Anything, see `load_sam`; by default what `find_checkpoint` finds.
 
     Raises:
         SegmentationError: an unknown segmenter, "sam" without a checkpoint, or a broken checkpoint.
     """
-    if segmenter not in SEGMENTERS:
-        raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
     if isinstance(picture, np.ndarray):
         image, mask = picture, np.zeros(picture.shape[:2], np.uint8)
     else:
         image, mask = picture.image, picture.mask
-    labels, name = _draw(image, segmenter)
-    return _fit(image, mask, labels, name)
+    labels, name = _draw(image, segmenter, checkpoint)
+    return _fit(image, mask, labels, name, MAX_REGIONS)
 
 
-def _draw(image: np.ndarray, segmenter: str) -> tuple[np.ndarray, str]:
-    if segmenter != "colour":
-        from srin.segmentation.checkpoints import find_checkpoint
-        from srin.segmentation.sam import SamSession
+def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
+    """Who would draw a map, in the words of SemanticMap.segmenter; arguments and errors as in `segment`."""
+    sam = _sam(segmenter, checkpoint)
+    return f"sam ({sam.architecture})" if sam else "colour regions"
 
-        checkpoint = find_checkpoint()
-        if checkpoint is not None:
-            session = SamSession(image, checkpoint)
-            return session.automatic_map(), session.segmenter
-        if segmenter == "sam":
-            raise SegmentationError(
-                "There is no Segment Anything checkpoint on this machine. Download one, or point "
-                "SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
-            )
+
+def painted_path(path: Path) -> Path:
+    """Where the picture of a map goes whose labels are at `path`."""
+    return path.with_name(f"{path.stem}_painted{path.suffix}")
+
+
+def compose(
+    composite: Composite, background: AutomaticMap, foreground: np.ndarray, placement: Placement, size: tuple[int, int]
+) -> SemanticMap:
+    """The map of a composite from those of its two photos, moved as the foreground was: nothing is segmented.
+
+    Args:
+        composite: what `place` returned, at any resolution.
+        background: map of the whole background photo.
+        foreground: integers (h, w), labels of the picture that was placed, at any resolution: of the whole photo's
+            map what `crop_labels` leaves, since it is the cut-out's crop that is placed.
+        placement: as given to `place`.
+        size: (height, width) of the picture that was placed, as given to `place`.
+
+    Raises:
+        PlacementError: as `placement_matrix`.
+    """
+    target = composite.mask.shape
+    matrix = placement_matrix(target, size, placement)
+    # From the labels' own grid to the placed picture's, and from pixel edges to OpenCV's pixel centres.
+    matrix = matrix @ np.diag([size[1] / foreground.shape[1], size[0] / foreground.shape[0], 1.0])
+    matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
+    moved = cv2.warpAffine(
+        foreground.astype(np.float32),
+        matrix,
+        target[::-1],
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,  # a soft edge may reach beyond the crop
+    )
+    labels = enlarged(background.labels, target)
+    labels = np.where(composite.mask > 127, moved.astype(np.int32), labels)
+    return build(composite, labels, background.segmenter)
+
+
+def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The part of a photo's labels that `crop_to_mask` keeps of the photo.
+
+    Args:
+        labels: integers (h, w), covering the whole photo at any resolution.
+        mask: uint8 (H, W), of the photo's own size.
+
+    Returns:
+        int32, of the crop's size, but no larger than CROP_SIDE.
+
+    Raises:
+        MaskError: the mask is empty.
+    """
+    x, y, width, height = cv2.boundingRect(mask)
+    if not width:
+        raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
+    shrink = min(1.0, CROP_SIDE / max(width, height))
+    small = max(1, round(height * shrink)), max(1, round(width * shrink))
+    rows = ((y + (np.arange(small[0]) + 0.5) * height / small[0]) * labels.shape[0] / mask.shape[0]).astype(int)
+    columns = ((x + (np.arange(small[1]) + 0.5) * width / small[1]) * labels.shape[1] / mask.shape[1]).astype(int)
+    return labels[rows[:, None], columns].astype(np.int32)
+
+
+def enlarged(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Labels (h, w) at another size (height, width), each pixel's from the nearest."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True))
+    return labels[rows[:, None], columns]
+
+
+def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] | None) -> tuple[np.ndarray, str]:
+    sam = _sam(segmenter, checkpoint)
+    if sam is not None:
+        from srin.segmentation.sam import SamEngine
+
+        found = SamEngine(image, sam).automatic()
+        return enlarged(found.labels, image.shape[:2]), found.segmenter
     from srin.segmentation.regions import colour_regions
 
     return colour_regions(image), "colour regions"
 
 
-def _fit(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str) -> SemanticMap:
+def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam | None:
+    """The model that draws, or None for colour regions."""
+    if segmenter not in SEGMENTERS:
+        raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
+    if segmenter == "colour":
+        return None
+    from srin.segmentation.checkpoints import find_checkpoint
+    from srin.segmentation.sam_model import load_sam
+
+    checkpoint = checkpoint or find_checkpoint()
+    if checkpoint is not None:
+        return load_sam(checkpoint)
+    if segmenter == "sam":
+        raise SegmentationError(
+            "There is no Segment Anything checkpoint on this machine. Download one, or point "
+            "SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
+        )
+    return None
+
+
+def _fit(
+    image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str, max_regions: int
+) -> SemanticMap:
     labels, count = _consecutive(labels)
     _check_count(count)
     # Adding the count puts the foreground's regions on ids of their own, after the background's.
     labels, count = _consecutive(labels + count * (mask > 127).astype(np.int32))
-    if count > MAX_REGIONS:
-        labels = _consecutive(_merged_ids(image, mask, labels)[labels])[0]
+    if count > max_regions:
+        labels = _consecutive(_merged_ids(image, mask, labels, max_regions)[labels])[0]
     return SemanticMap(labels, segmenter)
 
 
-def _merged_ids(image: np.ndarray, mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For every region id, the id of the region that it ends up in, so that MAX_REGIONS are left."""
+def _merged_ids(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, max_regions: int) -> np.ndarray:
+    """For every region id, the id of the region that it ends up in, so that `max_regions` are left."""
     areas, sums = _areas_and_sums(labels, image)
     foreground = np.bincount(labels.ravel(), (mask > 127).ravel()) > 0
     sizes = areas / np.where(foreground, areas[foreground].sum(), areas[~foreground].sum())
     parents = np.arange(len(areas))
     left = np.array([(~foreground).sum(), foreground.sum()])
-    for _ in range(len(areas) - MAX_REGIONS):
+    for _ in range(len(areas) - max_regions):
         # The last region of a side stays.
         small = int(np.argmin(np.where(left[foreground.astype(int)] > 1, sizes, np.inf)))
         distances = (((sums / areas[:, None]) - sums[small] / areas[small]) ** 2).sum(1)

@@ -8,9 +8,8 @@ import numpy as np
 
 from srin.errors import MaskError, SrinError
 from srin.image_io import load_image, load_mask, load_rgba
-from srin.segmentation.checkpoints import CHECKPOINTS, find_checkpoint
+from srin.segmentation.checkpoints import CHECKPOINTS, find_checkpoint, offer
 from srin.segmentation.grabcut import box_mask, subject_mask
-from srin.segmentation.sam import SamSession
 from srin.ui.session import CutOut, Photo
 
 EDITOR_SIDE = 1024  # pixels of the longer side on which masks are painted
@@ -52,10 +51,10 @@ def from_points(photo: Photo, points: Sequence[tuple[float, float, int]]) -> Cut
 
     Raises SegmentationError, also where there is no checkpoint.
     """
-    rgb = _original(photo)
-    session = SamSession(rgb)
-    mask = session.mask([point[:2] for point in points], [point[2] for point in points])
-    return CutOut.make(rgb, mask, f"{session.segmenter}, {len(points)} point{'s' * (len(points) > 1)}")
+    assert photo.session is not None
+    best = photo.session.candidates([point[:2] for point in points], [point[2] for point in points])[0]
+    mask = best.mask(photo.height, photo.width)
+    return CutOut.make(_original(photo), mask, f"{best.segmenter}, {len(points)} point{'s' * (len(points) > 1)}")
 
 
 def from_painting(photo: Photo, layers: Sequence[np.ndarray]) -> CutOut:
@@ -86,11 +85,10 @@ def points_unavailable() -> str | None:
         reason = "Points need Segment Anything, and there is no checkpoint of it on this machine."
     except SrinError as error:
         reason = str(error)
-    megabytes = CHECKPOINTS["vit_b"].size / 1e6
     return (
-        f"{reason} To get one ({megabytes:.0f} MB), run\n\n"
-        "```\npython -c \"from srin.segmentation.checkpoints import *; download(CHECKPOINTS['vit_b'])\"\n```\n\n"
-        "or point `SRIN_SAM_CHECKPOINT` to a file that you have. Until then, use one of the other ways."
+        f"{reason} To get one, run\n\n```\npython -m srin segment --checkpoint vit_b --download PHOTO -o MAP.png\n```\n\n"
+        f"({offer(CHECKPOINTS['vit_b'])}) Or point `SRIN_SAM_CHECKPOINT` to a file that you have. Until then, use one of "
+        "the other ways."
     )
 
 

@@ -31,7 +31,7 @@ class Example:
     def scene(self) -> Scene:
         """The example, loaded. Raises SrinError when its files are broken."""
         background = Photo.load(self.background, "background")
-        foreground = Photo.load(self.foreground, "foreground")
+        foreground = Photo.load(self.foreground, "foreground", segmented=True)
         if self.mask is None:
             cut = cutout.from_transparency(foreground)
         else:

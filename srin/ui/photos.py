@@ -87,7 +87,9 @@ def set_foreground(scene: Scene, path: Path | None) -> Scene:
     """A photo that brings transparency is cut out by it at once."""
     if path is None:
         return replace(scene, foreground=None, cutout=None, clicks=())
-    photo = Photo.load(path, "foreground")
+    if scene.foreground is not None and scene.foreground.session is not None:
+        scene.foreground.session.cancel()
+    photo = Photo.load(path, "foreground", segmented=True)
     return replace(scene, foreground=photo, cutout=cutout.from_transparency(photo), clicks=())
 
 

@@ -16,13 +16,14 @@ from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import MaskError, SrinError
 from srin.image_io import load_image, load_mask
 from srin.segmentation.semantic_map import SemanticMap, build, segment
+from srin.segmentation.session import Session
 from srin.ui.pictures import shrink
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
     """path: the original file. stem: its name, for files made from it. width, height: pixels, upright.
-    proxy: uint8 (h, w, 3), of preview size.
+    proxy: uint8 (h, w, 3), of preview size. session: what answers prompts on it; None where nobody will click.
     """
 
     path: Path
@@ -30,12 +31,14 @@ class Photo:
     width: int
     height: int
     proxy: np.ndarray
+    session: Session | None = None
 
     @classmethod
-    def load(cls, path: Path, what: str) -> Photo:
-        """Raises ImageError; `what` names the picture in its message."""
+    def load(cls, path: Path, what: str, segmented: bool = False) -> Photo:
+        """Raises ImageError; `what` names the picture in its message. segmented: starts its session."""
         image = load_image(path, what)
-        return cls(path, path.stem, image.shape[1], image.shape[0], shrink(image))
+        session = Session(image) if segmented else None
+        return cls(path, path.stem, image.shape[1], image.shape[0], shrink(image), session)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,111 @@
+"""What was computed for a picture, kept for the next time: in memory, and in a folder where one is given."""
+
+import logging
+import os
+import threading
+import uuid
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+Arrays = dict[str, np.ndarray]
+DISK_BYTES = 4 << 30
+
+
+class ArrayCache:
+    """Named arrays by key, for all users at once; those used longest ago go first when their bytes exceed the limit.
+
+    Args:
+        limit: bytes in memory.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, Arrays] = OrderedDict()
+
+    def get(self, key: str) -> Arrays | None:
+        """The arrays of a key; must not be changed. None where neither memory nor the folder has them."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        arrays = _read(key)
+        if arrays is not None:
+            self._keep(key, arrays)
+        return arrays
+
+    def put(self, key: str, arrays: Arrays) -> None:
+        """Keeps contiguous arrays. key: characters that a file name may have."""
+        self._keep(key, arrays)
+        _write(key, arrays)
+
+    def clear(self) -> None:
+        """Empties the memory; files stay."""
+        with self._lock:
+            self._entries.clear()
+
+    def _keep(self, key: str, arrays: Arrays) -> None:
+        with self._lock:
+            self._entries[key] = arrays
+            self._entries.move_to_end(key)
+            size = sum(_bytes(entry) for entry in self._entries.values())
+            while size > self.limit:
+                size -= _bytes(self._entries.popitem(last=False)[1])
+
+
+def _bytes(arrays: Arrays) -> int:
+    return sum(array.nbytes for array in arrays.values())
+
+
+def _folder() -> Path | None:
+    """The folder named by SRIN_SEGMENT_CACHE; there is none by default, because photos leave traces in it."""
+    name = os.environ.get("SRIN_SEGMENT_CACHE")
+    return Path(name).expanduser() if name else None
+
+
+def _read(key: str) -> Arrays | None:
+    folder = _folder()
+    if folder is None:
+        return None
+    path = folder / f"{key}.safetensors"
+    try:
+        arrays = load_file(path)
+        os.utime(path)  # used just now
+        return arrays
+    except FileNotFoundError:
+        return None
+    except (OSError, SafetensorError) as error:
+        logging.warning("%s can't be read (%s); it is computed again.", path, error)
+        return None
+
+
+def _write(key: str, arrays: Arrays) -> None:
+    """Whole or not at all. A folder that can't be written costs time later, and is no error."""
+    folder = _folder()
+    if folder is None:
+        return
+    unfinished = folder / f".{uuid.uuid4().hex}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            save_file(arrays, unfinished)
+            os.replace(unfinished, folder / f"{key}.safetensors")
+        finally:
+            unfinished.unlink(missing_ok=True)
+        _tidy(folder)
+    except (OSError, SafetensorError) as error:
+        logging.warning("Nothing can be kept in %s (%s).", folder, error)
+
+
+def _tidy(folder: Path) -> None:
+    files = sorted(folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+    excess = sum(path.stat().st_size for path in files) - DISK_BYTES
+    for path in files:
+        if excess <= 0:
+            break
+        excess -= path.stat().st_size
+        path.unlink(missing_ok=True)

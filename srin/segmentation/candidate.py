@@ -1,0 +1,37 @@
+"""A mask that a segmenter proposes, small until it is wanted at the photo's own size."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One possible answer to a prompt.
+
+    Attributes:
+        logits: float32 (h, w), above 0 inside the mask, covering the whole photo; at most 640 px a side.
+        score: the segmenter's own estimate of the mask's IoU with what was meant, or None where it has none.
+        segmenter: who made it, to be shown to people.
+    """
+
+    logits: np.ndarray
+    score: float | None
+    segmenter: str
+
+    def mask(self, height: int, width: int) -> np.ndarray:
+        """uint8 (height, width), 0 or 255. Its edge is smooth; srin.segmentation.refine fits it to the photo."""
+        large = cv2.resize(self.logits, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.where(large > 0, 255, 0).astype(np.uint8)
+
+    @property
+    def area(self) -> float:
+        """Share of the photo inside the mask."""
+        return float((self.logits > 0).mean())
+
+
+def from_mask(mask: np.ndarray, segmenter: str) -> Candidate:
+    """A candidate from a finished mask (h, w), bool, of a small proxy of the photo."""
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
+    return Candidate(soft - 0.5, None, segmenter)

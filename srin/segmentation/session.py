@@ -1,0 +1,230 @@
+"""One object a photo: made on upload, prepared in the background, then asked for masks and for the map.
+
+    session = Session(image)               # returns at once; Segment Anything starts in the background
+    session.status                         # what to show: preparing, ready, failed, unavailable, cancelled; and why
+    session.candidates([(x, y)], [1])      # up to three masks to choose from
+    session.automatic_map().objects        # masks for a strip of thumbnails
+    session.cancel()                       # when the photo is replaced
+
+All methods work in every state: where Segment Anything can't be had, the embedded segmenters answer (GrabCut, colour
+regions), and `status` and every mask say which one did. What is expensive is cached for all sessions by the photo's
+content, so a second session on the same photo is ready at once.
+"""
+
+import itertools
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from srin.errors import SegmentationError
+from srin.segmentation.automatic import AutomaticMap
+from srin.segmentation.candidate import Candidate
+from srin.segmentation.checkpoints import find_checkpoint
+from srin.segmentation.embedded import EmbeddedEngine
+from srin.segmentation.encoder import check_precision, needs_check
+from srin.segmentation.sam import SamEngine, limited
+from srin.segmentation.sam_model import LoadedSam, load_sam
+
+State = Literal["preparing", "ready", "failed", "unavailable", "cancelled"]
+NO_CHECKPOINT = "There is no Segment Anything checkpoint on this machine."
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the page shows of a session.
+
+    Attributes:
+        state: "preparing": Segment Anything is reading the photo; `candidates` would wait for it.
+            "ready": it answers clicks at once.
+            "unavailable": there is no checkpoint. "failed": there is one, but it can't be used. "cancelled".
+            In the last three the embedded segmenters answer, at once.
+        reason: a sentence for people; empty when ready.
+        progress: share of the preparation that is done, 0 to 1.
+        segmenter: who makes masks now.
+        map_segmenter: who drew the map; None while it is being drawn, and `automatic_map` would wait for it.
+    """
+
+    state: State
+    reason: str
+    progress: float
+    segmenter: str
+    map_segmenter: str | None
+
+
+class Session:
+    """A photo to be asked about. Safe to use from several threads; holds some 4 MB, never the full photo.
+
+    Args:
+        image: uint8 (H, W, 3), sRGB.
+    """
+
+    def __init__(self, image: np.ndarray) -> None:
+        self._image = limited(image)
+        self._size = image.shape[:2]
+        self._embedded = EmbeddedEngine(image)
+        self._sam: SamEngine | None = None
+        self._state: State = "preparing"
+        self._reason = "Segment Anything is reading the photo."
+        self._progress = 0.0
+        self._map: AutomaticMap | None = None
+        self._cancelled = False
+        self._lock = threading.Lock()
+        self._prepared, self._mapped = threading.Event(), threading.Event()
+        try:
+            if find_checkpoint() is None:
+                self._give_up("unavailable", NO_CHECKPOINT)
+        except SegmentationError as error:
+            self._give_up("failed", str(error))
+        _worker.submit(_ENCODE, self._prepare)
+
+    @property
+    def status(self) -> Status:
+        drawn = self._map.segmenter if self._map else None
+        return Status(self._state, self._reason, self._progress, self._engine.segmenter, drawn)
+
+    def cancel(self) -> None:
+        """Stops the work in the background, within seconds on a CPU. The embedded segmenters do what is left."""
+        with self._lock:
+            self._cancelled = True
+            if self._state == "preparing":
+                self._give_up("cancelled", "Segment Anything was cancelled.")
+
+    def candidates(
+        self,
+        points: ArrayLike = (),
+        labels: ArrayLike = (),
+        box: Sequence[float] | None = None,
+        previous: Candidate | np.ndarray | None = None,
+    ) -> list[Candidate]:
+        """Selects an object. Waits for the preparation; never encodes by itself.
+
+        Args:
+            points: N clicks (x, y) in pixels of the photo.
+            labels: N numbers, 1 for a click on the object, 0 for one beside it.
+            box: (x0, y0, x1, y1) in pixels, around the object. May be given together with points.
+            previous: the mask to be corrected: the candidate chosen before, or uint8 (H, W).
+
+        Returns:
+            One to three different candidates, the likeliest first: Segment Anything is given a single click's three
+            meanings. `candidates(...)[0].mask(height, width)` is a mask.
+
+        Raises:
+            SegmentationError: no prompt, or a wrong one; or nothing was found.
+        """
+        self._renew()
+        self._prepared.wait()
+        return self._engine.candidates(points, labels, box, previous)
+
+    def automatic_map(self) -> AutomaticMap:
+        """The regions of the whole photo, and proposals of whole objects. Waits until the background has drawn it."""
+        self._mapped.wait()
+        assert self._map is not None
+        return self._map
+
+    @property
+    def _engine(self) -> SamEngine | EmbeddedEngine:
+        usable = self._sam is not None and self._state in ("preparing", "ready")
+        return self._sam if usable and self._sam else self._embedded
+
+    def _give_up(self, state: State, reason: str) -> None:
+        self._state, self._reason = state, f"{reason} {_INSTEAD}"
+        self._prepared.set()
+
+    def _proceed(self, done: float) -> None:
+        if self._cancelled:
+            raise _Cancelled
+        if self._state == "preparing":
+            self._progress = done
+
+    def _prepare(self) -> None:
+        """In the background: loads the model, encodes the photo, and queues its map."""
+        if self._state == "preparing":
+            try:
+                checkpoint = find_checkpoint()
+                if checkpoint is None:  # deleted meanwhile
+                    raise SegmentationError(NO_CHECKPOINT)
+                sam = load_sam(checkpoint)
+                engine = SamEngine(self._image, sam, self._size)
+                engine.prepare(self._proceed)
+                with self._lock:
+                    if self._state == "preparing":
+                        self._sam, self._state, self._reason, self._progress = engine, "ready", "", 1.0
+                if needs_check(sam):
+                    _worker.submit(_CHECK, lambda: _check(sam))
+            except _Cancelled:
+                pass
+            except SegmentationError as error:
+                self._give_up("failed", str(error))
+            except Exception as error:  # out of memory, a driver's fault: the photo can still be worked on
+                logging.exception("Segment Anything failed")
+                self._give_up("failed", f"Segment Anything failed ({error}).")
+        self._prepared.set()
+        if self._map is None:
+            _worker.submit(_MAP, self._draw_map)
+
+    def _draw_map(self) -> None:
+        """In the background, after all encodings that wait: a click is more urgent than a map."""
+        try:
+            self._map = self._engine.automatic(self._proceed)
+        except _Cancelled:
+            self._map = self._embedded.automatic()
+        except Exception as error:
+            logging.exception("The automatic map failed")
+            self._give_up("failed", f"Segment Anything failed ({error}).")
+            self._map = self._embedded.automatic()
+        self._mapped.set()
+
+    def _renew(self) -> None:
+        """Encodes in the background again, should the cache have dropped the embedding for other users' photos."""
+        with self._lock:
+            if self._state == "ready" and self._sam is not None and not self._sam.is_prepared:
+                self._state, self._reason = "preparing", "Segment Anything is reading the photo again."
+                self._prepared.clear()
+                _worker.submit(_ENCODE, self._prepare)
+
+
+class _Cancelled(Exception):
+    pass
+
+
+_INSTEAD = "Masks come from GrabCut and the map from colour regions."
+_ENCODE, _MAP, _CHECK = range(3)  # the more urgent, the smaller
+
+
+def _check(sam: LoadedSam) -> None:
+    overlap = check_precision(sam, lambda done: None)
+    logging.info("Masks of the shorter precision overlap those of fp32 by %.4f.", overlap)
+
+
+class _Worker:
+    """One thread for all heavy work of all sessions: it uses every core anyway. Starts with the first job."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
+        self._order = itertools.count()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def submit(self, urgency: int, job: Callable[[], None]) -> None:
+        self._jobs.put((urgency, next(self._order), job))
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="segmentation", daemon=True)
+                self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            _, _, job = self._jobs.get()
+            try:
+                job()
+            except Exception:
+                logging.exception("A segmentation job failed")
+
+
+_worker = _Worker()
