@@ -45,7 +45,7 @@ def main() -> None:
     factor = (arguments.megapixels * 1e6 / (photo.shape[0] * photo.shape[1])) ** 0.5
     photo = cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
     mask = np.zeros(photo.shape[:2], np.uint8)
-    height, width = mask.shape
+    height, width = photo.shape[:2]
     cv2.ellipse(mask, (width // 2, height * 2 // 3), (width // 5, height // 5), 0, 0, 360, 255, -1)
     composite = Composite(photo, mask)
     save = seconds(lambda: Image.fromarray(photo).save(io.BytesIO(), "PNG"))

@@ -28,7 +28,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from srin.image_io import load_image
+from srin.image_io import load_image, load_labels
 from srin.segmentation.automatic import LIBRARY_GRID, MAX_POINTS, adaptive_map, covering, library_masks, painted
 from srin.segmentation.oracle import OracleDecoder
 from srin.segmentation.semantic_map import enlarged
@@ -46,7 +46,7 @@ def corpus_photos(corpus: Path, count: int) -> Iterator[tuple[np.ndarray, np.nda
         here = sorted((corpus / "segments").glob(f"{source}*.png"))
         paths += [here[i] for i in rng.permutation(len(here))]
     for path in paths[:count]:
-        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.int32)
+        labels = load_labels(path)
         yield load_image(corpus / "images" / f"{path.stem}.webp"), labels
 
 
@@ -77,7 +77,7 @@ def measure_covering(corpus: Path, count: int) -> dict[str, Any]:
     library_points, ours, our_points = [], [], []
     for index, (image, truth) in enumerate(tqdm(corpus_photos(corpus, count), total=count, unit="photo")):
         oracle = OracleDecoder(image, truth, seed=index)
-        masks, scores = library_masks(_OraclePredictor(oracle), oracle.size)
+        masks, scores = library_masks(_OraclePredictor(oracle), oracle.size, LIBRARY_GRID)
         library_points.append(oracle.decoded_points)
         readings["smaller on top"].append(covering(enlarged(painted(masks), truth.shape), truth))
         readings["surer on top"].append(covering(enlarged(_by_score(masks, scores), truth.shape), truth))
@@ -88,8 +88,9 @@ def measure_covering(corpus: Path, count: int) -> dict[str, Any]:
         our_points.append(oracle.decoded_points)
         ours.append(covering(enlarged(found.labels, truth.shape), truth))
     means = {name: float(np.mean(values)) for name, values in readings.items()}
-    library = {"covering": max(means.values()), "decoded_points": float(np.mean(library_points)), "readings": means}
-    adaptive = {"covering": float(np.mean(ours)), "decoded_points": float(np.mean(our_points))}
+    library: dict[str, Any] = {"covering": max(means.values()), "decoded_points": float(np.mean(library_points))}
+    library["readings"] = means
+    adaptive: dict[str, Any] = {"covering": float(np.mean(ours)), "decoded_points": float(np.mean(our_points))}
     adaptive |= {"most_decoded_points": max(our_points), "lowest_covering": min(ours)}
     return {
         "photos": len(ours),

@@ -198,7 +198,11 @@ def _checkpoint(options: argparse.Namespace) -> str | None:
             raise SegmentationError(f"{name} is not here yet. Add --download to fetch it: {offer(known)}")
         print(offer(known), file=sys.stderr)
         with tqdm(total=known.size, unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
-            download(known, lambda done, total: bar.update(done - bar.n) and None)
+
+            def show(done: int, total: int) -> None:
+                bar.update(done - bar.n)
+
+            download(known, show)
     return name
 
 

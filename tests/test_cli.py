@@ -10,6 +10,8 @@ from srin.errors import MaskError, MissingWeights, SrinError, UnknownMethod
 from srin.harmonizer import unavailable
 from srin.image_io import load_image
 
+pytest_plugins = ["tiny_sam"]
+
 
 @pytest.fixture
 def pair(tmp_path):
@@ -108,3 +110,52 @@ def test_a_mask_of_another_size(pair):
     with pytest.raises(MaskError, match="20 x 10.*83 x 61"):
         Harmonizer.from_pretrained("reinhard").harmonize(pair[0], mask)
     assert issubclass(MaskError, SrinError)
+
+
+def test_segment_a_folder_continues_where_it_stopped(pair, tmp_path, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "maps"
+    photos.mkdir()
+    for stem in ("a", "b"):
+        (photos / f"{stem}.png").write_bytes(pair[0].read_bytes())
+    (photos / "c.png").write_bytes(b"not a picture")
+    arguments = ["segment", str(photos), "-o", str(out), "--segmenter", "colour"]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert "c.png" in said and "2 of 3 maps drawn by colour regions, 0 were there, 1 failed" in said
+    assert sorted(p.name for p in out.iterdir()) == ["a.png", "a_painted.png", "b.png", "b_painted.png"]
+    assert load_image(out / "a_painted.png").shape == (61, 83, 3)
+
+    before = (out / "a.png").stat().st_mtime_ns
+    (out / "b.png").unlink()
+    (photos / "c.png").unlink()
+    assert main(arguments) == 0
+    assert "1 of 2 maps drawn by colour regions, 1 were there" in capsys.readouterr().err
+    assert (out / "a.png").stat().st_mtime_ns == before and (out / "b.png").is_file()
+
+
+def test_segment_takes_any_checkpoint_and_redraws_others_maps(pair, tmp_path, tiny_weights, cache, capsys):
+    photos, out = tmp_path / "photos", tmp_path / "maps"
+    photos.mkdir()
+    (photos / "a.png").write_bytes(pair[0].read_bytes())
+    assert main(["segment", str(photos), "-o", str(out), "--segmenter", "colour"]) == 0
+    sam = ["segment", str(photos), "-o", str(out), "--segmenter", "sam"]
+    assert main([*sam, "--checkpoint", str(tiny_weights)]) == 0
+    assert "1 of 1 maps drawn by sam (32 channels wide), 0 were there" in capsys.readouterr().err
+    for checkpoint, words in ((str(pair[0]), "can't be read as a checkpoint"), ("none.pth", "no checkpoint none.pth")):
+        assert main([*sam, "--checkpoint", checkpoint]) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_shown_before_it_is_fetched(pair, tmp_path, tiny, server, capsys, monkeypatch):
+    arguments = ["segment", str(pair[0]), "-o", str(tmp_path / "map.png"), "--checkpoint", "tiny"]
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert "--download" in said and "Apache-2.0" in said and " MB" in said and "127.0.0.1" in said
+    monkeypatch.setenv("SRIN_OFFLINE", "1")
+    assert main([*arguments, "--download"]) == 1
+    assert "SRIN_OFFLINE=1 forbids" in capsys.readouterr().err and server.requests == []
+    monkeypatch.delenv("SRIN_OFFLINE")
+    assert main([*arguments, "--download"]) == 0
+    said = capsys.readouterr().err
+    assert said.index("Apache-2.0") < said.index("regions by sam (tiny)")
+    assert main(arguments) == 0 and len(server.requests) == 1

@@ -47,7 +47,7 @@ def build_tiny_sam() -> Sam:
         ),
         mask_decoder=MaskDecoder(
             num_multimask_outputs=3,
-            transformer=TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=2),
+            transformer=TwoWayTransformer(depth=2, embedding_dim=32, mlp_dim=64, num_heads=8),
             transformer_dim=32,
             iou_head_depth=3,
             iou_head_hidden_dim=32,
@@ -140,7 +140,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("SRIN_SAM_CHECKPOINT", raising=False)
     monkeypatch.delenv("SRIN_OFFLINE", raising=False)
     monkeypatch.setattr(checkpoints, "TIMEOUT", 5)
-    sam._cache.clear()
+    monkeypatch.delenv("SRIN_SEGMENT_CACHE", raising=False)
+    sam.cache.clear()
     sam_model._loaded.clear()
     return folder
 
@@ -159,8 +160,6 @@ def tiny(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     # So small a model spends more on waking threads than on computing, above all on a busy machine.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    # The outlines of noise are so long that the generator takes minutes for the usual grids.
-    monkeypatch.setattr(sam, "GRIDS", (2, 4))
     monkeypatch.setitem(sam_model_registry, "tiny", build_tiny_sam)
     yield checkpoint
     torch.set_num_threads(threads)

@@ -1,8 +1,10 @@
 """Training settings: a YAML file read into dataclasses, and key=value changes on top."""
 
-from dataclasses import dataclass, field, fields
+import types
+import typing
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -11,89 +13,184 @@ from srin.models.config import ModelConfig
 CONFIGS = Path(__file__).parent / "configs"
 
 
-@dataclass
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on.
+
+    Attributes:
+        kind: "photos": composites made on the fly from photos with object masks. "iharmony4": the data set as it is
+            on disk.
+        root: its folder. cache: where resized pictures are kept.
+        size: pixels of the square pictures that the network sees. cached_size: pixels that photos are kept at, from
+            which crops of `size` are taken; iHarmony4 is kept at `size` itself.
+        maps: folder of label maps from `train.precompute_maps`, or None: colour regions (and people's, where a
+            manifest names them).
+        subsets: of iHarmony4.
+        source_weights: chance of each source of a manifest, relative to the others; others count 1 a mask.
+            leave_out: sources not to use.
+        part_weights: sources whose first mask of a photo is the object, and the others parts of it, with the weight
+            of such a part.
+        workers: processes that read iHarmony4.
+    """
+
+    root: Path
+    cache: Path
+    kind: Literal["photos", "iharmony4"] = "photos"
+    size: int = 256
+    cached_size: int = 320
+    maps: Path | None = None
+    subsets: tuple[str, ...] = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
+    source_weights: dict[str, float] = field(default_factory=dict)
+    leave_out: tuple[str, ...] = ()
+    part_weights: dict[str, float] = field(default_factory=dict)
+    workers: int = 2
+
+
+@dataclass(frozen=True)
 class TrainConfig:
-    """Attributes:
-    output_dir: where weights, the resumable state and the log go.
-    corpus: folder with manifest.csv, photos and masks. cache: where resized photos are kept.
-    model: architecture. init: a weights file to start from; new slots start as the RAIN that they replace.
-    first_guess: train only the affine head's first guess from colours and encoder, which needs no decoder.
-    size: pixels of the square crops. cached_size: pixels that photos are kept at.
-    batch, steps, lr, weight_decay, clip, ema: the optimizer's.
-    descent: share of the steps, at the end, over which the learning rate falls to 0. A trunk that others go on from
-        needs none, and may then be stopped at any time.
-    smoothness: weight of the penalty on the affine transform's spatial gradient.
-    seed: of everything random. minutes: stop (resumably) after this long.
+    """How it is trained.
+
+    Attributes:
+        output_dir: where weights, the resumable state and the logs go.
+        model: architecture. data: what it learns from.
+        init: a weights file to start from; new slots start as the RAIN that they replace.
+        first_guess: train only the affine head's first guess from colours and encoder, which needs no decoder.
+        batch: pictures a step, over all processes. accumulate: steps whose gradients are summed before an update.
+        steps: updates; epochs: instead of steps, passes over the data (iHarmony4).
+        lr: of Adam, betas 0.9 and 0.999. weight_decay: decoupled (AdamW); with 0 it is Adam itself.
+        descent: share of the steps, at the end, over which the learning rate falls to 0. A trunk that others go on from
+            needs none, and may then be stopped at any time.
+        warm_up: steps over which it rises from 0.
+        drops: epochs (steps, where there are no epochs) at which the learning rate falls to a tenth.
+        loss: "l1" over the picture, the paper's equation 1; "foreground_l1": over the foreground with a floor on its
+            area, so that small objects count.
+        smoothness: weight of the penalty on the affine transform's spatial gradient.
+        clip: largest norm of the gradient; 0: any. ema: decay of the averaged weights that are saved; 0: no average.
+        precision: "no" (fp32), "bf16" or "fp16"; statistics are fp32 always.
+        seed: of everything random. minutes: stop (resumably) after this long.
+        evaluate_every, save_every: steps. keep: states that are kept, the newest.
     """
 
     output_dir: Path
-    corpus: Path
-    cache: Path
     model: ModelConfig
+    data: DataConfig
     init: Path | None = None
     first_guess: bool = False
-    size: int = 96
-    cached_size: int = 160
     batch: int = 16
+    accumulate: int = 1
     steps: int = 1000
+    epochs: int = 0
     lr: float = 2e-3
-    descent: float = 0.5
     weight_decay: float = 1e-4
+    descent: float = 0.5
+    warm_up: int = 100
+    drops: tuple[int, ...] = ()
+    loss: Literal["l1", "foreground_l1"] = "foreground_l1"
+    smoothness: float = 1.0
     clip: float = 1.0
     ema: float = 0.999
-    smoothness: float = 1.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
     seed: int = 0
     minutes: float = 1e9
     evaluate_every: int = 250
-    model_notes: dict[str, str] = field(default_factory=dict)
+    save_every: int = 250
+    keep: int = 2
 
 
 def load_config(name: str, changes: list[str]) -> TrainConfig:
     """Reads `train/configs/NAME.yaml`, or a YAML file of one's own, and applies changes such as `model.width=8`.
 
+    A file may begin with `extends: NAME`, another config that it changes.
+
     Raises:
         ValueError: an unknown key, a wrong type, or a missing setting; the message names it.
-        FileNotFoundError: no such config.
+        FileNotFoundError: no such config; the message lists those that there are.
     """
-    path = CONFIGS / f"{name}.yaml"
-    values: dict[str, Any] = yaml.safe_load((path if path.exists() else Path(name)).read_text())
+    values = _read(name)
     for change in changes:
         key, separator, text = change.partition("=")
         if not separator:
             raise ValueError(f"changes look like key=value, not {change!r}")
-        place = values
-        *parents, last = key.split(".")
-        for parent in parents:
-            place = place.setdefault(parent, {})
-        place[last] = yaml.safe_load(text)
-    kinds = {f.name: f.type for f in fields(TrainConfig)}
-    unknown = set(values) - set(kinds)
-    if unknown:
-        raise ValueError(f"unknown training setting: {', '.join(sorted(unknown))}")
-    for key, value in values.items():
-        values[key] = _convert(key, kinds[key], value)
+        nested: Any = yaml.safe_load(text)
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        values = _merged(values, nested)
+    return _convert("", TrainConfig, values)
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = CONFIGS / f"{name}.yaml"
+    if not path.is_file():
+        path = Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+        raise FileNotFoundError(f"there is no config {name!r}; there are {known}, or give a YAML file")
     try:
-        return TrainConfig(**values)
-    except TypeError as error:
-        raise ValueError(f"a training setting is missing: {error}") from error
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no settings")
+    base = values.pop("extends", None)
+    return values if base is None else _merged(_read(base), values)
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with changes on top, mapping by mapping; an empty mapping clears what was there."""
+    both = dict(values)
+    for key, value in changes.items():
+        inner = both.get(key)
+        both[key] = _merged(inner, value) if value and isinstance(inner, dict) and isinstance(value, dict) else value
+    return both
 
 
 def _convert(key: str, kind: Any, value: Any) -> Any:
-    if kind is ModelConfig:
+    """The value as the annotated type `kind`. Raises ValueError, naming the key."""
+    wrong = ValueError(f"{key or 'the settings'} must be of type {getattr(kind, '__name__', kind)}, not {value!r}")
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ValueError(f"{key} must be a mapping, not {value!r}")
-        return ModelConfig.from_dict(value)
-    if kind in (Path, Path | None):
-        return None if value is None else Path(value)
-    if kind is float and isinstance(value, int | float | str):
+            raise wrong
+        return _dataclass(key, kind, value)
+    if origin is Literal:
+        # YAML reads a bare no as False.
+        value = "no" if value is False else value
+        if value not in inner:
+            raise ValueError(f"{key} must be one of {', '.join(map(str, inner))}, not {value!r}")
+        return value
+    if origin is types.UnionType:
+        return None if value is None else _convert(key, inner[0], value)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise wrong
+        return tuple(_convert(key, inner[0], item) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise wrong
+        return {str(name): _convert(f"{key}.{name}", inner[1], item) for name, item in value.items()}
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int | float | str) and not isinstance(value, bool):
         try:
-            return float(value)
+            return float(value)  # YAML reads 1e-3 as a string
         except ValueError:
-            pass  # falls through to the message below
-    elif kind is int and isinstance(value, int) and not isinstance(value, bool):
+            raise wrong from None
+    if kind in (int, bool, str) and type(value) is kind:
         return value
-    elif isinstance(kind, type) and isinstance(value, kind):
-        return value
-    elif not isinstance(kind, type) and isinstance(value, dict):
-        return value
-    raise ValueError(f"{key} must be of type {getattr(kind, '__name__', kind)}, not {value!r}")
+    raise wrong
+
+
+def _dataclass(key: str, kind: Any, values: dict[str, Any]) -> Any:
+    dot = f"{key}." if key else ""
+    hints = typing.get_type_hints(kind)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"unknown setting: {', '.join(dot + name for name in unknown)}")
+    required = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    missing = [dot + name for name in required if name not in values]
+    if missing:
+        raise ValueError(f"missing setting: {', '.join(missing)}")
+    try:
+        return kind(**{name: _convert(dot + name, hints[name], value) for name, value in values.items()})
+    except ValueError as error:  # a dataclass may check more than types
+        raise error if dot and dot in str(error) else ValueError(f"{dot}{error}") from error

@@ -1,120 +1,124 @@
-"""Scores methods on a folder of composites with known truth, such as a frozen test recipe writes.
+"""Scores methods on composites with known truth, and writes a report.
 
-    python -m train.evaluate FOLDER -o REPORT.md
+    python -m train.evaluate DATA -o REPORT                           the classical methods and the shipped networks
+    python -m train.evaluate DATA -o REPORT --weights mine=runs/srin/weights.safetensors other=FILE
+    python -m train.evaluate iHarmony4 -o REPORT --subsets HAdobe5k --size 1024
+    python -m train.evaluate DATA -o REPORT --maps true shuffled one-region
 
-FOLDER holds composite/ID.png, mask/ID.png, real/ID.png and, optionally, index.csv (id, family, rim). Writes a table of
-means by family and by rim, and REPORT.csv with a row for every picture and method. The protocol is "composite":
-256x256, rounded to uint8, peak 255, hard mask (srin.metrics).
+DATA is iHarmony4's folder, of which the test split is scored, or a folder with composite/ID.png, mask/ID.png and
+real/ID.png and, optionally, index.csv (id, family, rim). REPORT becomes a folder with
+
+    report.md      tables: overall with intervals, paired differences, sub-datasets, foreground ratios, networks, ...
+    report.json    the same for programs
+    pictures.csv   the scores of every picture
+    parameters.png parameters against PSNR, if there are networks
+    grid.png       some results side by side
 """
 
 import argparse
-import csv
-from collections.abc import Iterable
+import io
+import re
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
+from matplotlib.figure import Figure
 
-from srin.compare import run_methods
-from srin.composite import Composite
-from srin.errors import SrinError
-from srin.harmonizer import METHODS, unavailable
-from srin.image_io import load_image
-from srin.metrics import score
-from srin.segmentation.semantic_map import segment
-
-METRICS = ("fpsnr", "fmse", "psnr", "mse", "delta_e")
-HEADINGS = {"fpsnr": "fPSNR", "fmse": "fMSE", "psnr": "PSNR", "mse": "MSE", "delta_e": "dE2000"}
-Row = dict[str, str | float]
-
-
-def evaluate(folder: Path, methods: Iterable[str], segmenter: str) -> list[Row]:
-    """Scores every method on every composite of the folder; rows with id, family, rim, method and METRICS."""
-    known = {}
-    if (folder / "index.csv").is_file():
-        with open(folder / "index.csv", newline="") as stream:
-            known = {row["id"]: row for row in csv.DictReader(stream)}
-    methods = tuple(methods)
-    rows: list[Row] = []
-    for path in tqdm(sorted((folder / "composite").glob("*.png")), unit="picture"):
-        composite = Composite.load(path, folder / "mask" / path.name)
-        real = load_image(folder / "real" / path.name)
-        about = known.get(path.stem, {})
-        for result in run_methods(composite, segment(composite, segmenter), methods):
-            if result.harmonized is None:
-                raise SrinError(f"{result.method} failed on {path.name}: {result.problem}")
-            row: Row = {"id": path.stem, "family": about.get("family", ""), "rim": about.get("rim", "")}
-            row |= {"method": result.method, **score(result.harmonized, real, composite.mask)}
-            rows.append(row)
-    return rows
+from srin.errors import OutputError, SrinError
+from srin.harmonizer import METHODS
+from srin.metrics import PROTOCOLS, SIZE
+from srin.segmentation.checkpoints import cache_folder
+from srin.segmentation.semantic_map import SEGMENTERS
+from train.evaluation.data import open_data
+from train.evaluation.figures import parameters_against_psnr, picture_grid
+from train.evaluation.methods import MAP_KINDS, gather
+from train.evaluation.report import Report
+from train.evaluation.scoring import run
+from train.evaluation.summary import summarize
 
 
-def means(rows: list[Row], method: str, **where: str) -> dict[str, float]:
-    """Means of METRICS over one method's rows that match `where`; infinite scores (nothing changed) are left out."""
-    chosen = [r for r in rows if r["method"] == method and all(r[key] == value for key, value in where.items())]
-    result = {}
-    for metric in METRICS:
-        values = np.array([float(r[metric]) for r in chosen])
-        values = values[np.isfinite(values)]
-        result[metric] = float(values.mean()) if len(values) else float("nan")
-    return result
+def main(arguments: list[str] | None = None) -> None:
+    """The command line. Exits with a sentence where something is wrong with what it was given."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        print(evaluate(options))
+    except SrinError as error:
+        parser.exit(2, f"{error}\n")
 
 
-def report(rows: list[Row]) -> str:
-    """Markdown: all metrics overall and by rim, then fPSNR by family. Pictures left unchanged are reported apart.
-
-    The score of a picture that equals its truth is infinite, so `identity` composites stand in a table of their own.
-    """
-    methods = list(dict.fromkeys(str(r["method"]) for r in rows))
-    changed = [r for r in rows if r["family"] != "identity"]
-    unchanged = [r for r in rows if r["family"] == "identity"]
-    parts = []
-    rims = sorted({str(r["rim"]) for r in changed})
-    for title, where in [("all", {})] + [(f"rim={rim}", {"rim": rim}) for rim in rims if rim]:
-        count = len({r["id"] for r in changed if all(r[k] == v for k, v in where.items())})
-        lines = [_row([f"{title} ({count})", *HEADINGS.values()]), _row(["---"] * (1 + len(METRICS)))]
-        for method in methods:
-            scores = means(changed, method, **where)
-            lines.append(_row([method, *(f"{scores[m]:.2f}" for m in METRICS)]))
-        parts.append("\n".join(lines))
-    families = sorted({str(r["family"]) for r in changed if r["family"]})
-    if families:
-        lines = [_row(["fPSNR by family", *families]), _row(["---"] * (1 + len(families)))]
-        for method in methods:
-            lines.append(_row([method, *(f"{means(changed, method, family=f)['fpsnr']:.2f}" for f in families)]))
-        parts.append("\n".join(lines))
-    if unchanged:
-        count = len({r["id"] for r in unchanged})
-        lines = [_row([f"left unchanged ({count})", "dE2000 drift", "fMSE"]), _row(["---"] * 3)]
-        for method in methods:
-            scores = means(unchanged, method)
-            lines.append(_row([method, f"{scores['delta_e']:.2f}", f"{scores['fmse']:.1f}"]))
-        parts.append("\n".join(lines))
-    return "\n\n".join(parts) + "\n"
+def evaluate(options: argparse.Namespace) -> str:
+    """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
+    data = open_data(options.data, options.subsets, options.cache, options.size)
+    methods = gather(options.methods, options.weights, options.maps, options.reference)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)  # now, not after an hour's work
+    except OSError as error:
+        raise OutputError(f"The report can't be written to {options.output}: {error.strerror}.") from error
+    scores = run(data, methods, options.protocol, options.size, options.segmenter, options.grid)
+    summary = summarize(scores.rows, options.reference)
+    report = Report(data, methods, options.protocol, options.size, options.reference, scores, summary)
+    text = report.markdown()
+    files = {"report.md": text.encode(), "report.json": report.json().encode(), "pictures.csv": report.csv().encode()}
+    chart = parameters_against_psnr(summary, methods, options.protocol)
+    if chart is not None:
+        files["parameters.png"] = _png(chart)
+    if scores.examples:
+        files["grid.png"] = _png(picture_grid(scores.examples))
+    for name, content in files.items():
+        _write(options.output / name, content)
+    return text
 
 
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return stream.getvalue()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="REPORT.md")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, help="default: all that are available")
-    parser.add_argument("--segmenter", choices=["auto", "sam", "colour"], default="colour")
-    arguments = parser.parse_args()
-    if not (arguments.folder / "composite").is_dir():
-        parser.error(f"there is no folder {arguments.folder / 'composite'}")
-    methods = arguments.methods or [m for m in METHODS if unavailable(m) is None]
-    rows = evaluate(arguments.folder, methods, arguments.segmenter)
-    text = report(rows)
-    arguments.output.write_text(text)
-    with open(arguments.output.with_suffix(".csv"), "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    print(text)
+def _write(path: Path, content: bytes) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        try:
+            part.write_bytes(content)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path} can't be written: {error.strerror}.") from error
+
+
+def _named_file(text: str) -> tuple[str, Path]:
+    name, separator, file = text.partition("=")
+    if not separator or not re.fullmatch(r"[\w .+-]+", name):
+        raise argparse.ArgumentTypeError(f"write NAME=FILE, not {text!r}")
+    if not Path(file).is_file():
+        raise argparse.ArgumentTypeError(f"there is no weights file {file}")
+    return name, Path(file)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m train.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("data", type=Path, metavar="DATA")
+    add("-o", "--output", type=Path, required=True, metavar="REPORT")
+    add("--methods", nargs="+", choices=METHODS, metavar="METHOD", help="default: all whose weights are there")
+    add("--weights", nargs="+", action="extend", type=_named_file, default=[], metavar="NAME=FILE", help="more networks")
+    add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose pixels count outside the foreground")
+    add("--size", type=_size, default=SIZE, metavar="PIXELS", help=f"of the square that is scored, default {SIZE}")
+    add("--subsets", nargs="+", metavar="NAME", help="sub-datasets of iHarmony4, default: all")
+    add("--maps", nargs="+", choices=MAP_KINDS, default=["true"], help="score SRIN with these semantic maps")
+    add("--segmenter", choices=SEGMENTERS, default="colour", help="who draws the maps")
+    add("--reference", default="copy-paste", metavar="NAME", help="of paired differences, default copy-paste")
+    add("--grid", type=int, default=6, metavar="ROWS", help="of example pictures, default 6")
+    add("--cache", type=Path, default=cache_folder() / "iharmony4", help="resized pictures, default %(default)s")
+    return parser
+
+
+def _size(text: str) -> int:
+    if not text.isdigit() or not 32 <= int(text) <= 4096:
+        raise argparse.ArgumentTypeError(f"the size is a number of pixels from 32 to 4096, not {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,79 +1,50 @@
-"""Trains one harmonization network; the same code for a CPU and a GPU.
+"""Trains one harmonization network; the same code for a CPU, a GPU, and many of them.
 
-    python -m train.train trunk   corpus=PHOTOS output_dir=runs/trunk
-    python -m train.train srin    corpus=PHOTOS output_dir=runs/srin init=runs/trunk/weights.safetensors
+    python -m train.train smoke output_dir=runs/smoke                         # a minute: does everything work?
+    python -m train.train photos data.root=PHOTOS output_dir=runs/mine        # photos with object masks
+    python -m train.train paper data.root=IHARMONY4 output_dir=runs/paper     # the paper's recipe
+    accelerate launch --num_processes 4 -m train.train paper ...              # several GPUs; add machines likewise
 
-Started again with the same output_dir, it goes on where it stopped. Photos live in the device's memory as uint8 and
-composites are made there, so there is no loader to keep up with. Writes weights.safetensors (the moving average, fp16),
-state.pt (everything needed to resume) and log.csv.
+Started again with the same output_dir, it goes on where it stopped. Writes weights.safetensors (the moving average),
+best.safetensors (the same at its best validation), state_STEP.pt (what it needs to go on), log.csv, and scalars and
+pictures for TensorBoard.
 """
 
 import argparse
 import csv
-import os
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
 
+from srin.errors import SrinError
 from srin.models.checkpoint import load_weights, save_weights
 from srin.models.heads import apply_affine
 from srin.models.unet import HarmonizationNet
 from train.config import TrainConfig, load_config
-from train.data.composites import Batch, make_batch
-from train.data.photos import Photos, load_photos
+from train.data.composites import Batch
+from train.data.feed import Feed, IHarmony4Feed, PhotoFeed
+from train.objective import Objective, fpsnr, has_task
+from train.state import load_state, save_state
 
-AREA_FLOOR = 0.02  # share of the picture below which a small foreground's loss is no longer scaled up
-VALIDATION_BATCHES = 12
-SAVE_SECONDS = 120
-WARM_UP = 100  # steps
-
-
-def foreground_l1(harmonized: Tensor, batch: Batch) -> Tensor:
-    """Equation 1's L1 over the foreground, per picture, with a floor on the area; mean over accepted composites."""
-    area = batch.mask.sum((1, 2, 3)).clamp_min(AREA_FLOOR * batch.mask[0].numel())
-    each = ((harmonized - batch.real).abs() * batch.mask).sum((1, 2, 3)) / (3 * area)
-    return (each * batch.weight).sum() / batch.weight.sum().clamp_min(1)
-
-
-def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
-    """Foreground PSNR in dB of each picture (B,), of values in [-1, 1] clipped to the range of a picture."""
-    error = ((harmonized.clamp(-1, 1) - batch.real) / 2) ** 2 * batch.mask
-    mse = error.sum((1, 2, 3)) / (3 * batch.mask.sum((1, 2, 3)).clamp_min(1))
-    return -10 * mse.clamp_min(1e-6).log10()
-
-
-def step_loss(network: HarmonizationNet, batch: Batch, config: TrainConfig) -> Tensor:
-    """The loss of one batch: L1, and for the affine head a penalty that keeps its transform smooth."""
-    if config.model.head == "rgb":
-        return foreground_l1(network(batch.composite, batch.mask, batch.regions), batch)
-    if config.first_guess:
-        coefficients = network.first_guess(batch.composite, batch.mask)
-        return foreground_l1(apply_affine(coefficients, batch.composite), batch)
-    coefficients = network.coefficients(batch.composite, batch.mask, batch.regions)
-    slope = coefficients.diff(dim=2).square().mean() + coefficients.diff(dim=3).square().mean()
-    return foreground_l1(apply_affine(coefficients, batch.composite), batch) + config.smoothness * slope
-
-
-@torch.inference_mode()
-def validate(network: HarmonizationNet, photos: Photos, config: TrainConfig) -> tuple[float, float]:
-    """Mean fPSNR in dB over fixed composites of held-out photos: of the network, and of doing nothing."""
-    generator = torch.Generator(photos.images.device).manual_seed(12345)
-    ours, nothing = [], []
-    for _ in range(VALIDATION_BATCHES):
-        batch = make_batch(photos, 16, config.size, generator)
-        # Composites that were left unchanged have no finite score.
-        counted = (batch.weight > 0) & ((batch.composite - batch.real).abs().amax((1, 2, 3)) > 0)
-        ours.append(fpsnr(network(batch.composite, batch.mask, batch.regions), batch)[counted])
-        nothing.append(fpsnr(batch.composite, batch)[counted])
-    return float(torch.cat(ours).mean()), float(torch.cat(nothing).mean())
+PICTURES = 4  # of the grid that TensorBoard shows
+LOG_COLUMNS = ("step", "images", "loss", "fpsnr", "copy_paste_fpsnr", "seconds")
 
 
 def start(config: TrainConfig) -> HarmonizationNet:
-    """The network before its first step: fresh, or from `config.init` with the slots it lacks left at RAIN."""
-    torch.manual_seed(config.seed)
+    """The network before its first step: fresh, or from `config.init` with the slots it lacks left at RAIN.
+
+    Raises:
+        ValueError: `config.init` holds another architecture.
+        WeightsError: it can't be read.
+    """
+    set_seed(config.seed)
     network = HarmonizationNet(config.model)
     if config.init is not None:
         try:
@@ -83,104 +54,181 @@ def start(config: TrainConfig) -> HarmonizationNet:
         odd = unexpected + [key for key in missing if ".attention." not in key]
         if odd:
             raise ValueError(f"{config.init} belongs to another architecture: {', '.join(odd[:3])} ...")
+    if config.first_guess:
+        network.requires_grad_(False)
+        for parameter in network.guessing_parameters():
+            parameter.requires_grad_(True)
     return network
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """The factor on `config.lr`: a short warm-up, a plateau, and a linear descent to 0 at the end."""
-    return min(1.0, (step + 1) / WARM_UP, (config.steps - step) / max(1, config.descent * config.steps))
+def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+    """A warm-up, a plateau, drops to a tenth where `config.drops` says, and a linear descent to 0 at the end."""
+    warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
+    descent = min(1.0, (steps - step) / (config.descent * steps)) if config.descent else 1.0
+    drops = sum(step * (config.epochs or steps) >= drop * steps for drop in config.drops)
+    return config.lr * warm_up * descent * 0.1**drops
+
+
+@torch.inference_mode()
+def validate(network: HarmonizationNet, feed: Feed, first_guess: bool) -> tuple[float, float, Tensor]:
+    """Mean fPSNR in dB on held-out photos, of the network and of doing nothing; and a grid of pictures to look at.
+
+    The grid is uint8 (N, S, 3 S, 3): composite, harmonized, real.
+    """
+    ours, nothing, grid = [], [], torch.empty(0)
+    for number, batch in enumerate(feed.validation()):
+        output = _harmonized(network, batch, first_guess)
+        counted = has_task(batch)
+        ours.append(fpsnr(output, batch)[counted])
+        nothing.append(fpsnr(batch.composite, batch)[counted])
+        if number == 0:
+            grid = torch.cat([x[:PICTURES] for x in (batch.composite, output, batch.real)], 3)
+            grid = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
+    return float(torch.cat(ours).mean()), float(torch.cat(nothing).mean()), grid
+
+
+def _harmonized(network: HarmonizationNet, batch: Batch, first_guess: bool) -> Tensor:
+    if not first_guess:
+        return network(batch.composite, batch.mask, batch.regions)
+    guess = apply_affine(network.first_guess(batch.composite, batch.mask), batch.composite)
+    return guess * batch.mask + batch.composite * (1 - batch.mask)
 
 
 def train(config: TrainConfig) -> None:
-    """Trains until `config.steps` or `config.minutes`, whichever comes first; resumes from output_dir."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    photos, held_out = (
-        load_photos(config.corpus, config.cache, config.cached_size, part).to(device) for part in ("train", "validation")
+    """Trains until the last step or `config.minutes`, whichever comes first; goes on from what output_dir holds.
+
+    Raises:
+        ValueError: data, weights or a state that don't fit; the message says which.
+        FloatingPointError: the loss or a gradient is no number any more; the last saved state is kept.
+        OSError: output_dir can't be written.
+    """
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(
+        mixed_precision=config.precision,
+        gradient_accumulation_steps=config.accumulate,
+        log_with="tensorboard",
+        project_dir=config.output_dir,
     )
+    device, processes, main = accelerator.device, accelerator.num_processes, accelerator.is_main_process
+    if config.batch % processes:
+        raise ValueError(f"a batch of {config.batch} can't be divided over {processes} processes")
+    feeds: dict[str, type[PhotoFeed] | type[IHarmony4Feed]] = {"photos": PhotoFeed, "iharmony4": IHarmony4Feed}
+    with accelerator.main_process_first():  # who comes first fills the cache
+        feed = feeds[config.data.kind](config, device, accelerator.process_index, processes)
+
     # On a GPU convolutions like channels last; on a CPU the transposed ones lose a third of their speed by it.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-    network = start(config).to(device, memory_format=layout).train()
-    average = start(config).to(device, memory_format=layout).eval()
-    trained = network.guessing_parameters() if config.first_guess else list(network.parameters())
+    network = start(config).to(device).to(memory_format=layout).train()
+    average = start(config).to(device).to(memory_format=layout).eval().requires_grad_(False)
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate(step, config))
-    generator = torch.Generator(device).manual_seed(config.seed)
-    config.output_dir.mkdir(parents=True, exist_ok=True)
-    state_file = config.output_dir / "state.pt"
-    step = 0
-    if state_file.exists():
-        state = torch.load(state_file, map_location=device, weights_only=True)
-        network.load_state_dict(state["network"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        generator.set_state(state["generator"].cpu())
-        step = state["step"]
+    step, best = 0, float("-inf")
+    state = load_state(config.output_dir, device)
+    if state is not None:
+        try:
+            network.load_state_dict(state["network"])
+            average.load_state_dict(state["average"])
+            optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"{config.output_dir} holds a run of another architecture; choose another folder") from error
+        step, best = state["step"], state["best"]
+        if accelerator.scaler is not None:
+            accelerator.scaler.load_state_dict(state["scaler"])
+    objective, optimizer = accelerator.prepare(Objective(network, config), optimizer)
+    accelerator.init_trackers("tensorboard")
 
-    def save() -> None:
-        part = state_file.with_suffix(".part")
-        torch.save(
-            {
-                "network": network.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "schedule": schedule.state_dict(),
-                "generator": generator.get_state(),
-                "step": step,
-            },
-            part,
-        )
-        os.replace(part, state_file)
-        notes = {"steps": f"{step} of {config.steps}", "samples": str(step * config.batch), **config.model_notes}
-        save_weights(
-            config.output_dir / "weights.safetensors", config.model, average.state_dict(), torch.float16, notes
-        )
+    def save(name: str) -> None:
+        notes = {"steps": f"{step} of {feed.steps}", "images": str(step * config.batch * config.accumulate)}
+        kept = average if config.ema else network
+        save_weights(config.output_dir / name, config.model, kept.state_dict(), torch.float16, notes)
 
-    began = saved = time.monotonic()
-    running = 0.0
-    bar = tqdm(total=config.steps, initial=step, unit="step", mininterval=10)
-    while step < config.steps and time.monotonic() - began < config.minutes * 60:
-        batch = make_batch(photos, config.batch, config.size, generator)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = step_loss(network, batch, config)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(trained, config.clip)
-        if not torch.isfinite(norm):
-            raise FloatingPointError(f"the gradient is not finite at step {step}; the last saved state is kept")
-        optimizer.step()
-        schedule.step()
+    def save_all() -> None:
+        parts: dict[str, Any] = {"network": network.state_dict(), "average": average.state_dict()}
+        parts["optimizer"] = optimizer.state_dict()
+        if accelerator.scaler is not None:
+            parts["scaler"] = accelerator.scaler.state_dict()
+        parts |= {"step": step, "best": best, "seconds": seconds_before + time.monotonic() - began}
+        save_state(config.output_dir, step, parts, config.keep)
+        save("weights.safetensors")
+
+    began, seconds_before = time.monotonic(), 0.0 if state is None else state["seconds"]
+    batches = feed.batches(step * config.accumulate)
+    running = None
+    images = config.batch * config.accumulate
+    bar = tqdm(total=feed.steps * images, initial=step * images, unit="image", mininterval=1, disable=not main)
+    while step < feed.steps:
+        if time.monotonic() - began >= config.minutes * 60:
+            accelerator.set_trigger()  # all processes stop at the same step
+        if accelerator.check_trigger():
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, feed.steps, config)
+        for _ in range(config.accumulate):
+            with accelerator.accumulate(objective):
+                with accelerator.autocast():
+                    loss = objective(next(batches))
+                # The engine averages over processes, while the loss is each one's part of a sum.
+                accelerator.backward(loss * processes)
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(trained, config.clip or float("inf"))
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+        loss = accelerator.reduce(loss.detach())
+        # Under fp16 the scaler skips steps whose gradients overflow.
+        if not (torch.isfinite(loss) and (config.precision == "fp16" or torch.isfinite(norm))):
+            raise FloatingPointError(
+                f"the loss or its gradient is not finite at step {step}; the last saved state is kept. "
+                "Try a lower lr, or precision=no."
+            )
         step += 1
-        decay = min(config.ema, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
-        running = 0.98 * running + 0.02 * float(loss.detach()) if step > 1 else float(loss.detach())
-        bar.update()
+        if config.ema:
+            decay = min(config.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+                    kept.lerp_(new, 1 - decay)
+        running = float(loss) if running is None else 0.98 * running + 0.02 * float(loss)
+        bar.update(images)
         bar.set_postfix(loss=f"{running:.4f}")
-        if step % config.evaluate_every == 0 or step == config.steps:
-            ours, nothing = validate(average, held_out, config)
-            with open(config.output_dir / "log.csv", "a", newline="") as stream:
-                row = (step, step * config.batch, running, ours, nothing, time.monotonic() - began)
-                csv.writer(stream).writerow([f"{value:.5g}" for value in row])
-        if time.monotonic() - saved > SAVE_SECONDS:
-            save()
-            saved = time.monotonic()
-    save()
+        last = step == feed.steps
+        if main and (step % config.evaluate_every == 0 or last):
+            ours, nothing, grid = validate(average if config.ema else network, feed, config.first_guess)
+            seconds = seconds_before + time.monotonic() - began
+            _log(config.output_dir / "log.csv", (step, step * images, running, ours, nothing, seconds))
+            rate = step * images / seconds if seconds else 0.0
+            scores = {"loss": running, "fpsnr": ours, "fpsnr_gain": ours - nothing, "images_per_second": rate}
+            accelerator.log({**scores, "lr": learning_rate(step, feed.steps, config)}, step=step)
+            board = accelerator.get_tracker("tensorboard")
+            board.log_images({"composite, harmonized, real": grid.numpy()}, step=step, dataformats="NHWC")
+            if ours > best:
+                best = ours
+                save("best.safetensors")
+        if main and step % config.save_every == 0 and not last:
+            save_all()
+    if main:
+        save_all()
+    accelerator.end_training()
+
+
+def _log(path: Path, row: tuple[float, ...]) -> None:
+    new = not path.exists()
+    with open(path, "a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(LOG_COLUMNS)
+        writer.writerow([f"{value:.5g}" for value in row])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "train.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("config", help="a name in train/configs, or a YAML file")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="such as size=128 or model.width=24")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="such as batch=8 or model.width=24")
     arguments = parser.parse_args()
     try:
-        config = load_config(arguments.config, arguments.changes)
-    except (ValueError, FileNotFoundError) as error:
-        parser.error(str(error))
-    if not (Path(config.corpus) / "manifest.csv").is_file():
-        parser.error(f"no manifest.csv in the corpus folder {config.corpus}")
-    train(config)
+        train(load_config(arguments.config, arguments.changes))
+    except (ValueError, OSError, SrinError, FloatingPointError) as error:
+        sys.exit(f"train.train: {error}")
 
 
 if __name__ == "__main__":

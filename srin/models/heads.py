@@ -44,6 +44,7 @@ class AffineHead(nn.Module):
         self.aligned = _perceptron(2 * decoded, hidden)
         self.residual = nn.Conv2d(decoded, 12, 3, padding=1)
         nn.init.zeros_(self.residual.weight)
+        assert self.residual.bias is not None  # for the type checker
         nn.init.zeros_(self.residual.bias)
 
     def first_guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:
@@ -66,7 +67,7 @@ class AffineHead(nn.Module):
             return _around_mean(change[..., None, None] + self.residual(F.relu(decoded)), scene)
 
     def _guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:
-        statistics = []
+        statistics: list[Tensor] = []
         for features in encoded:
             level = scene.at(*features.shape[2:])
             for side in (level.foreground, level.background):
@@ -112,8 +113,14 @@ def _around_mean(change: Tensor, scene: Scene) -> Tensor:
 
 
 def _perceptron(inputs: int, hidden: int) -> nn.Sequential:
+    # The statistics differ in scale by orders of magnitude; normalized, they teach in half the samples.
     layers = nn.Sequential(
-        nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, 12)
+        nn.LayerNorm(inputs),
+        nn.Linear(inputs, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Linear(hidden, 12),
     )
     for parameter in layers[-1].parameters():
         nn.init.zeros_(parameter)
@@ -125,6 +132,9 @@ def apply_affine(coefficients: Tensor, image: Tensor) -> Tensor:
 
     The coefficients may cover a picture padded to multiples of 8 (see `HarmonizationNet.coefficients`).
     """
+    if coefficients.shape[2:] == (1, 1):
+        matrix = coefficients.flatten(1).unflatten(1, (3, 4))
+        return torch.einsum("bij,bjhw->bihw", matrix[:, :, :3], image) + matrix[:, :, 3, None, None]
     height, width = image.shape[2:]
     padded = (height + -height % 8, width + -width % 8)
     matrix = F.interpolate(coefficients, size=padded, mode="bilinear", align_corners=False)

@@ -184,7 +184,7 @@ def _usable(logits: np.ndarray, score: float) -> np.ndarray | None:
     """The mask (h, w) of an answer that passes the filters, without specks; otherwise None."""
     if score < MIN_SCORE:
         return None
-    wide = np.count_nonzero(logits > -STABILITY_OFFSET)
+    wide = int(np.count_nonzero(logits > -STABILITY_OFFSET))
     if np.count_nonzero(logits > STABILITY_OFFSET) < MIN_STABILITY * max(wide, 1):
         return None
     mask = _without_specks(logits > 0)
@@ -196,7 +196,7 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
     result = mask.astype(np.uint8)
     for value in (1, 0):
         _, parts, stats, _ = cv2.connectedComponentsWithStats((result == value).astype(np.uint8), connectivity=4)
-        small = stats[:, cv2.CC_STAT_AREA] < SPECK * mask.sum()
+        small = stats[:, cv2.CC_STAT_AREA] < SPECK * np.count_nonzero(mask)
         small[0] = False  # everything else
         result[small[parts]] = 1 - value
     return result.astype(bool)
@@ -246,7 +246,7 @@ def _without_gaps(labels: np.ndarray) -> np.ndarray:
 
 
 def library_masks(
-    predictor: Any, size: tuple[int, int], points_per_side: int = LIBRARY_GRID, points_per_batch: int = 32
+    predictor: Any, size: tuple[int, int], points_per_side: int, points_per_batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """The masks of the library's own SamAutomaticMaskGenerator with its default filters.
 

@@ -82,7 +82,7 @@ def short_precision(device: Any) -> Any:
     if device.type != "cpu":
         return None
     # Without instructions of its own, a processor emulates bf16 and is slower.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch cannot tell
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch cannot tell
     native = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.bfloat16 if native else None
 

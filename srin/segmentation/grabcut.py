@@ -112,7 +112,8 @@ def _grabcut(proxy: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     labels = trimap.copy()
     cv2.setRNGSeed(SEED)
     model = np.zeros((1, 65))
-    cv2.grabCut(proxy, labels, None, model, model.copy(), ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    no_box = (0, 0, 0, 0)
+    cv2.grabCut(proxy, labels, no_box, model, model.copy(), ITERATIONS, cv2.GC_INIT_WITH_MASK)
     return labels & 1  # GC_FGD is 1, GC_PR_FGD is 3, the background's are even
 
 

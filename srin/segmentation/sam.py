@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from srin.errors import SegmentationError
+from srin.segmentation import automatic
 from srin.segmentation.automatic import AutomaticMap, adaptive_map, library_masks, painted
 from srin.segmentation.cache import ArrayCache
 from srin.segmentation.candidate import Candidate
@@ -143,7 +144,7 @@ class SamEngine:
             predictor.features = self._embedding(_always)
             predictor.is_image_set = True
             predictor.input_size = self._input_size
-            return painted(library_masks(predictor, self.logits_size)[0])
+            return painted(library_masks(predictor, self.logits_size, automatic.LIBRARY_GRID)[0])
 
     @property
     def logits_size(self) -> tuple[int, int]:
@@ -243,4 +244,4 @@ def limited(image: np.ndarray) -> np.ndarray:
 
 def _overlap(one: Candidate, other: Candidate) -> float:
     a, b = one.logits > 0, other.logits > 0
-    return np.count_nonzero(a & b) / max(np.count_nonzero(a | b), 1)
+    return int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a | b)), 1)

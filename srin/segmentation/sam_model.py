@@ -99,7 +99,8 @@ def _read_model(path: Path) -> tuple[Any, str]:
 def _built_like(state: dict[str, Any]) -> Any:
     """A Sam of another size than the official ones: everything is read off the shapes of its tensors.
 
-    Only the number of attention heads in the decoder leaves no trace; it is taken to be the official one.
+    Only the number of attention heads in the decoder and the normalization's epsilon leave no trace; they are taken to
+    be the official ones.
     """
     import torch
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer

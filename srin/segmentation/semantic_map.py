@@ -121,8 +121,10 @@ class SemanticMap:
         return SemanticMap(labels, "provided")
 
 
-def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticMap:
-    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to MAX_REGIONS.
+def build(
+    composite: Composite, labels: np.ndarray, segmenter: str, max_regions: int = MAX_REGIONS
+) -> SemanticMap:
+    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to `max_regions`.
 
     While there are too many, the smallest region joins the one on its own side of the mask whose mean colour
     is the nearest. Smallest is meant relative to its side: counted in pixels, a small object would lose all
@@ -133,12 +135,13 @@ def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticM
         composite: the picture; mask > 127 is foreground.
         labels: integers (H, W), of any values.
         segmenter: name to show to people, see SemanticMap.
+        max_regions: 2 to MAX_REGIONS, of both sides together.
 
     Raises:
         SegmentationError: labels and composite differ in size, or labels are no map.
     """
     _check_size(labels, composite.image)
-    return _fit(composite.image, composite.mask, labels, segmenter)
+    return _fit(composite.image, composite.mask, labels, segmenter, max_regions)
 
 
 def segment(
@@ -160,7 +163,7 @@ def segment(
     else:
         image, mask = picture.image, picture.mask
     labels, name = _draw(image, segmenter, checkpoint)
-    return _fit(image, mask, labels, name)
+    return _fit(image, mask, labels, name, MAX_REGIONS)
 
 
 def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
@@ -268,24 +271,26 @@ def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam
     return None
 
 
-def _fit(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str) -> SemanticMap:
+def _fit(
+    image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str, max_regions: int
+) -> SemanticMap:
     labels, count = _consecutive(labels)
     _check_count(count)
     # Adding the count puts the foreground's regions on ids of their own, after the background's.
     labels, count = _consecutive(labels + count * (mask > 127).astype(np.int32))
-    if count > MAX_REGIONS:
-        labels = _consecutive(_merged_ids(image, mask, labels)[labels])[0]
+    if count > max_regions:
+        labels = _consecutive(_merged_ids(image, mask, labels, max_regions)[labels])[0]
     return SemanticMap(labels, segmenter)
 
 
-def _merged_ids(image: np.ndarray, mask: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """For every region id, the id of the region that it ends up in, so that MAX_REGIONS are left."""
+def _merged_ids(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, max_regions: int) -> np.ndarray:
+    """For every region id, the id of the region that it ends up in, so that `max_regions` are left."""
     areas, sums = _areas_and_sums(labels, image)
     foreground = np.bincount(labels.ravel(), (mask > 127).ravel()) > 0
     sizes = areas / np.where(foreground, areas[foreground].sum(), areas[~foreground].sum())
     parents = np.arange(len(areas))
     left = np.array([(~foreground).sum(), foreground.sum()])
-    for _ in range(len(areas) - MAX_REGIONS):
+    for _ in range(len(areas) - max_regions):
         # The last region of a side stays.
         small = int(np.argmin(np.where(left[foreground.astype(int)] > 1, sizes, np.inf)))
         distances = (((sums / areas[:, None]) - sums[small] / areas[small]) ** 2).sum(1)

@@ -4,6 +4,7 @@ The remedies against the rim leak are here: a network must not find the object's
 because no real cut-and-paste shows them there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from train.data.photos import MAX_REGIONS, Photos
 UNCHANGED = 0.09  # share of composites that are left as they are: what is harmonious must stay
 LIT = 0.25  # share with light that varies across the object
 CLEAN_RIM = 0.5  # share whose ring outside the mask is filled from the background beyond it
-SPLIT_OR_MERGED = 0.3  # share of region maps that are randomly merged
+MERGED, SPLIT = 0.3, 0.2  # shares of region maps that are randomly merged, and cut by a line
 MIN_AREA, MAX_AREA = 0.004, 0.8  # foreground share of the picture
 # Squared error (of 1) on the foreground between composite and truth: weaker is no task, stronger is no photo.
 MIN_ERROR, MAX_ERROR = 40 / 255**2, 4500 / 255**2
@@ -32,6 +33,7 @@ class Batch:
     composite, real: (B, 3, S, S) in [-1, 1]; equal outside the mask. mask: (B, 1, S, S), 0 or 1.
     regions: int64 (B, S, S), foreground and background never share an id.
     weight: (B,), 0 for a composite that was rejected (clipped, too weak, too strong, too small).
+    total: the weights' sum over the whole batch, also where this is one process's share of it.
     """
 
     composite: Tensor
@@ -39,6 +41,21 @@ class Batch:
     mask: Tensor
     regions: Tensor
     weight: Tensor
+    total: float
+
+    def share(self, process: int, processes: int) -> "Batch":
+        """The part of a batch that one of several processes trains on; their number divides B."""
+        size = len(self.weight) // processes
+        part = slice(process * size, (process + 1) * size)
+        return self._each(lambda x: x[part])
+
+    def to(self, device: torch.device) -> "Batch":
+        return self._each(lambda x: x.to(device, non_blocking=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        parts = (self.composite, self.real, self.mask, self.regions, self.weight)
+        composite, real, mask, regions, weight = map(change, parts)
+        return Batch(composite, real, mask, regions, weight, self.total)
 
 
 def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator) -> Batch:
@@ -48,7 +65,6 @@ def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator
         photos: on the device where the batch is wanted, as is the generator.
         count: B. size: S, at most the photos' own.
     """
-    device = photos.images.device
     index = torch.multinomial(photos.chance, count, replacement=True, generator=generator)
     real, mask, regions = _crop(photos, index, size, generator)
     graded = _draw(count, 0.5, generator)
@@ -72,16 +88,16 @@ def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator
     composite = changed * mask + background * (1 - mask)
     truth = soiled * mask + background * (1 - mask)
     # The foreground's regions are its own.
-    regions = regions + MAX_REGIONS * (mask[:, 0] > 0.5).long()
-    return Batch(composite * 2 - 1, truth * 2 - 1, mask, _consecutive(regions), weight.to(device))
+    regions = 2 * regions + (mask[:, 0] > 0.5).long()
+    return Batch(composite * 2 - 1, truth * 2 - 1, mask, consecutive(regions), weight, float(weight.sum()))
 
 
 def _crop(photos: Photos, index: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """A random crop of 65 to 100 % of each side, mirrored in half of the samples."""
     count = len(index)
     photo = photos.photo_of[index]
-    kind = _draw(count, 0.5, generator).flatten()
-    maps = torch.where(kind[:, None, None], photos.people[photo], photos.colour[photo])
+    kind = torch.randint(len(photos.maps), (count,), generator=generator, device=index.device)
+    maps = photos.maps[kind, photo]
     extent = recolour.uniform(count, 2, 0.65, 1, generator)[..., 0, 0]
     shift = recolour.uniform(count, 2, -1, 1, generator)[..., 0, 0] * (1 - extent)
     mirror = 1 - 2 * _draw(count, 0.5, generator).flatten().float()
@@ -91,11 +107,25 @@ def _crop(photos: Photos, index: Tensor, size: int, generator: torch.Generator) 
     real = F.grid_sample(photos.images[photo].float() / 255, grid, padding_mode="border", align_corners=False)
     mask = F.grid_sample(photos.masks[index][:, None].float(), grid, padding_mode="border", align_corners=False)
     regions = F.grid_sample(maps[:, None].float(), grid, "nearest", "border", align_corners=False)[:, 0].long()
-    merged = torch.randint(MAX_REGIONS, (count, MAX_REGIONS), generator=generator, device=index.device)
-    merged = merged % torch.randint(1, 13, (count, 1), generator=generator, device=index.device)
-    merge = _draw(count, SPLIT_OR_MERGED, generator)[:, 0]
-    regions = torch.where(merge, merged.gather(1, regions.flatten(1)).view_as(regions), regions)
+    regions = _merged_and_split(regions, generator)
     return real, (mask > 0.5).float(), regions
+
+
+def _merged_and_split(regions: Tensor, generator: torch.Generator) -> Tensor:
+    """Region ids (B, S, S) below MAX_REGIONS -> below 2 * MAX_REGIONS: some maps coarser, some cut by a random line.
+
+    So that a network trained on a few segmenters accepts the map of any other.
+    """
+    count, size, device = len(regions), regions.shape[-1], regions.device
+    names = torch.randint(MAX_REGIONS, (count, MAX_REGIONS), generator=generator, device=device)
+    names = names % torch.randint(1, 13, (count, 1), generator=generator, device=device)
+    merge = _draw(count, MERGED, generator)[:, 0]
+    regions = torch.where(merge, names.gather(1, regions.flatten(1)).view_as(regions), regions)
+    place = torch.linspace(-1, 1, size, device=device)
+    angle = recolour.uniform(count, 1, 0, 2 * torch.pi, generator)[:, 0]
+    offset = recolour.uniform(count, 1, -0.5, 0.5, generator)[:, 0]
+    beyond = place[:, None] * angle.sin() + place[None, :] * angle.cos() > offset
+    return 2 * regions + (beyond & _draw(count, SPLIT, generator)[:, 0]).long()
 
 
 def _recolour(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -155,10 +185,10 @@ def _dilate(mask: Tensor, low: int, high: int, generator: torch.Generator) -> Te
     return grown
 
 
-def _consecutive(regions: Tensor) -> Tensor:
+def consecutive(regions: Tensor) -> Tensor:
     """The ids of each sample renumbered from 0 without gaps, so that a batch carries no empty regions."""
     flat = regions.flatten(1)
-    present = torch.zeros(len(flat), 2 * MAX_REGIONS, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
+    present = torch.zeros(len(flat), 4 * MAX_REGIONS, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
     return (present.cumsum(1) - 1).gather(1, flat).view_as(regions)
 
 

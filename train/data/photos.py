@@ -1,10 +1,18 @@
-"""Photos with object masks, resized once and held in memory as uint8: on the GPU where there is one."""
+"""Photos with object masks, resized once and held in memory as uint8: on the GPU where there is one.
+
+A folder of photos has one of three forms:
+
+    manifest.csv            with columns source, image, mask, segments, split: rows whose split is "train" are used
+    NAME.jpg, NAME_mask.png   side by side (any picture format)
+    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects
+"""
 
 import csv
+import hashlib
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import cv2
@@ -13,26 +21,27 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from srin.errors import SrinError
+from srin.image_io import load_image, load_labels, load_mask
 from srin.segmentation.regions import colour_regions
+from train.config import DataConfig
+from train.data.maps import map_path
 
 MAX_REGIONS = 32  # of one photo; the smallest join the one nearest in colour
 VALIDATION_SHARE = 32  # every 32nd training photo, chosen by its name, is held out
-# No licence, or gathered from the web: never in weights that are given away.
-LEFT_OUT = {"human290", "feral_cats"}
-# Chance of a source per sample. Stuff (sky, road, building) and parts of objects stay under 15 % together.
-SOURCE_WEIGHTS = {
-    "voc_animals": 0.44,
-    "ccp": 0.27,
-    "bsds500": 0.12,
-    "balloon": 0.02,
-    "camvid": 0.02,
-    "labelmefacade": 0.06,
-    "lalonde_real": 0.06,
-    "building_facades": 0.01,
-}
-# In `ccp` the first mask of a photo is the person, the others are garments.
-GARMENT_WEIGHT = 0.03
 REGION_PROXY = 256  # pixels of the longer side on which colour regions are found
+VOID = (0, 255)  # labels of people's segmentations that are no region
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photo of a folder: its file, its objects' masks, people's label map if there is one, and where it is from."""
+
+    image: Path
+    masks: tuple[Path, ...]
+    segments: Path | None = None
+    source: str = ""
 
 
 @dataclass
@@ -41,101 +50,188 @@ class Photos:
 
     Attributes:
         images: uint8 (P, 3, S, S). masks: uint8 (M, S, S), 0 or 1.
-        people, colour: uint8 (P, S, S), region maps by people (colour regions where they left void) and by colour.
+        maps: uint8 (K, P, S, S), region maps of K kinds: colour regions, people's, a segmenter's.
         photo_of: int64 (M,), the photo of each mask. chance: float (M,), sampling weights of the masks.
     """
 
     images: torch.Tensor
     masks: torch.Tensor
-    people: torch.Tensor
-    colour: torch.Tensor
+    maps: torch.Tensor
     photo_of: torch.Tensor
     chance: torch.Tensor
 
     def to(self, device: torch.device) -> "Photos":
-        return Photos(**{name: value.to(device) for name, value in vars(self).items()})
+        return Photos(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
-def load_photos(corpus: Path, cache: Path, size: int, part: str) -> Photos:
-    """Reads the training split of a corpus, through a cache file that is made on first use.
+def find_photos(root: Path, leave_out: tuple[str, ...] = ()) -> list[Photo]:
+    """The training photos of a folder, in one of the forms above, ordered by file name.
+
+    Raises:
+        ValueError: there are none, or a mask has no photo or a photo's mask is missing; the message lists them.
+    """
+    if (root / "manifest.csv").is_file():
+        found = _from_manifest(root, leave_out)
+    elif (root / "images").is_dir():
+        found = _from_folders(root / "images", root / "masks")
+    else:
+        found = _side_by_side(root)
+    if not found:
+        raise ValueError(
+            f"there are no photos with masks in {root}: it holds neither manifest.csv, nor images/ and masks/, nor "
+            "pairs such as NAME.jpg and NAME_mask.png"
+        )
+    missing = [file for photo in found for file in (photo.image, *photo.masks) if not file.is_file()]
+    if missing:
+        raise ValueError(f"{len(missing)} files are missing in {root}: {_listed(missing)}")
+    return sorted(found, key=lambda photo: photo.image)
+
+
+def split_photos(found: list[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Training and validation photos, by the name alone, so that no photo is ever on both sides."""
+    numbers = {photo: zlib.crc32(photo.image.name.encode()) for photo in found}
+    held_out = [photo for photo in found if numbers[photo] % VALIDATION_SHARE == 0]
+    if not held_out:  # a small folder
+        held_out = [min(found, key=lambda photo: numbers[photo])]
+    training = [photo for photo in found if photo not in set(held_out)]
+    if not training:
+        raise ValueError("training needs two photos at least, one of them to validate on")
+    return training, held_out
+
+
+def load_photos(config: DataConfig, part: str) -> Photos:
+    """Reads a folder's photos, through a cache file that is made on first use.
 
     Args:
-        corpus: folder with manifest.csv (source, image, mask, segments, split).
-        cache: folder for the cache. size: S, pixels of the square that photos are resized to.
+        config: `root`, `cache` and `cached_size` (S) and what else says which photos.
         part: "train" or "validation".
+
+    Raises:
+        ValueError: as `find_photos`; pictures that can't be read, listed; a source without a weight; or label maps
+            that are missing.
     """
-    file = cache / f"photos_{size}_{part}.safetensors"
+    training, held_out = split_photos(find_photos(config.root, config.leave_out))
+    chosen = training if part == "train" else held_out
+    chance = _chances(chosen, config)
+    key = hashlib.sha256(repr((config.cached_size, config.maps, chosen)).encode()).hexdigest()[:12]
+    file = config.cache / f"photos_{config.cached_size}_{part}_{key}.safetensors"
     if not file.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        tensors = _read(corpus, size, part)
-        unfinished = file.with_suffix(".part")
+        config.cache.mkdir(parents=True, exist_ok=True)
+        tensors = _read(chosen, config, part)
+        unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
         save_file(tensors, unfinished)
         os.replace(unfinished, file)
-    return Photos(**load_file(file))
+    return Photos(**load_file(file), chance=chance)
 
 
-def _read(corpus: Path, size: int, part: str) -> dict[str, torch.Tensor]:
-    with open(corpus / "manifest.csv", newline="") as stream:
-        rows = [r for r in csv.DictReader(stream) if r["split"] == "train" and r["source"] not in LEFT_OUT]
-    held_out = part == "validation"
-    rows = [r for r in rows if (zlib.crc32(r["image"].encode()) % VALIDATION_SHARE == 0) == held_out]
-    photos: dict[str, list[dict[str, str]]] = {}
+def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
+    with open(root / "manifest.csv", newline="") as stream:
+        rows = [r for r in csv.DictReader(stream) if r["split"] == "train" and r["source"] not in leave_out]
+    groups: dict[str, list[dict[str, str]]] = {}
     for row in rows:
-        photos.setdefault(row["image"], []).append(row)
+        groups.setdefault(row["image"], []).append(row)
+    return [
+        Photo(
+            root / name,
+            tuple(root / row["mask"] for row in group),
+            root / group[0]["segments"] if group[0]["segments"] else None,
+            group[0]["source"],
+        )
+        for name, group in groups.items()
+    ]
+
+
+def _from_folders(images: Path, masks: Path) -> list[Photo]:
+    photos = {file.stem: file for file in images.iterdir() if file.suffix.lower() in PICTURES}
+    groups: dict[str, list[Path]] = {}
+    for mask in sorted(masks.glob("*.png")):
+        groups.setdefault(mask.stem.partition("__")[0], []).append(mask)
+    orphans = [group[0] for stem, group in groups.items() if stem not in photos]
+    if orphans:
+        raise ValueError(f"{len(orphans)} masks have no photo of their name in {images}: {_listed(orphans)}")
+    return [Photo(photos[stem], tuple(group)) for stem, group in groups.items()]
+
+
+def _side_by_side(root: Path) -> list[Photo]:
+    files = sorted(file for file in root.glob("*") if file.suffix.lower() in PICTURES)
+    photos = {file.stem: file for file in files if not file.stem.endswith("_mask")}
+    masks = {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask")}
+    orphans = [file for stem, file in masks.items() if stem not in photos]
+    if orphans:
+        raise ValueError(f"{len(orphans)} masks have no photo of their name: {_listed(orphans)}")
+    return [Photo(photos[stem], (mask,)) for stem, mask in masks.items()]
+
+
+def _chances(photos: list[Photo], config: DataConfig) -> torch.Tensor:
+    """Sampling weights of all masks, in order."""
+    weights = [
+        (photo.source, 1.0 if i == 0 else config.part_weights.get(photo.source, 1.0))
+        for photo in photos
+        for i in range(len(photo.masks))
+    ]
+    if config.source_weights:
+        unknown = sorted({source for source, _ in weights} - set(config.source_weights))
+        if unknown:
+            raise ValueError(f"data.source_weights has no weight for {', '.join(unknown)}")
+        totals: dict[str, float] = {}
+        for source, weight in weights:
+            totals[source] = totals.get(source, 0) + weight
+        return torch.tensor([config.source_weights[source] * weight / totals[source] for source, weight in weights])
+    return torch.tensor([weight for _, weight in weights])
+
+
+def _read(photos: list[Photo], config: DataConfig, part: str) -> dict[str, torch.Tensor]:
+    def job(photo: Photo) -> tuple[np.ndarray, np.ndarray, np.ndarray] | str:
+        try:
+            return _read_photo(photo, config)
+        except SrinError as error:
+            return f"{photo.image.name}: {error}"
+
     # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = pool.map(_read_photo, [(corpus, group, size) for group in photos.values()])
-        read = list(tqdm(jobs, total=len(photos), desc=f"reading {part} photos"))
-    masks_of = [len(group) for group in photos.values()]
-    ordered = [row for group in photos.values() for row in group]
-    weights = [GARMENT_WEIGHT if r["source"] == "ccp" and not r["mask"].endswith("__0.png") else 1 for r in ordered]
-    totals: dict[str, float] = {}
-    for row, weight in zip(ordered, weights, strict=True):
-        totals[row["source"]] = totals.get(row["source"], 0) + weight
+        read = list(tqdm(pool.map(job, photos), total=len(photos), desc=f"reading {part} photos"))
+    problems = [result for result in read if isinstance(result, str)]
+    if problems:
+        raise ValueError(f"{len(problems)} photos can't be used: {_listed(problems)}")
+    done = [result for result in read if not isinstance(result, str)]
     return {
-        "images": torch.from_numpy(np.stack([r[0] for r in read])),
-        "people": torch.from_numpy(np.stack([r[1] for r in read])),
-        "colour": torch.from_numpy(np.stack([r[2] for r in read])),
-        "masks": torch.from_numpy(np.concatenate([r[3] for r in read])),
-        "photo_of": torch.arange(len(photos)).repeat_interleave(torch.tensor(masks_of)),
-        "chance": torch.tensor(
-            [
-                SOURCE_WEIGHTS[row["source"]] * weight / totals[row["source"]]
-                for row, weight in zip(ordered, weights, strict=True)
-            ]
-        ),
+        "images": torch.from_numpy(np.stack([image for image, _, _ in done])),
+        "maps": torch.from_numpy(np.ascontiguousarray(np.stack([maps for _, maps, _ in done], axis=1))),
+        "masks": torch.from_numpy(np.concatenate([masks for _, _, masks in done])),
+        "photo_of": torch.arange(len(photos)).repeat_interleave(torch.tensor([len(p.masks) for p in photos])),
     }
 
 
-def _read_photo(job: tuple[Path, list[dict[str, str]], int]) -> tuple[np.ndarray, ...]:
-    corpus, rows, size = job
-    image = cv2.cvtColor(cv2.imread(str(corpus / rows[0]["image"])), cv2.COLOR_BGR2RGB)
+def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """image (3, S, S), region maps (K, S, S) and masks (N, S, S), all uint8."""
+    image = load_image(photo.image)
+    size = config.cached_size
     shrink = min(1.0, REGION_PROXY / max(image.shape[:2]))
     proxy = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    colour = _nearest(colour_regions(proxy), size)
+    colour = nearest(colour_regions(proxy), size)
     people = colour
-    if rows[0]["segments"]:
-        segments = cv2.imread(str(corpus / rows[0]["segments"]), cv2.IMREAD_UNCHANGED).astype(np.int32)
-        segments = _nearest(segments, size)
-        void = (segments == 0) | (segments == 255)
-        people = np.where(void, colour + 256, segments)
-    masks = [cv2.imread(str(corpus / row["mask"]), cv2.IMREAD_GRAYSCALE) > 127 for row in rows]
+    if photo.segments is not None:
+        segments = nearest(load_labels(photo.segments, what="segmentation").astype(np.int64), size)
+        people = np.where(np.isin(segments, VOID), colour + 256, segments)
     small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+    maps = [colour, people]
+    if config.maps is not None:
+        maps.append(nearest(load_labels(map_path(config.maps, photo.image), what="label map").astype(np.int64), size))
+    masks = [cv2.resize(load_mask(mask), (size, size), interpolation=cv2.INTER_AREA) > 127 for mask in photo.masks]
     return (
         np.ascontiguousarray(small.transpose(2, 0, 1)),
-        _few(people, small),
-        _few(colour, small),
-        np.stack([cv2.resize(m.astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) > 0.5 for m in masks])
-        .astype(np.uint8),
+        np.stack([few_regions(labels, small) for labels in maps]),
+        np.stack(masks).astype(np.uint8),
     )
 
 
-def _nearest(labels: np.ndarray, size: int) -> np.ndarray:
+def nearest(labels: np.ndarray, size: int) -> np.ndarray:
+    """Labels (H, W) resized to (size, size) by nearest neighbour; integers of any depth, which OpenCV can't do."""
     rows, columns = (np.arange(size) * side // size for side in labels.shape)
     return labels[rows[:, None], columns[None]]
 
 
-def _few(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
+def few_regions(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
     """uint8 labels below MAX_REGIONS, largest first; smaller regions join the kept one of the nearest mean colour."""
     _, labels, areas = np.unique(labels, return_inverse=True, return_counts=True)
     labels = np.argsort(np.argsort(-areas))[labels].reshape(image.shape[:2])
@@ -146,3 +242,8 @@ def _few(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
     distance = ((colours[:, None] - colours[None, :kept]) ** 2).sum(-1)
     target = np.where(np.arange(count) < kept, np.arange(count), distance.argmin(1))
     return target[labels].astype(np.uint8)
+
+
+def _listed(items: list) -> str:
+    shown = ", ".join(str(item) for item in items[:10])
+    return shown + (f" and {len(items) - 10} more" if len(items) > 10 else "")

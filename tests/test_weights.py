@@ -1,0 +1,65 @@
+"""The weights that are shipped: there, whole, small, of the networks that they claim to be, and better than nothing."""
+
+import csv
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from srin.composite import Composite
+from srin.harmonizer import NETWORKS, WEIGHTS, Harmonizer, unavailable
+from srin.image_io import load_image, load_mask
+from srin.metrics import fpsnr
+
+SLOTS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
+LIMIT = 10 * 2**20  # bytes; larger files need LFS on a Space
+
+
+@pytest.mark.parametrize("method", NETWORKS)
+def test_each_network_comes_with_its_own_weights(method):
+    assert unavailable(method) is None
+    path = WEIGHTS / f"{method}.safetensors"
+    assert path.stat().st_size < LIMIT
+    config = Harmonizer.from_pretrained(method)._network.config
+    assert (config.slot, config.preset, config.head) == (SLOTS[method], "default", "affine")
+    with safe_open(path, "pt") as file:
+        assert "research" in file.metadata()["licence"]
+
+
+def test_the_three_differ_in_the_slot_alone():
+    shapes = {}
+    for method in NETWORKS:
+        with safe_open(WEIGHTS / f"{method}.safetensors", "pt") as file:
+            shapes[method] = {key: file.get_slice(key).get_shape() for key in file.keys() if ".attention." not in key}
+            same_run = {key: file.metadata()[key] for key in ("steps", "samples", "seed", "config")}
+        same_run["config"] = same_run["config"].replace(f'"slot": "{SLOTS[method]}"', "")
+        shapes[method]["run"] = same_run
+    assert shapes["baseline"] == shapes["bain"] == shapes["srin"]
+
+
+@pytest.fixture(scope="module")
+def recoloured(corpus):
+    """Twelve test photos whose object is darkened and turned bluish, or brightened and warmed: (Composite, real)."""
+    with open(corpus / "manifest.csv", newline="") as stream:
+        rows = [r for r in csv.DictReader(stream) if r["split"] == "test" and r["source"] == "voc_animals"]
+    rows = [r for r in rows if 0.1 < float(r["fg_ratio"]) < 0.4][:12]
+    pairs = []
+    for i, row in enumerate(rows):
+        real, mask = load_image(corpus / row["image"]), load_mask(corpus / row["mask"])
+        gain = np.array([0.5, 0.6, 0.75]) if i % 2 else np.array([2.2, 1.8, 1.4])
+        changed = np.clip((real / 255) ** 2.2 * gain, 0, 1) ** (1 / 2.2) * 255
+        image = np.where(mask[..., None] > 127, changed.round().astype(np.uint8), real)
+        pairs.append((Composite(image, mask), real))
+    return pairs
+
+
+@pytest.mark.parametrize("method", NETWORKS)
+def test_they_undo_a_part_of_what_a_camera_did(method, recoloured):
+    harmonizer = Harmonizer.from_pretrained(method)
+    gains = []
+    for composite, real in recoloured:
+        harmonized = harmonizer.harmonize_composite(composite)
+        before, after = (fpsnr(x, real, composite.mask) for x in (composite.image, harmonized))
+        gains.append(after - before)
+        assert np.array_equal(harmonized[composite.mask == 0], composite.image[composite.mask == 0])
+    assert np.mean(gains) > 1, gains

@@ -1,0 +1,97 @@
+"""Composites with known truth, from iHarmony4 or from a folder of composites, masks and real pictures."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from srin.composite import Composite
+from srin.errors import ImageError, SrinError
+from srin.image_io import load_image
+from train.data.iharmony4 import SHOWN, ResizedCache, Sample, samples
+
+FOLDERS = ("composite", "mask", "real")
+EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """Attributes:
+    name: to be shown to people.
+    samples: the composites, in a fixed order.
+    labels: for some names, what else is known: "family" and "rim" (see `from_folder`).
+    cache: None where pictures are harmonized at their own size; otherwise they are squeezed to its size first.
+    """
+
+    name: str
+    samples: list[Sample]
+    labels: dict[str, dict[str, str]]
+    cache: ResizedCache | None
+
+    def load(self, sample: Sample) -> tuple[Composite, np.ndarray]:
+        """The composite and the real picture, uint8 (H, W, 3). Raises SrinError when they can't be read or don't fit."""
+        if self.cache is not None:
+            image, mask, real = self.cache.load(sample)
+            return Composite(image, mask), real
+        composite, real = Composite.load(sample.composite, sample.mask), load_image(sample.real, "real picture")
+        if real.shape != composite.image.shape:
+            (h, w), (rows, columns) = real.shape[:2], composite.mask.shape
+            raise ImageError(f"The real picture has {w} x {h} pixels and the composite {columns} x {rows}.")
+        return composite, real
+
+
+def open_data(root: Path, subsets: Sequence[str] | None, cache: Path, size: int) -> EvaluationData:
+    """Finds out what a folder holds.
+
+    Args:
+        root: iHarmony4's folder, of which the test split is taken, or one as in `from_folder`.
+        subsets: sub-datasets of iHarmony4; None takes all.
+        cache: folder for resized pictures of iHarmony4. size: their side in pixels.
+
+    Raises:
+        SrinError: it is neither, it is empty, or files are missing; they are named together.
+    """
+    if not root.is_dir():
+        raise SrinError(f"There is no folder {root}.")
+    if (root / "composite").is_dir():
+        if subsets is not None:
+            raise SrinError(f"{root} is a folder of composites; only iHarmony4 has sub-datasets to choose.")
+        return from_folder(root)
+    if not any(root.glob("IHD_*.txt")) and not any(root.glob("*/*_test.txt")):
+        raise SrinError(f"{root} holds neither composite/, mask/ and real/, nor the lists of iHarmony4 (IHD_test.txt).")
+    return EvaluationData(root.name, samples(root, "test", subsets), {}, ResizedCache(cache, size))
+
+
+def from_folder(root: Path) -> EvaluationData:
+    """Reads composite/ID.png, mask/ID.png and real/ID.png (other formats too), and index.csv (id, family, rim), if any.
+
+    Raises:
+        SrinError: a folder is missing or empty, a file has no partner, or index.csv has no column "id".
+    """
+    files: dict[str, dict[str, Path]] = {}
+    for folder in FOLDERS:
+        if not (root / folder).is_dir():
+            raise SrinError(f"There is no folder {root / folder}; {root} needs composite/, mask/ and real/.")
+        paths = sorted(path for path in (root / folder).iterdir() if path.suffix.lower() in EXTENSIONS)
+        files[folder] = {path.stem: path for path in paths}
+    names = sorted(set().union(*files.values()))
+    lone = [f"{folder}/{name}" for name in names for folder in FOLDERS if name not in files[folder]]
+    if lone:
+        more = f" and {len(lone) - SHOWN} more" if len(lone) > SHOWN else ""
+        raise SrinError(f"Every composite needs its mask and its real picture. Missing: {', '.join(lone[:SHOWN])}{more}.")
+    if not names:
+        raise SrinError(f"There are no pictures in {root / 'composite'}.")
+    found = [Sample(name, "", *(files[folder][name] for folder in FOLDERS)) for name in names]
+    return EvaluationData(root.name, found, _index(root / "index.csv"), None)
+
+
+def _index(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with open(path, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if rows and "id" not in rows[0]:
+        raise SrinError(f"{path} needs a column named id.")
+    return {row["id"]: {key: row[key] for key in ("family", "rim") if row.get(key)} for row in rows}

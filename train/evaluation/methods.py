@@ -1,0 +1,81 @@
+"""The methods to be scored: classical ones, the networks that come with the product, and any weights files."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from srin.classical import CLASSICAL
+from srin.errors import MissingWeights, SrinError
+from srin.harmonizer import METHODS, WEIGHTS, Harmonizer, unavailable
+from srin.models.checkpoint import load_weights
+from srin.models.config import ModelConfig
+
+MapKind = Literal["true", "shuffled", "one-region"]
+MAP_KINDS: tuple[MapKind, ...] = get_args(MapKind)
+
+
+@dataclass(frozen=True)
+class Method:
+    """Attributes:
+    name: unique in a report.
+    harmonizer: what is run.
+    config, parameters: of its network; None and 0 for a classical method.
+    map: which semantic map it is given, of those that look at one: the picture's own, another picture's, or one
+        region a side, which tells it nothing.
+    """
+
+    name: str
+    harmonizer: Harmonizer
+    config: ModelConfig | None = None
+    parameters: int = 0
+    map: MapKind = "true"
+
+
+def gather(
+    names: Sequence[str] | None, weights: Sequence[tuple[str, Path]], maps: Iterable[MapKind], reference: str
+) -> list[Method]:
+    """Loads everything that is to be scored.
+
+    Args:
+        names: of METHODS; None takes all whose weights are there. A network that `weights` names too comes from there.
+        weights: names and files of further networks.
+        maps: each network that looks at a map is scored once with each kind.
+        reference: the method that others are compared with.
+
+    Raises:
+        SrinError: a method or its weights are missing, a weights file is broken or of another architecture, two networks
+            or a network and a classical method have one name, or the reference is not among the methods.
+    """
+    named = [name for name, _ in weights]
+    taken = [name for name in named if name in CLASSICAL or named.count(name) > 1]
+    if taken:
+        raise SrinError(f"The name {taken[0]!r} is taken. Give each weights file a name of its own.")
+    if names is None:
+        names = [name for name in METHODS if unavailable(name) is None]
+    found = []
+    files = []
+    for name in dict.fromkeys(names):
+        if name in named:
+            continue
+        reason = unavailable(name)
+        if reason is not None:
+            raise MissingWeights(reason)
+        if name in CLASSICAL:
+            found.append(Method(name, Harmonizer(name, None)))
+        else:
+            files.append((name, WEIGHTS / f"{name}.safetensors"))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for name, file in [*files, *weights]:
+        network = load_weights(file, device)
+        parameters = sum(p.numel() for p in network.parameters())
+        harmonizer = Harmonizer(name, network)
+        for kind in maps if harmonizer.needs_map else ("true",):
+            label = name if kind == "true" else f"{name}, {kind} map"
+            found.append(Method(label, harmonizer, network.config, parameters, kind))
+    if reference not in [method.name for method in found]:
+        known = ", ".join(method.name for method in found)
+        raise SrinError(f"The reference {reference!r} is not among the methods that are scored: {known}.")
+    return found

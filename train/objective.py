@@ -1,0 +1,53 @@
+"""What is minimized, and the score that is watched."""
+
+from torch import Tensor, nn
+
+from srin.models.heads import apply_affine
+from srin.models.unet import HarmonizationNet
+from train.config import TrainConfig
+from train.data.composites import Batch
+
+AREA_FLOOR = 0.02  # share of the picture below which a small foreground's loss is no longer scaled up
+
+
+class Objective(nn.Module):
+    """A network and its loss as one module, since the engine averages gradients over processes around a forward pass."""
+
+    def __init__(self, network: HarmonizationNet, config: TrainConfig) -> None:
+        super().__init__()
+        self.network = network
+        self._config = config
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of one process's share of a batch: summed over its pictures, divided by the whole batch's weight."""
+        config, network = self._config, self.network
+        if config.model.head == "rgb":
+            return self._error(network(batch.composite, batch.mask, batch.regions), batch)
+        if config.first_guess:
+            coefficients = network.first_guess(batch.composite, batch.mask)
+            return self._error(apply_affine(coefficients, batch.composite), batch)
+        coefficients = network.coefficients(batch.composite, batch.mask, batch.regions)
+        slope = sum(coefficients.diff(dim=side).square().mean((1, 2, 3)) for side in (2, 3))
+        roughness = (slope * batch.weight).sum() / max(batch.total, 1)
+        return self._error(apply_affine(coefficients, batch.composite), batch) + config.smoothness * roughness
+
+    def _error(self, output: Tensor, batch: Batch) -> Tensor:
+        """L1 of equation 1. Outside the mask composite and truth agree, so the mask may be left to the sum."""
+        difference = ((output - batch.real).abs() * batch.mask).sum((1, 2, 3))
+        pixels = batch.mask[0].numel()
+        area = batch.mask.new_tensor(pixels)
+        if self._config.loss == "foreground_l1":
+            area = batch.mask.sum((1, 2, 3)).clamp_min(AREA_FLOOR * pixels)
+        return (difference / (3 * area) * batch.weight).sum() / max(batch.total, 1)
+
+
+def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
+    """Foreground PSNR in dB of each picture (B,), of values in [-1, 1] clipped to the range of a picture."""
+    error = ((harmonized.clamp(-1, 1) - batch.real) / 2) ** 2 * batch.mask
+    mse = error.sum((1, 2, 3)) / (3 * batch.mask.sum((1, 2, 3)).clamp_min(1))
+    return -10 * mse.clamp_min(1e-6).log10()
+
+
+def has_task(batch: Batch) -> Tensor:
+    """Boolean (B,): accepted composites that differ from their truth; the others have no finite score."""
+    return (batch.weight > 0) & ((batch.composite - batch.real).abs().amax((1, 2, 3)) > 0)

@@ -1,0 +1,43 @@
+"""Everything a run needs to go on, on disk: written whole or not at all, the newest few kept."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+NAME = re.compile(r"state_(\d+)\.pt")
+
+
+def save_state(folder: Path, step: int, state: dict[str, Any], keep: int) -> None:
+    """Writes FOLDER/state_STEP.pt atomically, then deletes all but the `keep` newest states. Raises OSError."""
+    part = folder / f"state_{step:08d}.pt.part"
+    try:
+        torch.save(state, part)
+        os.replace(part, folder / f"state_{step:08d}.pt")
+    finally:
+        part.unlink(missing_ok=True)
+    for _, old in _states(folder)[:-keep]:
+        old.unlink(missing_ok=True)
+
+
+def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
+    """The newest state in a folder, or None when there is none.
+
+    Raises:
+        ValueError: the file is damaged; the message says what to do.
+    """
+    states = _states(folder)
+    if not states:
+        return None
+    path = states[-1][1]
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # damaged files make torch raise nearly anything
+        raise ValueError(f"{path} can't be read; delete it to go on from the state before it") from error
+
+
+def _states(folder: Path) -> list[tuple[int, Path]]:
+    found = [(NAME.fullmatch(path.name), path) for path in folder.glob("state_*.pt")]
+    return sorted((int(match[1]), path) for match, path in found if match)
