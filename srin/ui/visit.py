@@ -332,7 +332,7 @@ class Visit:
         return Visit()
 
     def begin_run(self, number: int) -> None:
-        """Runs have numbers, given by the page. The newest one goes on, unless it is cancelled; older ones have to stop."""
+        """Runs are numbered by the page. The newest goes on, unless it is cancelled; older ones have to stop."""
         self._newest_run = max(self._newest_run, number)
 
     def cancel_run(self, number: int) -> None:
