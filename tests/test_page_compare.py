@@ -1,5 +1,6 @@
 """Comparing, taking away, two visitors at once, accessibility and looks, in a real Chromium."""
 
+import base64
 import io
 import json
 
@@ -38,9 +39,10 @@ def compared(open_shared_page):
 
 def viewer(page):
     """uint8 (h, w, 3): what the large picture shows."""
-    page.wait_for_timeout(150)
-    png = page.locator(".viewer-canvas").screenshot()
-    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    address = page.evaluate("() => document.querySelector('.viewer-canvas').toDataURL()")
+    data = np.frombuffer(base64.b64decode(address.partition(",")[2]), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
 
 
 def set_range(page, name, value):
@@ -86,6 +88,7 @@ def test_divider_strength_difference_and_hold(compared):
     compared.locator('[data-act="difference"]').click()
     assert viewer(compared)[:20, :60].mean() < 3  # the background doesn't differ
     compared.locator('[data-act="difference"]').click()
+    compared.locator('[data-act="hold"]').scroll_into_view_if_needed()
     hold = compared.locator('[data-act="hold"]').bounding_box()
     compared.mouse.move(hold["x"] + 10, hold["y"] + 10)
     compared.mouse.down()
