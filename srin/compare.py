@@ -1,5 +1,7 @@
 """All methods on one composite: results with their times, and the sheet that shows them side by side."""
 
+import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ TILE = 480  # pixels of a tile's longer side
 CAPTION = 34
 GAP = 10
 COLUMNS = 3
+FADE, FRAME_MS, HOLD_MS = 10, 60, 1100  # steps of a fade, and milliseconds
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def comparison_sheet(composite: Composite, semantic_map: SemanticMap, device: st
             tiles.append((f"{result.method}: unavailable", np.full_like(composite.image, 128)))
         else:
             tiles.append((f"{result.method}, {result.milliseconds:.0f} ms", result.harmonized))
-    return _sheet(tiles)
+    return labelled_sheet(tiles)
 
 
 def _outlined(composite: Composite) -> np.ndarray:
@@ -72,7 +75,15 @@ def _outlined(composite: Composite) -> np.ndarray:
     return np.rint(composite.image * weight).astype(np.uint8)
 
 
-def _sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:
+def labelled_sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Pictures of one size with their captions, in one picture.
+
+    Args:
+        tiles: captions and uint8 (H, W, 3), one at least.
+
+    Returns:
+        uint8 (H', W', 3): three columns of tiles at most 480 px on the longer side.
+    """
     height, width = tiles[0][1].shape[:2]
     shrink = min(1.0, TILE / max(height, width))
     size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
@@ -86,3 +97,18 @@ def _sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:
         sheet.paste(Image.fromarray(small), (x, y))
         draw.text((x, y + size[1] + 5), caption, fill=(30, 30, 30), font=font)
     return np.asarray(sheet)
+
+
+def animation(before: np.ndarray, after: np.ndarray, path: str | os.PathLike[str]) -> None:
+    """Writes an endless animation that fades from one picture to the other and back, as WebP.
+
+    Args:
+        before, after: uint8 (H, W, 3), of one size.
+        path: ends in .webp; its folder exists.
+    """
+    blends = [(1 - math.cos(math.pi * i / FADE)) / 2 for i in range(FADE + 1)]
+    frames = [Image.fromarray(cv2.addWeighted(before, 1 - share, after, share, 0)) for share in blends]
+    # There and back again; the two ends stand still for a while.
+    times = [HOLD_MS, *[FRAME_MS] * (FADE - 1), HOLD_MS, *[FRAME_MS] * (FADE - 1)]
+    round_trip = [*frames, *frames[-2:0:-1]]
+    round_trip[0].save(path, "WEBP", save_all=True, append_images=round_trip[1:], duration=times, loop=0, quality=80)

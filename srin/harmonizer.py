@@ -9,11 +9,14 @@ import numpy as np
 
 from srin.classical import CLASSICAL
 from srin.composite import Composite, blend
-from srin.errors import MissingWeights, UnknownMethod
+from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.image_io import Source
 from srin.segmentation.semantic_map import SemanticMap, build, segment
 
 if TYPE_CHECKING:
+    import torch
+
+    from srin.explain import Explanation
     from srin.models.unet import HarmonizationNet
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
@@ -94,6 +97,41 @@ class Harmonizer:
             labels = (semantic_map or segment(composite)).labels
         return blend(_run(self._network, composite, labels), composite, strength)
 
+    def explain(
+        self,
+        image: Source,
+        mask: Source,
+        point: tuple[float, float],
+        semantic_map: SemanticMap | np.ndarray | None = None,
+    ) -> "Explanation":
+        """Shows where the network looked in the background for one part of the foreground.
+
+        Args:
+            image, mask, semantic_map: as in `harmonize`; BAIN has no use for a map but to outline the part.
+            point: (x, y) in pixels, on the foreground. The map's region there is the part that is asked about.
+
+        Returns:
+            An Explanation: a heat map over the background, the part, the regions' outlines, and a sentence.
+
+        Raises:
+            SrinError: as `harmonize`; also when the point is beside the foreground, and for methods without attention.
+        """
+        composite = Composite.load(image, mask)
+        if isinstance(semantic_map, np.ndarray):
+            semantic_map = build(composite, semantic_map, "provided")
+        return self.explain_composite(composite, point, semantic_map or segment(composite))
+
+    def explain_composite(
+        self, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+    ) -> "Explanation":
+        """`explain` for a composite that is already decoded, with a map that was built for it."""
+        if self._network is None:
+            raise SrinError(f"{self.method} has no attention to show. Choose BAIN or SRIN.")
+        from srin.explain import explain_network
+
+        inputs = _inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
+        return explain_network(self._network, inputs, composite, semantic_map, point)
+
 
 def unavailable(method: str) -> str | None:
     """Why a method can't be used here, as a sentence, or None when it can.
@@ -141,6 +179,19 @@ def _run(network: "HarmonizationNet", composite: Composite, labels: np.ndarray |
 
     from srin.full_resolution import add_difference, apply_coefficients
 
+    image, mask, regions = _inputs(network, composite, labels)
+    with torch.inference_mode():
+        if network.config.head == "rgb":
+            return add_difference(network(image, mask, regions).cpu(), image.cpu(), composite)
+        return apply_coefficients(network.coefficients(image, mask, regions), composite)
+
+
+def _inputs(
+    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None
+) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]":
+    """What the network sees of a composite at its working size: image, mask and regions, see HarmonizationNet."""
+    import torch
+
     device = next(network.parameters()).device
     height, width = composite.mask.shape
     rows, columns = _working_size(height, width, network.config.working_size)
@@ -152,7 +203,4 @@ def _run(network: "HarmonizationNet", composite: Composite, labels: np.ndarray |
     if labels is not None:
         nearest = labels[(np.arange(rows) * height // rows)[:, None], (np.arange(columns) * width // columns)[None]]
         regions = torch.from_numpy(nearest).to(device)[None].long()
-    with torch.inference_mode():
-        if network.config.head == "rgb":
-            return add_difference(network(image, mask, regions).cpu(), image.cpu(), composite)
-        return apply_coefficients(network.coefficients(image, mask, regions), composite)
+    return image, mask, regions

@@ -7,10 +7,11 @@ import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from srin.errors import ImageError, OutputError
@@ -22,6 +23,7 @@ MAX_SIDE = 16_384
 
 # Only what Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
+EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
 SAVE_OPTIONS: dict[str, dict] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -91,6 +93,47 @@ def load_labels(source: Source, what: str = "map") -> np.ndarray:
     return np.array(image).astype(np.int32)
 
 
+def save_photo(array: np.ndarray, path: str | os.PathLike, original: str | os.PathLike, comment: str) -> None:
+    """Write a picture made from a photo, with that photo's colour profile and EXIF, without its place.
+
+    array: uint8 (H, W, 3), sRGB; converted into the profile that is embedded. original: the photo's file. comment: kept
+    as EXIF user comment. Extensions and errors as in `save_image`; ImageError when the original can't be read.
+    """
+    with _opened(original, Path(original).name) as photo:
+        exif, profile = photo.getexif(), photo.info.get("icc_profile")
+    picture, profile = _into_profile(Image.fromarray(array), profile)
+    exif.pop(GPS_IFD, None)
+    details = exif.get_ifd(EXIF_IFD)
+    details.pop(ExifTags.Base.MakerNote, None)  # its offsets would be wrong, and it may know the place
+    details[ExifTags.Base.UserComment] = b"ASCII\0\0\0" + comment.encode("ascii", "replace")
+    details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight] = picture.size
+    exif[ExifTags.Base.Orientation] = 1
+    exif[ExifTags.Base.Software] = "SRIN Studio"
+    _save(picture, Path(path), exif=exif.tobytes(), icc_profile=profile)
+
+
+def _into_profile(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes]:
+    """An sRGB picture in a photo's own colours, and the profile that says so: sRGB where there is none that fits."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    if profile:
+        try:
+            own = ImageCms.getOpenProfile(io.BytesIO(profile))
+            if ImageCms.getProfileDescription(own).startswith("sRGB"):
+                return image, profile
+            transform = ImageCms.buildTransform(
+                srgb,
+                own,
+                "RGB",
+                "RGB",
+                ImageCms.Intent.RELATIVE_COLORIMETRIC,
+                ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            )
+            return transform.apply(image), profile
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # broken, or for other channels: it was ignored when the photo was read
+    return image, srgb.tobytes()
+
+
 def save_image(array: np.ndarray, path: str | os.PathLike, text: Mapping[str, str] | None = None) -> None:
     """Write an array as PNG, JPEG or WebP, by the extension (quality 95). An existing file is replaced.
 
@@ -99,20 +142,22 @@ def save_image(array: np.ndarray, path: str | os.PathLike, text: Mapping[str, st
     Raises OutputError when the extension is unknown, the folder is missing or can't be written, or the disk
     is full; then nothing is left behind, and an existing file is as it was.
     """
-    path = Path(path)
+    notes = PngInfo()
+    for key, value in (text or {}).items():
+        notes.add_text(key, value)
+    _save(Image.fromarray(array), Path(path), **({"pnginfo": notes} if text else {}))
+
+
+def _save(image: Image.Image, path: Path, **extra: Any) -> None:
+    """`save_image` for a PIL image, with more of Pillow's options."""
     options = SAVE_OPTIONS.get(path.suffix.lower())
     if options is None:
         raise OutputError(f"Can't save {path}: its name must end in one of {', '.join(SAVE_OPTIONS)}.")
     if not path.parent.is_dir():
         raise OutputError(f"Can't save {path}: the folder {path.parent} does not exist. Create it first.")
-    if text and options["format"] == "PNG":
-        notes = PngInfo()
-        for key, value in text.items():
-            notes.add_text(key, value)
-        options = {**options, "pnginfo": notes}
     encoded = io.BytesIO()  # in memory, because Pillow hides the reason when its own write fails
     try:
-        Image.fromarray(array).save(encoded, **options)
+        image.save(encoded, **options, **extra)
     except (OSError, ValueError) as error:
         raise OutputError(f"Can't save {path} as {options['format']}: {error}. PNG may work.") from error
 

@@ -1,12 +1,23 @@
-"""What tests need from outside, and what happens where it is absent."""
+"""What tests need from outside, and what happens where it is absent; the app and a browser for the page's tests."""
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parents[1]
 # The tests' data beside the checkout; users don't have it.
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = ROOT.parent / "shared"
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+PATIENCE = 60_000  # milliseconds that the page may take for anything, on a busy machine
 
 
 def require(there: bool, what: str) -> None:
@@ -23,3 +34,81 @@ def corpus() -> Path:
     """The folder of photos with masks."""
     require((SHARED / "corpus" / "manifest.csv").is_file(), "the corpus")
     return SHARED / "corpus"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The app as a user starts it; its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")}
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(1200):
+            try:
+                urllib.request.urlopen(address, timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.1)
+        else:
+            pytest.fail((folder / "log").read_text())
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    require(CHROMIUM is not None, "Chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(server, browser):
+    """Opens fresh pages, each of a visitor of its own; fails on page errors and on requests that leave this machine."""
+    yield from _page_opener(server, browser)
+
+
+@pytest.fixture(scope="module")
+def open_shared_page(server, browser):
+    """As `open_page`, for pages that serve a module's tests."""
+    yield from _page_opener(server, browser)
+
+
+def _page_opener(server, browser):
+    wrong, contexts = [], []
+    local = (server, "data:", "blob:")
+
+    def open_one(width=1280, height=900, **how):
+        context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **how)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
+        page.on("request", lambda request: request.url.startswith(local) or wrong.append(request.url))
+        page.goto(server)
+        page.locator(".stage-marks").wait_for()
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
+@pytest.fixture
+def page(open_page):
+    """A fresh page at laptop size."""
+    return open_page()

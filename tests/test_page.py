@@ -1,87 +1,32 @@
-"""The page in a real Chromium, and the public endpoint, against a server of their own."""
-
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from pathlib import Path
+"""The whole page in a real Chromium, and the public endpoint."""
 
 import numpy as np
 import pytest
-from conftest import require
+from conftest import ROOT
+from page_parts import settle
 
 from srin.harmonizer import METHODS, Harmonizer, unavailable
 from srin.image_io import load_image, load_mask
 
-ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
+USABLE = [method for method in METHODS if unavailable(method) is None]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The app as a user starts it; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")}
-    with open(folder / "log", "w") as log:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(address, timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.1)
-        else:
-            pytest.fail((folder / "log").read_text())
-        yield address
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-@pytest.fixture
-def page(server):
-    """A fresh page at laptop size; fails on page errors and on requests that leave this machine."""
-    require(CHROMIUM is not None, "Chromium")
-    from playwright.sync_api import sync_playwright
-
-    wrong = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        local = (server, "data:", "blob:")
-        page.on("request", lambda request: request.url.startswith(local) or wrong.append(request.url))
-        page.goto(server)
-        yield page
-        browser.close()
-    assert not wrong
+def harmonize(page):
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
 
 
 @pytest.mark.browser
-def test_from_the_empty_page_to_the_downloaded_picture(page, tmp_path):
-    page.locator("#gallery button").nth(1).click()
-    page.locator("#segmenter", has_text="the example's own mask").wait_for()
-    page.locator("#preview img").wait_for()
-    page.locator("#harmonize").click()
-    page.locator("#status", has_text="methods are done").wait_for()
-    for method in METHODS:
-        if unavailable(method) is None:
-            page.locator(f"#pick-{method}:not([disabled])").wait_for()
-    page.locator("#pick-reinhard").click()
+def test_from_the_empty_page_to_the_downloaded_picture(page):
+    page.locator(".gallery-card").nth(1).click()
+    page.locator("#harmonize:not([disabled])").wait_for()
+    harmonize(page)
+    for method in USABLE:
+        assert page.locator(f'[data-method="{method}"]').get_attribute("data-state") == "done"
+    page.locator('[data-method="reinhard"] button').click()
     with page.expect_download() as download:
         page.locator("#download").click()
+    assert download.value.suggested_filename == "winter_sunset_roofs-reinhard.png"
     result = load_image(download.value.path().read_bytes())
     with page.expect_download() as download:
         page.locator("#download-mask").click()
@@ -93,12 +38,49 @@ def test_from_the_empty_page_to_the_downloaded_picture(page, tmp_path):
 
 
 @pytest.mark.browser
-def test_a_broken_upload_gets_a_sentence(page, tmp_path):
+def test_harmonize_before_the_example_has_settled(page):
+    """Pressed at once after choosing, it waits for the example and leaves nothing disabled."""
+    page.locator(".gallery-card").nth(0).click()
+    page.locator("#harmonize:not([disabled])").wait_for()
+    page.evaluate(
+        """() => {
+            document.querySelectorAll(".gallery-card")[4].click();
+            document.querySelector("#harmonize").click();
+        }"""
+    )
+    page.locator(".run-status", has_text="methods done").wait_for()
+    for method in USABLE:
+        assert page.locator(f'[data-method="{method}"] button').is_enabled()
+    assert "otter" in page.locator('[data-role="object"] .slot-name').inner_text()
+    assert page.locator(".stale").is_hidden()
+
+
+@pytest.mark.browser
+def test_a_broken_upload_gets_a_sentence_and_loses_nothing(page, tmp_path):
+    page.locator(".gallery-card").nth(0).click()
+    page.locator("#harmonize:not([disabled])").wait_for()
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"not a picture at all")
-    page.locator("input[type=file]").first.set_input_files(broken)
-    page.get_by_text("not an image").first.wait_for()
+    page.locator('input[data-for="background"]').set_input_files(broken)
+    page.locator(".stage-problem", has_text="not an image").wait_for()
+    settle(page)
     assert page.get_by_text("Traceback").count() == 0
+    assert page.locator('[data-role="background"] .slot-name').inner_text() == "mountain_lake.jpg"
+    assert page.locator("#harmonize").is_enabled()
+
+
+@pytest.mark.browser
+def test_cancel_and_the_mark_on_results_of_another_composite(page):
+    page.locator(".gallery-card").nth(5).click()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator("#cancel:not([disabled])").click()
+    page.locator(".run-status", has_text="Cancelled").wait_for()
+    harmonize(page)
+    page.locator('[data-number="x"]').fill("40")
+    page.locator('[data-number="x"]').press("Enter")
+    page.locator(".stale").wait_for()
+    page.locator('[data-act="undo"]').click()
+    page.locator(".stale").wait_for(state="hidden")
 
 
 def test_the_endpoint_gives_what_python_gives(server):

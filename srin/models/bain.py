@@ -16,18 +16,16 @@ class BAIN(RegionNorm):
         self.attention = PlaceAttention(channels)
 
     def borrow(
-        self,
-        features: Tensor,
-        foreground: Tensor,
-        background: Tensor,
-        background_statistics: tuple[Tensor, Tensor],
-        level: Level,
+        self, features: Tensor, own: Tensor, background: tuple[Tensor, Tensor], level: Level
     ) -> tuple[Tensor, Tensor]:
-        own, colour, values = positions(foreground), positions(level.colour), positions(features)
-        query = self.attention.query(own, own, colour)
-        key = self.attention.key(positions(background), colour)
-        mean, std = attended_statistics(query, key, values, values**2, positions(level.background)[..., 0])
-        return as_map(mean, features), as_map(std, features)
+        inside, outside = level.inside, level.outside
+        mean, std = background
+        lent, colour = features[..., outside].mT, level.colour.flatten(2)
+        query = self.attention.query(own.mT, own.mT, colour[..., inside].mT)
+        key = self.attention.key((lent - mean.mT) / std.mT, colour[..., outside].mT)
+        weight = level.background.flatten(1)[:, outside]
+        mean, std = attended_statistics(query, key, lent, lent**2, weight)
+        return mean.mT, std.mT
 
 
 class PaperBAIN(nn.Module):
@@ -50,20 +48,11 @@ class PaperBAIN(nn.Module):
     def _align(self, x: Tensor, level: Level) -> Tensor:
         fg_mean, fg_std = mean_std(x, level.foreground)
         bg_mean, bg_std = mean_std(x, level.background)
+        inside, outside = level.inside, level.outside
         foreground = (x - fg_mean) / fg_std
-        query = positions(self.query(foreground))
-        key = positions(self.key((x - bg_mean) / bg_std))
-        values = positions(x)
-        mean, std = attended_statistics(query, key, values, values**2, positions(level.background)[..., 0])
-        aligned = foreground * as_map(std, x) + as_map(mean, x)
-        return aligned * level.mask + x * (1 - level.mask)
-
-
-def positions(x: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h * w, C)."""
-    return x.flatten(2).transpose(1, 2)
-
-
-def as_map(x: Tensor, like: Tensor) -> Tensor:
-    """(B, h * w, C) -> (B, C, h, w), with the height and width of `like`."""
-    return x.transpose(1, 2).unflatten(2, tuple(like.shape[2:]))
+        query = self.query(foreground).flatten(2)[..., inside].mT
+        key = self.key((x - bg_mean) / bg_std).flatten(2)[..., outside].mT
+        lent = x.flatten(2)[..., outside].mT
+        mean, std = attended_statistics(query, key, lent, lent**2, level.background.flatten(1)[:, outside])
+        aligned = foreground.flatten(2)[..., inside] * std.mT + mean.mT
+        return level.mix(aligned, x)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srin.models.scene import Scene, mean_std
+from srin.models.scene import Scene, blocks, mean_std
 
 BINS = 9
 COLOUR_STATISTICS = 2 * (2 * 5 + 3 * BINS) + 1
@@ -82,15 +82,24 @@ def colour_statistics(scene: Scene) -> Tensor:
     rgb = (scene.composite + 1) / 2
     grey, span = rgb.mean(1, keepdim=True), rgb.amax(1, keepdim=True) - rgb.amin(1, keepdim=True)
     channels = torch.cat([rgb, grey, span], 1)
-    centres = torch.linspace(0, 1, BINS, device=rgb.device).view(1, 1, BINS, 1, 1)
-    near = (1 - (rgb[:, :, None] - centres).abs() * (BINS - 1)).clamp_min(0)
     statistics = []
     for side in (full.foreground, full.background):
-        weight = side / side.sum((2, 3), keepdim=True)
-        # Twice the share puts the bins on the scale of the other statistics.
-        histogram = 2 * torch.einsum("bcnhw,bhw->bcn", near, weight[:, 0])
-        statistics += [*(s.flatten(1) for s in mean_std(channels, side)), histogram.flatten(1)]
+        statistics += [*(s.flatten(1) for s in mean_std(channels, side)), _histograms(rgb, side).flatten(1)]
     return torch.cat([*statistics, full.mask.mean((2, 3))], 1)
+
+
+def _histograms(x: Tensor, weight: Tensor) -> Tensor:
+    """Weighted shares of (B, C, h, w) in [0, 1] in BINS soft bins, twice as large as they are: (B, C * BINS, 1).
+
+    Doubled, they are on the scale of the other statistics. A value between two bins' centres belongs to both.
+    """
+    x, weight = x.flatten(2), (2 * weight / weight.sum((2, 3), keepdim=True)).flatten(2).mT
+    centres = torch.linspace(0, 1, BINS, device=x.device)[:, None]
+    sums = []
+    for part in blocks(x):
+        near = (1 - (x[:, :, None, part] - centres).abs() * (BINS - 1)).clamp_min(0)
+        sums.append(near.flatten(1, 2) @ weight[:, part])
+    return torch.stack(sums).sum(0)
 
 
 def _around_mean(change: Tensor, scene: Scene) -> Tensor:

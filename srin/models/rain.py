@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from srin.models.scene import Level, mean_std
+from srin.models.scene import Level, blocks, mean_std
 
 
 class RegionNorm(nn.Module):
@@ -26,29 +26,26 @@ class RegionNorm(nn.Module):
         """(B, C, h, w) -> (B, C, h, w), in x's dtype; statistics are fp32 even under mixed precision."""
         with torch.autocast(x.device.type, enabled=False):
             f = x.float()
-            fg_mean, fg_std = mean_std(f, level.foreground)
-            bg_mean, bg_std = mean_std(f, level.background)
-            foreground = (f - fg_mean) / fg_std
-            background = (f - bg_mean) / bg_std
-            mean, std = self.borrow(f, foreground, background, (bg_mean, bg_std), level)
-            aligned = (foreground * std + mean) * (1 + self.foreground_gamma) + self.foreground_beta
-            rest = background * (1 + self.background_gamma) + self.background_beta
-            return (aligned * level.mask + rest * (1 - level.mask)).to(x.dtype)
+            fg_mean, fg_std = (s[..., 0] for s in mean_std(f, level.foreground))
+            bg_mean, bg_std = (s[..., 0] for s in mean_std(f, level.background))
+            f = f.flatten(2)
+            # The foreground's result matters only where there is foreground.
+            own = (f[..., level.inside] - fg_mean) / fg_std
+            mean, std = self.borrow(f, own, (bg_mean, bg_std), level)
+            aligned = (own * std + mean) * (1 + self.foreground_gamma[..., 0]) + self.foreground_beta[..., 0]
+            scale = (1 + self.background_gamma[..., 0]) / bg_std
+            rest = torch.cat([(f[..., p] - bg_mean) * scale + self.background_beta[..., 0] for p in blocks(f)], 2)
+            return level.mix(aligned, rest.view_as(x)).to(x.dtype)
 
     def borrow(
-        self,
-        features: Tensor,
-        foreground: Tensor,
-        background: Tensor,
-        background_statistics: tuple[Tensor, Tensor],
-        level: Level,
+        self, features: Tensor, own: Tensor, background: tuple[Tensor, Tensor], level: Level
     ) -> tuple[Tensor, Tensor]:
-        """The mean and standard deviation that each position takes, broadcastable to (B, C, h, w).
+        """The mean and standard deviation that each foreground position takes, broadcastable to (B, C, n).
 
         Args:
-            features: (B, C, h, w), as they came in.
-            foreground, background: the same, normalized by the statistics of that side.
-            background_statistics: mean and std of the whole background, (B, C, 1, 1) each.
+            features: (B, C, h * w), as they came in.
+            own: (B, C, n), those at the n positions `level.inside`, normalized by the foreground's statistics.
+            background: mean and std of the whole background, (B, C, 1) each.
             level: weights and regions at this resolution.
         """
         raise NotImplementedError
@@ -58,11 +55,6 @@ class RAIN(RegionNorm):
     """The foreground takes the mean and standard deviation of the whole background."""
 
     def borrow(
-        self,
-        features: Tensor,
-        foreground: Tensor,
-        background: Tensor,
-        background_statistics: tuple[Tensor, Tensor],
-        level: Level,
+        self, features: Tensor, own: Tensor, background: tuple[Tensor, Tensor], level: Level
     ) -> tuple[Tensor, Tensor]:
-        return background_statistics
+        return background

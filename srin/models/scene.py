@@ -1,6 +1,6 @@
 """The composite as the normalizations see it: foreground, background and regions at each feature resolution."""
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -8,29 +8,9 @@ from torch import Tensor
 
 EMPTY = 1e-4  # summed weight below which a side counts as empty; one pixel of a 1024 px picture at H/8 weighs 0.016
 EPS = 1e-5
-
-
-@dataclass
-class Level:
-    """Weights at one feature resolution (h, w); all fp32, all in [0, 1].
-
-    Attributes:
-        mask: (B, 1, h, w), the area-resized foreground mask; mixes foreground and background results.
-        foreground, background: (B, 1, h, w), weights for statistics. An empty side falls back to the whole image.
-        colour: (B, 3, h, w), the area-resized composite.
-        foreground_regions, background_regions: (B, R, h, w), the same weights split by region; None without a map.
-        region_colours: (B, R, 3), mean composite colour of each region, the value that paints M_s.
-        painted: (B, 3, h, w), M_s: every region in its mean colour; None without a map.
-    """
-
-    mask: Tensor
-    foreground: Tensor
-    background: Tensor
-    colour: Tensor
-    foreground_regions: Tensor | None
-    background_regions: Tensor | None
-    region_colours: Tensor | None
-    painted: Tensor | None
+BLOCK = 1 << 18  # numbers handled at a time: a temporary of 1 MiB stays in the cache, a larger one waits for memory
+MIN_BLOCK = 2048  # positions
+EXPORTED_REGIONS = 64  # of an exported network, whose shapes can't depend on what a map holds; as many as maps have
 
 
 class Scene:
@@ -42,46 +22,115 @@ class Scene:
         regions: int64 (B, H, W), region ids from 0, or None for one region.
         rim: pixels just outside the mask that belong to neither side's statistics. In a synthetic composite that rim
             still shows the object's true colours, in a real one it shows fringes; neither is light to borrow.
+
+    Attributes:
+        region_colours: (B, R, 3), mean composite colour of each region, the value that paints M_s; None without a map.
     """
 
     def __init__(self, composite: Tensor, mask: Tensor, regions: Tensor | None, rim: int) -> None:
         self.composite = composite.float()
         self.mask = mask.float()
-        grown = F.max_pool2d(self.mask, 2 * rim + 1, stride=1, padding=rim) if rim else self.mask
-        self._foreground = _or_everything(self.mask)
-        self._background = _or_everything(1 - grown)
-        self._members: Tensor | None = None
-        self._region_colours: Tensor | None = None
+        self.foreground = _or_everything(self.mask)
+        self.background = _or_everything(1 - grow(self.mask, rim))
+        self.regions = regions
+        self.region_colours: Tensor | None = None
         if regions is not None:
-            self._members = F.one_hot(regions, int(regions.max()) + 1).movedim(-1, 1).to(self.composite.dtype)
-            with torch.autocast(composite.device.type, enabled=False):
-                self._region_colours = pool(self.composite, self._members)
+            count = EXPORTED_REGIONS if torch.compiler.is_exporting() else int(regions.max()) + 1
+            self.region_colours = _region_means(self.composite, regions, count)
         self._levels: dict[tuple[int, int], Level] = {}
 
-    def at(self, height: int, width: int) -> Level:
-        """The weights at a feature resolution; computed once per resolution."""
+    def at(self, height: int, width: int) -> "Level":
+        """The weights at a feature resolution; computed once per resolution. H and W are multiples of it."""
         key = (height, width)
         if key not in self._levels:
-            with torch.autocast(self.composite.device.type, enabled=False):
-                self._levels[key] = self._level(key)
+            self._levels[key] = Level(self, key)
         return self._levels[key]
 
-    def _level(self, size: tuple[int, int]) -> Level:
-        foreground_regions = background_regions = painted = None
-        if self._members is not None and self._region_colours is not None:
-            foreground_regions = resize(self._members * self._foreground, size)
-            background_regions = resize(self._members * self._background, size)
-            painted = torch.einsum("brhw,brc->bchw", resize(self._members, size), self._region_colours)
-        return Level(
-            mask=resize(self.mask, size),
-            foreground=resize(self._foreground, size),
-            background=resize(self._background, size),
-            colour=resize(self.composite, size),
-            foreground_regions=foreground_regions,
-            background_regions=background_regions,
-            region_colours=self._region_colours,
-            painted=painted,
-        )
+
+class Level:
+    """Weights at one feature resolution (h, w); all fp32, all in [0, 1], each computed when it is first asked for."""
+
+    def __init__(self, scene: Scene, size: tuple[int, int]) -> None:
+        self._scene = scene
+        self._size = size
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """(B, 1, h, w), the area-resized foreground mask; mixes foreground and background results."""
+        return self._resized(self._scene.mask)
+
+    @cached_property
+    def foreground(self) -> Tensor:
+        """(B, 1, h, w), weights for the foreground's statistics; an empty side falls back to the whole image."""
+        return self._resized(self._scene.foreground)
+
+    @cached_property
+    def background(self) -> Tensor:
+        """(B, 1, h, w), the same for the background."""
+        return self._resized(self._scene.background)
+
+    @cached_property
+    def colour(self) -> Tensor:
+        """(B, 3, h, w), the area-resized composite."""
+        return self._resized(self._scene.composite)
+
+    @cached_property
+    def inside(self) -> Tensor:
+        """int64 (n,), the positions, out of h * w, where any picture of the batch has foreground to mix in."""
+        return _positions_with_weight(self.mask)
+
+    @cached_property
+    def outside(self) -> Tensor:
+        """int64 (m,), the positions where any picture of the batch has weight in its background."""
+        return _positions_with_weight(self.background)
+
+    @cached_property
+    def foreground_regions(self) -> Tensor | None:
+        """(B, R, h, w), `foreground` split by region; None without a map."""
+        return self._split(self._scene.foreground)
+
+    @cached_property
+    def background_regions(self) -> Tensor | None:
+        """(B, R, h, w), `background` split by region; None without a map."""
+        return self._split(self._scene.background)
+
+    @property
+    def region_colours(self) -> Tensor | None:
+        """(B, R, 3), see `Scene`."""
+        return self._scene.region_colours
+
+    @cached_property
+    def painted(self) -> Tensor | None:
+        """(B, 3, h, w), M_s: every region in its mean colour; None without a map."""
+        regions, colours = self._scene.regions, self._scene.region_colours
+        if regions is None or colours is None:
+            return None
+        index = regions.flatten(1)[..., None].expand(-1, -1, 3)
+        return self._resized(colours.gather(1, index).transpose(1, 2).unflatten(2, tuple(regions.shape[1:])))
+
+    def mix(self, aligned: Tensor, rest: Tensor) -> Tensor:
+        """aligned (B, C, n), given at `inside`, and rest (B, C, h, w) mixed by the mask: (B, C, h, w)."""
+        mask, flat = self.mask.flatten(2)[..., self.inside], rest.flatten(2)
+        mixed = aligned * mask + flat[..., self.inside] * (1 - mask)
+        return flat.index_copy(2, self.inside, mixed).view_as(rest)
+
+    def _resized(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return resize(x, self._size)
+
+    def _split(self, weight: Tensor) -> Tensor | None:
+        """(B, 1, H, W) weights, area-resized for each region by itself."""
+        regions, colours = self._scene.regions, self._scene.region_colours
+        if regions is None or colours is None:
+            return None
+        # Every pixel adds its weight to its own cell and region: no (R, H, W) tensor.
+        (height, width), (h, w) = regions.shape[1:], self._size
+        row = torch.arange(height, device=regions.device) // (height // h)
+        column = torch.arange(width, device=regions.device) // (width // w)
+        index = (regions * (h * w) + (row[:, None] * w + column)).flatten(1)
+        share = weight.flatten(1) / ((height // h) * (width // w))
+        split = weight.new_zeros(len(weight), colours.shape[1] * h * w).scatter_add(1, index, share)
+        return split.unflatten(1, (colours.shape[1], h, w))
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -89,10 +138,42 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if tuple(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)
 
 
+def grow(mask: Tensor, reach: int) -> Tensor:
+    """(B, 1, H, W) -> the same, each pixel the maximum over the square of `reach` pixels around it.
+
+    Windows double until they are wide enough, which takes log(reach) steps, and unlike a max pooling they need no
+    kernel size that is known when the network is exported.
+    """
+    for dim in (2, 3):
+        place, last = torch.arange(mask.shape[dim], device=mask.device), mask.shape[dim] - 1
+        below = above = mask
+        for step in _doubling_steps(reach):
+            below = torch.maximum(below, below.index_select(dim, (place - step).clamp_min(0)))
+            above = torch.maximum(above, above.index_select(dim, (place + step).clamp_max(last)))
+        mask = torch.maximum(below, above)
+    return mask
+
+
+def _doubling_steps(reach: int) -> list[int]:
+    """Shifts that widen a window of one pixel to reach + 1 pixels; eight, which do for 255, and spare ones are 0."""
+    steps, width = [], 1
+    for _ in range(8):
+        steps.append(torch.sym_min(width, reach + 1 - width))
+        width = width + steps[-1]
+    return steps
+
+
+def blocks(x: Tensor) -> list[slice]:
+    """Slices of the last dimension of (B, C, N), for work whose temporaries should stay in the cache."""
+    if torch.compiler.is_exporting():
+        return [slice(None)]  # their number must not depend on the size
+    length = max(MIN_BLOCK, BLOCK // (x.shape[0] * x.shape[1]))
+    return [slice(start, start + length) for start in range(0, x.shape[2], length)]
+
+
 def pool(features: Tensor, weights: Tensor) -> Tensor:
-    """Weighted means: (B, C, h, w) features under (B, R, h, w) weights -> (B, R, C); 0 where a weight map is empty."""
-    sums = torch.einsum("brhw,bchw->brc", weights, features)
-    return sums / weights.sum((2, 3)).clamp_min(1e-12)[..., None]
+    """Weighted means: (B, C, N) features under (B, R, N) weights -> (B, R, C); 0 where a weight map is empty."""
+    return weights @ features.mT / weights.sum(2).clamp_min(1e-12)[..., None]
 
 
 def mean_std(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,10 +185,25 @@ def mean_std(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         Two tensors (B, C, 1, 1); std is sqrt(variance + 1e-5).
     """
-    weight = weight / weight.sum((2, 3), keepdim=True)
-    mean = (x * weight).sum((2, 3), keepdim=True)
-    variance = ((x - mean) ** 2 * weight).sum((2, 3), keepdim=True)
-    return mean, (variance + EPS).sqrt()
+    x, weight = x.flatten(2), (weight / weight.sum((2, 3), keepdim=True)).flatten(2).mT
+    parts = blocks(x)
+    mean = torch.stack([x[..., part] @ weight[:, part] for part in parts]).sum(0)
+    variance = torch.stack([(x[..., part] - mean) ** 2 @ weight[:, part] for part in parts]).sum(0)
+    return mean[..., None], (variance + EPS).sqrt()[..., None]
+
+
+def _region_means(x: Tensor, regions: Tensor, count: int) -> Tensor:
+    """Means of (B, C, H, W) over each region of (B, H, W): (B, count, C); 0 for a region without pixels."""
+    index = regions.flatten(1)[:, None]
+    values = torch.cat([x, torch.ones_like(x[:, :1])], 1).flatten(2)
+    sums = values.new_zeros(*values.shape[:2], count).scatter_add(2, index.expand_as(values), values).mT
+    return sums[..., :-1] / sums[..., -1:].clamp_min(1)
+
+
+def _positions_with_weight(weight: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():
+        return torch.arange(weight.shape[2] * weight.shape[3])  # a size that depends on values can't be exported
+    return (weight > 0).any(0).flatten().nonzero()[:, 0]
 
 
 def _or_everything(weight: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srin.models.attention import PlaceAttention, attend, attended_statistics
-from srin.models.bain import as_map, positions
 from srin.models.rain import RegionNorm
-from srin.models.scene import Level, mean_std, pool
+from srin.models.scene import Level, blocks, mean_std, pool
 
 
 class SRIN(RegionNorm):
@@ -24,28 +23,21 @@ class SRIN(RegionNorm):
         self.attention = PlaceAttention(channels)
 
     def borrow(
-        self,
-        features: Tensor,
-        foreground: Tensor,
-        background: Tensor,
-        background_statistics: tuple[Tensor, Tensor],
-        level: Level,
+        self, features: Tensor, own: Tensor, background: tuple[Tensor, Tensor], level: Level
     ) -> tuple[Tensor, Tensor]:
         if level.foreground_regions is None or level.background_regions is None or level.region_colours is None:
-            return background_statistics  # no map: one region
-        moments = pool(torch.cat([features, features**2, background], 1), level.background_regions)
-        mean, second_moment, answer = moments.chunk(3, -1)
-        key = self.attention.key(answer, level.region_colours)
-        member = positions(level.foreground_regions)
-        member = member / member.sum(-1, keepdim=True).clamp_min(1e-12)
-        query = self.attention.query(
-            positions(foreground),
-            member @ pool(foreground, level.foreground_regions),
-            member @ level.region_colours,
-        )
-        area = level.background_regions.sum((2, 3))
+            return background  # no map: one region
+        lending = level.background_regions.flatten(2)
+        parts = blocks(features)
+        sums = sum(lending[..., p] @ torch.cat([features[..., p], features[..., p] ** 2], 1).mT for p in parts)
+        area = lending.sum(2)
+        mean, second_moment = (sums / area.clamp_min(1e-12)[..., None]).chunk(2, -1)
+        key = self.attention.key((mean - background[0].mT) / background[1].mT, level.region_colours)
+        belonging = level.foreground_regions.flatten(2)[..., level.inside]
+        member = (belonging / belonging.sum(1, keepdim=True).clamp_min(1e-12)).mT
+        query = self.attention.query(own.mT, member @ pool(own, belonging), member @ level.region_colours)
         mean, std = attended_statistics(query, key, mean, second_moment, area)
-        return as_map(mean, features), as_map(std, features)
+        return mean.mT, std.mT
 
 
 class PaperSRIN(nn.Module):
@@ -75,7 +67,8 @@ class PaperSRIN(nn.Module):
         painted = level.painted
         if painted is None:
             painted = level.colour.mean((2, 3), keepdim=True).expand_as(level.colour)
-        query, key, value = self.query(painted), self.key(normalized), self.value(x)
-        borrowed = as_map(attend(positions(query), positions(key), positions(value)), x) * level.mask
-        gamma, beta = F.relu(self.gamma(borrowed)), F.relu(self.beta(borrowed))
-        return (gamma * normalized + beta) * level.mask + x * (1 - level.mask)
+        query, key, value = (y.flatten(2).mT for y in (self.query(painted), self.key(normalized), self.value(x)))
+        borrowed = attend(query[:, level.inside], key, value) * level.mask.flatten(2)[..., level.inside].mT
+        # The 1x1 convolutions g, as products with a matrix: there may be no position at all.
+        gamma, beta = (F.relu(F.linear(borrowed, g.weight.flatten(1), g.bias)).mT for g in (self.gamma, self.beta))
+        return level.mix(gamma * normalized.flatten(2)[..., level.inside] + beta, x)

@@ -36,7 +36,7 @@ def harmonize(image: gr.FileData, mask: gr.FileData, method: Method, strength: f
         save_image(result, path)
     except SrinError as error:
         raise gr.Error(str(error), print_exception=False) from error
-    return gr.FileData(path=str(path), orig_name=path.name).model_dump()
+    return gr.FileData(path=str(path), orig_name=path.name).model_dump()  # type: ignore[return-value]  # Gradio wants the dict
 
 
 def _uploaded(file: object, what: str) -> Path:

@@ -1,21 +1,24 @@
 """The shipped examples: which files they are made of, and their thumbnails."""
 
 import json
+import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 import numpy as np
+from gradio.utils import get_upload_folder
 
-from srin.composite import Placement, crop_to_mask, place
-from srin.image_io import load_image, load_mask
-from srin.ui import cutout
+from srin.composite import Composite, Placement, blend, crop_to_mask, place
+from srin.errors import SrinError
+from srin.image_io import load_image, load_mask, save_image
 from srin.ui.pictures import shrink
-from srin.ui.session import Photo, Scene
+from srin.ui.visit import Photo, Visit
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 THUMBNAIL_SIDE = 360
+GAMMA = 2.2
 
 
 @dataclass(frozen=True)
@@ -28,22 +31,64 @@ class Example:
     mask: Path | None
     placement: Placement
 
-    def scene(self) -> Scene:
-        """The example, loaded. Raises SrinError when its files are broken."""
+    def put_into(self, visit: Visit) -> None:
+        """Loads the example. Raises SrinError, and leaves the visit as it was, when its files are broken."""
+        before = visit.scene
         background = Photo.load(self.background, "background")
-        foreground = Photo.load(self.foreground, "foreground", segmented=True)
-        if self.mask is None:
-            cut = cutout.from_transparency(foreground)
-        else:
-            cut = cutout.from_file(foreground, self.mask, "the example's own mask")
-        return Scene(background, foreground, cut)
+        foreground = Photo.load(self.foreground, "object's photo")
+        visit.scene = replace(before, background=background, object=foreground, ready=False)
+        try:
+            visit.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
+        except SrinError:
+            visit.scene = before
+            raise
+        visit.place(self.placement)
+
+
+@dataclass(frozen=True)
+class Recoloured:
+    """A photo whose object was given another light, so that the truth is known: the photo itself.
+
+    gains: of red, green and blue, in linear light.
+    """
+
+    name: str
+    real: Path
+    mask: Path
+    gains: tuple[float, float, float]
+
+    def composite(self) -> Composite:
+        """Raises SrinError when its files are broken."""
+        image, mask = load_image(self.real), load_mask(self.mask)
+        lit = 255 * ((image / 255) ** GAMMA * self.gains).clip(0, 1) ** (1 / GAMMA)
+        return Composite(blend(np.rint(lit).astype(np.uint8), Composite(image, mask)), mask)
+
+    def put_into(self, visit: Visit) -> None:
+        """Loads the example as a composite with its mask. Raises SrinError when its files are broken."""
+        composite = self.composite()
+        path = Path(get_upload_folder(), uuid.uuid4().hex, f"{self.real.stem}-recoloured.png")
+        path.parent.mkdir(parents=True)
+        save_image(composite.image, path)
+        picture = Photo.load(path, "composite")
+        visit.scene = replace(visit.scene, ready=True, picture=picture, picture_selection=None, real=self.real)
+        visit.select(composite.mask, "the example's own mask", pure=True)
+
+
+def load_recoloured(folder: Path = FOLDER) -> list[Recoloured]:
+    """The other part of examples.json."""
+    return [
+        Recoloured(entry["name"], folder / entry["real"], folder / entry["mask"], tuple(entry["gains"]))
+        for entry in _index(folder).get("recoloured", [])
+    ]
+
+
+def _index(folder: Path) -> dict:
+    index = folder / "examples.json"
+    return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
 
 
 def load_examples(folder: Path = FOLDER) -> list[Example]:
     """Reads examples.json of a folder; an empty list where there is none."""
-    index = folder / "examples.json"
-    if not index.is_file():
-        return []
     return [
         Example(
             entry["name"],
@@ -52,12 +97,17 @@ def load_examples(folder: Path = FOLDER) -> list[Example]:
             entry["mask"] and folder / entry["mask"],
             Placement(**entry["placement"]),
         )
-        for entry in json.loads(index.read_text(encoding="utf-8"))["examples"]
+        for entry in _index(folder).get("examples", [])
     ]
 
 
-def thumbnails(examples: Sequence[Example]) -> list[np.ndarray]:
-    """uint8 (h, w, 3) each: the composites, small. Examples share files, and every file is read once."""
+def all_examples() -> list[Example | Recoloured]:
+    """In the order of the gallery."""
+    return [*load_examples(), *load_recoloured()]
+
+
+def thumbnails(examples: Sequence[Example], recoloured: Sequence[Recoloured]) -> list[Composite]:
+    """The composites, small. Examples share files, and every file is read once."""
 
     @cache
     def background(path: Path) -> np.ndarray:
@@ -68,9 +118,14 @@ def thumbnails(examples: Sequence[Example]) -> list[np.ndarray]:
         crop = crop_to_mask(load_image(path), load_mask(mask or path))
         return shrink(crop[0], THUMBNAIL_SIDE), shrink(crop[1], THUMBNAIL_SIDE)
 
-    return [
+    placed = [
         place(
             background(example.background), *foreground(example.foreground, example.mask), example.placement
-        ).image
+        )
         for example in examples
     ]
+    small = [
+        Composite(shrink(composite.image, THUMBNAIL_SIDE), shrink(composite.mask, THUMBNAIL_SIDE))
+        for composite in (example.composite() for example in recoloured)
+    ]
+    return placed + small

@@ -1,7 +1,7 @@
-"""Pictures as the page shows them: small, on a checkerboard, with a selection or marks drawn on them."""
+"""Pictures on their way to the browser: small, and written where Gradio serves files from."""
 
+import base64
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -9,8 +9,10 @@ import numpy as np
 from gradio.utils import get_upload_folder
 
 PROXY_SIDE = 1280  # pixels of the longer side of anything that the browser gets to see
-SQUARE = 16  # pixels of a square of the checkerboard
-ACCENT = (45, 212, 191)
+MASK_COLOUR = (255, 70, 120)  # the same as in stage/brush.js
+JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+CUTOUT_QUALITY = 95
+LIVE_QUALITY = 85
 
 
 def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
@@ -24,52 +26,41 @@ def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
 
 
 def shown(image: np.ndarray) -> str:
-    """Writes uint8 (H, W, 3) where Gradio serves files from and deletes them after a while; returns the path.
+    """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG.
 
-    JPEG, because Gradio's own encoders take ten times as long as all the rest of a preview.
+    With OpenCV, because Gradio's own encoders take ten times as long as all the rest of a preview.
     """
-    options = [
-        cv2.IMWRITE_JPEG_QUALITY,
-        92,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
-        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
-    ]
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
-    path = Path(get_upload_folder(), hashlib.sha256(data).hexdigest(), "preview.jpg")
+    return _served(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg")
+
+
+def shown_mask(mask: np.ndarray) -> str:
+    """The address of a mask, uint8 (H, W), as the opacity of MASK_COLOUR."""
+    layer = np.empty((*mask.shape, 4), np.uint8)
+    layer[..., :3] = MASK_COLOUR[::-1]
+    layer[..., 3] = mask
+    return _served(cv2.imencode(".png", layer, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes(), "png")
+
+
+def shown_cutout(rgb: np.ndarray, alpha: np.ndarray) -> str:
+    """The address of a cut-out, uint8 (H, W, 3) and its opacity (H, W), as a WebP."""
+    layer = np.dstack([cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), alpha])
+    return _served(cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, CUTOUT_QUALITY])[1].tobytes(), "webp")
+
+
+def inline(rgba: np.ndarray) -> str:
+    """uint8 (H, W, 4) as a WebP inside a URL: for pictures that are shown once, and at once."""
+    layer = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)
+    data = cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, LIVE_QUALITY])[1].tobytes()
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def address(path: Path) -> str:
+    """Where the browser finds a file of the upload folder."""
+    return f"gradio_api/file={path}"
+
+
+def _served(data: bytes, kind: str) -> str:
+    path = Path(get_upload_folder(), hashlib.sha256(data).hexdigest(), f"preview.{kind}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
-    return str(path)
-
-
-def on_checkerboard(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3): a cut-out, uint8 (H, W, 3) and (H, W), over light and dark grey squares."""
-    rows, columns = (np.arange(length) // SQUARE % 2 for length in alpha.shape)
-    squares = np.where(rows[:, None] ^ columns, 170, 210)[..., None]
-    return np.rint(squares + (rgb - squares) * (alpha[..., None] / 255)).astype(np.uint8)
-
-
-def with_selection(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """uint8 (H, W, 3): what isn't selected is dimmed, and the selection, uint8 (H, W), outlined."""
-    weight = 0.3 + 0.7 * (mask[..., None] / 255)
-    picture = np.rint(rgb * weight).astype(np.uint8)
-    outline, _ = cv2.findContours((mask > 127).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(picture, outline, -1, ACCENT, _thickness(rgb), cv2.LINE_AA)
-
-
-def with_marks(
-    rgb: np.ndarray, points: Sequence[tuple[float, float, int]], box: Sequence[float] | None = None
-) -> np.ndarray:
-    """uint8 (H, W, 3): points (x, y, label) and a box (x0, y0, x1, y1), in pixels, drawn on a copy."""
-    picture, thickness = rgb.copy(), _thickness(rgb)
-    if box is not None:
-        x0, y0, x1, y1 = (round(number) for number in box)
-        cv2.rectangle(picture, (x0, y0), (x1, y1), (255, 255, 255), thickness, cv2.LINE_AA)
-    for x, y, label in points:
-        centre = (round(x), round(y))
-        cv2.circle(picture, centre, 4 * thickness, (255, 255, 255), -1, cv2.LINE_AA)
-        cv2.circle(picture, centre, 3 * thickness, ACCENT if label else (220, 60, 60), -1, cv2.LINE_AA)
-    return picture
-
-
-def _thickness(rgb: np.ndarray) -> int:
-    return max(1, round(max(rgb.shape[:2]) / 400))
+    return address(path)

@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-CSS = Path(__file__).with_name("style.css")
+CSS = [Path(__file__).with_name("web") / name for name in ("page.css", "stage.css", "compare.css", "gallery.css")]
 
 
 def theme() -> gr.themes.Base:
@@ -45,8 +45,8 @@ def theme() -> gr.themes.Base:
         input_background_fill_dark="*neutral_900",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
         button_primary_text_color="white",
         button_secondary_background_fill="*neutral_200",
         button_secondary_background_fill_hover="*neutral_300",

@@ -1,0 +1,135 @@
+"""The live preview: from letting the object go to the harmonized object on the canvas, in a real Chromium.
+
+    python benchmarks/live.py [--megapixels 12] [--json FILE]
+
+Starts the app by itself, with a background and an object of the given size, lets the object go a dozen times, and reads the
+time that the page measures and shows. Also measures how long the canvas takes for a frame while the object is dragged.
+The aim is 300 ms on two cores, and 50 ms a frame. Needs the weights, and Debian's chromium.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "assets" / "examples"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+PORT = 17999
+RELEASES = 12
+FRAMES = """() => new Promise((done) => {
+    const times = []; let last = performance.now();
+    const tick = (now) => {
+        times.push(now - last);
+        last = now;
+        times.length < 90 ? requestAnimationFrame(tick) : done(times);
+    };
+    requestAnimationFrame(tick);
+})"""
+
+
+def enlarged(name: str, megapixels: float, folder: Path) -> Path:
+    image = np.asarray(Image.open(EXAMPLES / name))
+    factor = (megapixels * 1e6 / (image.shape[0] * image.shape[1])) ** 0.5
+    image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(image).save(folder / name)
+    return folder / name
+
+
+def give(page: Page, role: str, path: Path) -> None:
+    page.locator(f'input[data-for="{role}"]').set_input_files(path)
+    page.locator(f'[data-role="{role}"] .slot-name', has_text=path.name).wait_for()
+
+
+def drag(page: Page, x: float, y: float, dx: float) -> None:
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + dx, y, steps=12)
+    page.mouse.up()
+
+
+def measure(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
+    give(page, "background", enlarged("mountain_lake.jpg", megapixels, folder))
+    give(page, "object", enlarged("otter.jpg", megapixels, folder))
+    mask = enlarged("otter_mask.png", megapixels, folder)
+    page.locator('input[data-for="mask"]').set_input_files(mask)
+    page.locator('[data-act="next"]').click()
+    box = page.locator(".stage-marks").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.55
+    said = page.locator(".stage-live", has_text=" ms")
+    said.wait_for()
+    times = []
+    for release in range(RELEASES):
+        page.evaluate("document.querySelector('.stage-live').textContent = ''")
+        drag(page, x, y, 40 if release % 2 else -40)
+        said.wait_for()
+        found = re.search(r"(\d+) ms", said.inner_text())
+        assert found is not None
+        times.append(int(found[1]))
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.evaluate(f"() => {{ window.frames_ = ({FRAMES})(); }}")
+    for step in range(60):
+        page.mouse.move(x + (step % 20) * 4, y + step % 7)
+    frames = page.evaluate("() => window.frames_")
+    page.mouse.up()
+    return {
+        "release_to_picture_ms": statistics.median(times[2:]),
+        "release_to_picture_worst_ms": max(times[2:]),
+        "frame_median_ms": statistics.median(frames),
+        "frame_95th_ms": sorted(frames)[int(0.95 * len(frames))],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megapixels", type=float, default=12)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--address", help="of an app that runs already")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        environment = os.environ | {"GRADIO_SERVER_PORT": str(PORT), "GRADIO_TEMP_DIR": f"{name}/files"}
+        server = None
+        address = arguments.address
+        if address is None:
+            address = f"http://127.0.0.1:{PORT}"
+            server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(120_000)
+            for _ in range(600):
+                try:
+                    urllib.request.urlopen(address, timeout=1).close()
+                    break
+                except OSError:
+                    page.wait_for_timeout(100)
+            page.goto(address)
+            page.locator(".stage-marks").wait_for()
+            figures = measure(page, Path(name), arguments.megapixels)
+            browser.close()
+        finally:
+            if server is not None:
+                server.terminate()
+                server.wait(20)
+    for name, value in figures.items():
+        print(f"{name:30} {value:7.0f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Harmonize and Compare: the grid of results and the picture that is looked at closely. Browser side: web/compare/."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from srin.errors import SrinError
+from srin.harmonizer import METHODS, NETWORKS, unavailable
+from srin.ui import saving
+from srin.ui.harmonizing import LABELS, Step, run_steps
+from srin.ui.island import island
+from srin.ui.pictures import address
+from srin.ui.stage import UNEXPECTED, number, placement
+from srin.ui.visit import Outcome, Run, Visit
+
+SCRIPTS = ("zoom", "grid", "viewer", "controls", "why", "main")
+SEGMENTERS = ("auto", "colour", "sam")
+
+
+def layout() -> gr.HTML:
+    methods = [
+        {"name": method, "label": LABELS[method], "problem": unavailable(method), "network": method in NETWORKS}
+        for method in METHODS
+    ]
+    return island("compare", SCRIPTS, methods=methods, run=None, saved=None, why=None)
+
+
+def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
+    """Runs the chosen methods; an update of the page for every step, until another run or Cancel takes over."""
+    data = event._data if isinstance(event._data, dict) else {}
+    chosen = data.get("methods")
+    methods = [method for method in METHODS if isinstance(chosen, list) and method in chosen]
+    segmenter = data.get("segmenter")
+    steps = run_steps(
+        visit.scene,
+        placement(data.get("placement")),
+        segmenter if segmenter in SEGMENTERS else "auto",
+        methods,
+        str(data.get("key"))[:2000],
+    )
+    run_number = int(number(data, "run", 0, 1e9))
+    visit.begin_run(run_number)
+    try:
+        for step in steps:
+            if not visit.is_running(run_number):
+                return
+            if step.run is not None:
+                visit.run = step.run
+            yield _update(step, methods)
+    except SrinError as error:
+        yield _problem(str(error))
+    except Exception:
+        logging.getLogger(__name__).exception("a run failed")
+        yield _problem(UNEXPECTED)
+
+
+def cancel(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """Ends the run: what is done stays, the method at work finishes unseen."""
+    data = event._data if isinstance(event._data, dict) else {}
+    visit.cancel_run(int(number(data, "run", 0, 1e9)))
+    run = visit.run
+    text = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
+    return gr.update(run={**_view(run, run.done if run else [], None), "state": "cancelled", "text": text})
+
+
+def _update(step: Step, methods: list[str]) -> dict[str, Any]:
+    busy = step.run is None or step.running is not None
+    return gr.update(
+        run={**_view(step.run, methods, step.running), "state": "busy" if busy else "done", "text": step.status}
+    )
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return gr.update(run={**_view(None, [], None), "state": "error", "text": text})
+
+
+def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str, Any]:
+    """What the page shows of a run: without one, tiles that wait."""
+    if run is None:
+        return {"tiles": [_tile(None, method, False) for method in methods]}
+    return {
+        "key": run.key,
+        "size": list(run.size),
+        "stem": run.scene.stem,
+        "composite": run.address,
+        "mask": run.mask_address,
+        "map": {"url": run.map_address, "count": int(run.labels.max()) + 1, "segmenter": run.segmenter},
+        "tiles": [_tile(run, method, method == running) for method in methods],
+    }
+
+
+def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
+    tile: dict[str, Any] = {"method": method, "label": LABELS[method]}
+    outcome: Outcome | None = run.outcomes.get(method) if run else None
+    if run is None or outcome is None:
+        return {**tile, "state": "running" if running else "waiting"}
+    if outcome.patch is None:
+        return {**tile, "state": "failed", "problem": outcome.problem}
+    return {
+        **tile,
+        "state": "done",
+        "url": outcome.address,
+        "ms": round(outcome.milliseconds),
+        "psnr": outcome.psnr,
+        "fmse": outcome.fmse,
+    }
+
+
+def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
+    """Makes the file that the page asks for, saying how far it is."""
+    data = event._data if isinstance(event._data, dict) else {}
+    try:
+        if visit.run is None:
+            raise SrinError("Harmonize first.")
+        choice = saving.Choice(
+            str(data.get("what")),
+            str(data.get("method")),
+            str(data.get("format")),
+            number(data, "strength", 0, 1, 1.0),
+            number(data, "feather", 0, 100),
+        )
+        for step in saving.steps(visit.run, choice):
+            if isinstance(step, Path):
+                file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
+                yield gr.update(saved={**file, "request": data.get("request")})
+            else:
+                yield gr.update(saved={"text": step})
+    except SrinError as error:
+        yield gr.update(saved={"problem": str(error)})
+    except Exception:
+        logging.getLogger(__name__).exception("saving failed")
+        yield gr.update(saved={"problem": UNEXPECTED})

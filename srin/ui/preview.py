@@ -1,0 +1,52 @@
+"""Harmonizing while the visitor works: one network on a small copy of the scene, fast enough for every release."""
+
+import cv2
+import numpy as np
+
+from srin.composite import Composite, Placement, place
+from srin.errors import MissingWeights
+from srin.harmonizer import METHODS, Harmonizer
+from srin.segmentation.semantic_map import build
+from srin.ui.pictures import shrink
+from srin.ui.visit import Scene
+
+SIDE = 512  # pixels of the longer side that the result is shown with; the network sees its own working size
+
+
+def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndarray, list[float]]:
+    """The harmonized object as it lies on the background.
+
+    Returns:
+        uint8 (h, w, 4): the picture inside the mask's bounding box, opaque where the mask is not 0; and that box, x, y,
+        width and height, in fractions of the background.
+
+    Raises:
+        SrinError: as Scene.preview and Harmonizer.from_pretrained.
+    """
+    if method not in METHODS:
+        raise MissingWeights("Pick a method for the live preview.")
+    composite = small_composite(scene, placement)
+    harmonizer = Harmonizer.from_pretrained(method)
+    if scene.has_regions:
+        semantic_map = scene.semantic_map(composite, placement)
+    else:  # nobody waits for a map here
+        semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
+    result = harmonizer.harmonize_composite(composite, semantic_map)
+    x, y, width, height = cv2.boundingRect(composite.mask)
+    window = (slice(y, y + height), slice(x, x + width))
+    opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
+    rows, columns = composite.mask.shape
+    return np.dstack([result[window], opaque]), [x / columns, y / rows, width / columns, height / rows]
+
+
+def small_composite(scene: Scene, placement: Placement) -> Composite:
+    """The composite at SIDE. Raises SrinError."""
+    if scene.missing or scene.ready:
+        composite = scene.preview(placement)  # raises what is missing
+        return Composite(shrink(composite.image, SIDE), shrink(composite.mask, SIDE))
+    assert scene.background and scene.cutout
+    background = shrink(scene.background.proxy, SIDE)
+    # No larger than it will be drawn, so that nothing is warped that nobody sees.
+    height = placement.scale * background.shape[0]
+    side = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))
+    return place(background, shrink(scene.cutout.rgb, side), shrink(scene.cutout.alpha, side), placement)

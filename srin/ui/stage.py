@@ -1,0 +1,343 @@
+"""The Stage: the page's canvas, and what it asks of the server. Its browser side is in web/stage/."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
+
+from srin.composite import MAX_SCALE, MIN_SCALE, Placement
+from srin.errors import ImageError, SrinError
+from srin.image_io import load_rgba
+from srin.segmentation.candidate import Candidate, from_mask
+from srin.segmentation.checkpoints import CHECKPOINTS, offer
+from srin.ui import masks, preview
+from srin.ui.examples import all_examples
+from srin.ui.island import island
+from srin.ui.pictures import inline, shown, shown_mask
+from srin.ui.visit import Photo, Visit
+
+SCRIPTS = (
+    *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
+    *("panel", "files", "requests", "background", "main"),
+)
+ROLES = {"background": "background", "object": "object's photo", "picture": "composite", "mask": "mask"}
+UNEXPECTED = "Something went wrong on our side; the server's log says what. Nothing of yours is lost."
+
+Data = dict[str, Any]
+
+
+def layout() -> gr.HTML:
+    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None)
+
+
+def act(visit: Visit, event: gr.EventData) -> tuple[Visit, dict[str, Any]]:
+    """Does what the page asks for, and tells it how things are now."""
+    data: Data = event._data if isinstance(event._data, dict) else {}
+    problem = ""
+    with visit.turn(int(number(data, "request", 0, 1e9))):
+        visit.strokes = int(number(data, "strokes", 0, 1e9))
+        try:
+            ACTIONS.get(str(data.get("kind")), unknown)(visit, data)
+        except SrinError as error:
+            problem = str(error)
+        except Exception:
+            logging.getLogger(__name__).exception("%s failed", data.get("kind"))
+            problem = UNEXPECTED
+    return visit, gr.update(state=view(visit, problem))
+
+
+def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release."""
+    data: Data = event._data if isinstance(event._data, dict) else {}
+    answer: dict[str, Any] = {"request": data.get("request")}
+    began = time.perf_counter()
+    try:
+        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), str(data.get("method")))
+        milliseconds = round(1000 * (time.perf_counter() - began))
+        answer |= {"url": inline(picture), "window": window, "ms": milliseconds}
+    except SrinError as error:
+        answer["problem"] = str(error)
+    except Exception:
+        logging.getLogger(__name__).exception("a live preview failed")
+        answer["problem"] = UNEXPECTED
+    return gr.update(live=answer)
+
+
+def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """The semantic map of the present composite, for the layer on the Stage."""
+    data: Data = event._data if isinstance(event._data, dict) else {}
+    answer: dict[str, Any] = {"request": data.get("request")}
+    try:
+        place = placement(data.get("placement"))
+        composite = visit.scene.preview(place)
+        drawn = visit.scene.semantic_map(composite, place)
+        answer |= {"url": shown(drawn.paint(composite.image)), "segmenter": drawn.segmenter}
+        answer["count"] = int(drawn.labels.max()) + 1
+    except SrinError as error:
+        answer["problem"] = str(error)
+    return gr.update(map=answer)
+
+
+def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """What a click at a point would select, where Segment Anything answers at once."""
+    data: Data = event._data if isinstance(event._data, dict) else {}
+    photo = visit.scene.masked_photo
+    url = None
+    if photo is not None and photo.segmentation.status.state == "ready":
+        point = (number(data, "x", 0, 1), number(data, "y", 0, 1), 1)
+        try:
+            url = _proposal(masks.from_prompts(photo, [point], None, None)[0])["url"]
+        except SrinError:
+            pass  # nothing to select there
+    return gr.update(hover={"request": data.get("request"), "url": url})
+
+
+def peek(visit: Visit) -> dict[str, Any]:
+    """How things are now: the page asks while something goes on in the background."""
+    return gr.update(state=view(visit, ""))
+
+
+def view(visit: Visit, problem: str) -> dict[str, Any]:
+    """All that the page shows of the visit."""
+    with visit.look() as revision:
+        return {"revision": revision, **_view(visit), "problem": problem}
+
+
+def _view(visit: Visit) -> dict[str, Any]:
+    scene = visit.scene
+    selection, cutout = scene.mask, scene.cutout
+    versions = [photo and id(photo) for photo in (scene.background, scene.object, scene.picture)]
+    return {
+        "answered": visit.answered,
+        "strokes": visit.strokes,
+        "way": "ready" if scene.ready else "pair",
+        "background": _photo(scene.background),
+        "object": _photo(scene.object),
+        "picture": _photo(scene.picture),
+        "mask": selection
+        and {
+            "url": selection.address,
+            "version": selection.version,
+            "segmenter": selection.segmenter,
+            "painted": selection.painted,
+            "prompted": selection.prompted,
+        },
+        "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
+        "segmentation": _segmentation(scene.masked_photo),
+        "proposals": [_proposal(candidate) for candidate in visit.proposals] if scene.masked_photo else [],
+        "placement": visit.placement and {**asdict(visit.placement), "serial": visit.serial},
+        "missing": scene.missing,
+        "key": f"{versions} {selection and selection.version} {scene.ready} ",
+    }
+
+
+def _photo(photo: Photo | None) -> dict[str, Any] | None:
+    if photo is None:
+        return None
+    height, width = photo.proxy.shape[:2]
+    return {"url": photo.address, "name": photo.name, "width": width, "height": height}
+
+
+def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
+    """Whether Segment Anything can be asked about a photo, why not, and what to do about it."""
+    if photo is None:
+        return None
+    status = photo.segmentation.status
+    advice = ""
+    if status.state in ("failed", "unavailable"):
+        advice = f"{offer(CHECKPOINTS['vit_b'])} Or point SRIN_SAM_CHECKPOINT to a file that you have."
+    view = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter, "advice": advice}
+    return {**view, "progress": round(100 * status.progress)}
+
+
+def _proposal(candidate: Candidate) -> dict[str, str]:
+    height, width = candidate.logits.shape
+    return {"url": shown_mask(candidate.mask(height, width)), "share": f"{candidate.area:.0%}"}
+
+
+# --- what the page sends is arbitrary: numbers are clipped, files must lie where uploads go
+
+
+def number(data: Data, name: str, low: float, high: float, default: float = 0.0) -> float:
+    value = data.get(name)
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return default
+    return min(max(float(value), low), high)
+
+
+def placement(value: Any) -> Placement:
+    """A Placement from what the page sent; numbers that make no sense become the default's."""
+    data = value if isinstance(value, dict) else {}
+    start = Placement()
+    return Placement(
+        number(data, "x", -1, 2, start.x),
+        number(data, "y", -1, 2, start.y),
+        number(data, "scale", MIN_SCALE, MAX_SCALE, start.scale),
+        number(data, "rotation", -360, 360),
+        data.get("flip") is True,
+    )
+
+
+def _uploaded(data: Data) -> Path:
+    path = data.get("path")
+    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
+        raise ImageError("The file did not arrive. Choose it again.")
+    return Path(path)
+
+
+def _points(data: Data) -> list[masks.Point]:
+    points = data.get("points")
+    given = points[: masks.MOST_PROMPTS] if isinstance(points, list) else []
+    return [
+        (number(point, "x", 0, 1), number(point, "y", 0, 1), int(number(point, "label", 0, 1)))
+        for point in given
+        if isinstance(point, dict)
+    ]
+
+
+def _box(data: Data) -> list[float] | None:
+    box = data.get("box")
+    if not isinstance(box, list) or len(box) != 4:
+        return None
+    return [number({"side": side}, "side", 0, 1) for side in box]
+
+
+# --- actions
+
+
+def unknown(visit: Visit, data: Data) -> None:
+    raise SrinError("The page asks for something unknown. Load it again.")
+
+
+def set_way(visit: Visit, data: Data) -> None:
+    visit.scene = replace(visit.scene, ready=data.get("way") == "ready")
+    visit.proposals = []
+
+
+def add_photo(visit: Visit, data: Data) -> None:
+    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once."""
+    role = data.get("role")
+    if role not in ROLES:
+        raise SrinError("The page asks for something unknown. Load it again.")
+    path, name = _uploaded(data), str(data.get("name") or "photo")[:200]
+    if role == "mask":
+        photo = _masked_photo(visit)
+        visit.select(masks.fitting(path, photo), "mask file")
+        return
+    photo = Photo.load(path, ROLES[role], name)
+    scene = visit.scene
+    if role != "background":
+        visit.proposals = []
+    if role == "background":
+        visit.scene = replace(scene, background=photo)
+    elif role == "picture":
+        visit.scene = replace(scene, picture=photo, picture_selection=None, real=None)
+        _select_transparency(visit)
+    else:
+        visit.scene = replace(scene, object=photo, selection=None, cutout=None)
+        _select_transparency(visit)
+
+
+def _select_transparency(visit: Visit) -> None:
+    photo = _masked_photo(visit)
+    _, alpha = load_rgba(photo.path, photo.name)
+    if alpha is not None:
+        visit.select(alpha, "the photo's own transparency", pure=True)
+
+
+def choose_example(visit: Visit, data: Data) -> None:
+    examples = all_examples()
+    index = int(number(data, "index", 0, len(examples) - 1))
+    examples[index].put_into(visit)
+
+
+def by_prompts(visit: Visit, data: Data) -> None:
+    photo = _masked_photo(visit)
+    candidates = masks.from_prompts(photo, _points(data), _box(data), visit.scene.mask)
+    _take(visit, candidates[0])
+    visit.proposals = candidates if len(candidates) > 1 else []
+
+
+def propose(visit: Visit, data: Data) -> None:
+    """Whole objects of the photo, to choose from."""
+    found = _masked_photo(visit).segmentation.automatic_map()
+    visit.proposals = [from_mask(mask, found.segmenter) for mask in found.objects]
+    if not visit.proposals:
+        raise SrinError("No whole object was found. Click on it, or draw a box around it.")
+
+
+def choose(visit: Visit, data: Data) -> None:
+    """One of the proposals."""
+    if not visit.proposals:
+        raise SrinError("These proposals are gone. Ask for new ones.")
+    _take(visit, visit.proposals[int(number(data, "index", 0, len(visit.proposals) - 1))])
+
+
+def _take(visit: Visit, candidate: Candidate) -> None:
+    mask = masks.from_candidate(_masked_photo(visit), candidate)
+    visit.select(mask, candidate.segmenter, prompted=True)
+
+
+def by_subject(visit: Visit, data: Data) -> None:
+    visit.select(*masks.subject(_masked_photo(visit)))
+
+
+def by_painting(visit: Visit, data: Data) -> None:
+    photo, before = _masked_photo(visit), visit.scene.mask
+    mask = masks.edited(photo, before, _uploaded(data).read_bytes())
+    name = before.segmenter if before else "painted by hand"
+    corrected = name if "hand" in name else f"{name}, corrected by hand"
+    visit.select(mask if mask.max() > 127 else None, corrected, painted=True, pure=bool(before and before.pure))
+
+
+def by_adjusting(visit: Visit, data: Data) -> None:
+    photo, before = _masked_photo(visit), visit.scene.mask
+    if before is None:
+        raise SrinError("There is no mask yet. Select the object first.")
+    kind = str(data.get("adjustment"))
+    amount = number(data, "amount", -masks.MOST_PIXELS, masks.MOST_PIXELS)
+    visit.select(masks.adjusted(before.mask(), photo, kind, amount), before.segmenter)
+
+
+def clear_mask(visit: Visit, data: Data) -> None:
+    _masked_photo(visit)
+    visit.select(None, "")
+
+
+def restore(visit: Visit, data: Data) -> None:
+    """Goes back, or forth, to a mask that was there before."""
+    if data.get("version") is None:
+        visit.select(None, "")
+        return
+    selection = visit.versions.get(int(number(data, "version", 0, 1e9)))
+    if selection is None:
+        raise SrinError("That step is too long ago to go back to.")
+    visit.adopt(selection, selection.mask())
+
+
+def _masked_photo(visit: Visit) -> Photo:
+    photo = visit.scene.masked_photo
+    if photo is None:
+        raise SrinError("Add the composite picture first." if visit.scene.ready else "Add the object's photo first.")
+    return photo
+
+
+ACTIONS: dict[str, Callable[[Visit, Data], None]] = {
+    "way": set_way,
+    "photo": add_photo,
+    "example": choose_example,
+    "prompt": by_prompts,
+    "subject": by_subject,
+    "propose": propose,
+    "choose": choose,
+    "edit": by_painting,
+    "adjust": by_adjusting,
+    "clear": clear_mask,
+    "restore": restore,
+}

@@ -1,0 +1,153 @@
+// Methods, the buttons, and what is said about a run.
+
+function showMethods() {
+  const kept = recall("methods", null);
+  const usable = props.methods.filter((method) => !method.problem);
+  compare.methods = new Set(usable.map((method) => method.name).filter((name) => !kept || kept.includes(name)));
+  if (!compare.methods.size) usable.forEach((method) => compare.methods.add(method.name));
+  find(".methods").append(
+    ...props.methods.map((method) => {
+      const label = document.createElement("label");
+      const input = document.createElement("input");
+      input.type = "checkbox";
+      input.value = method.name;
+      input.checked = compare.methods.has(method.name);
+      input.disabled = Boolean(method.problem);
+      label.title = method.problem ?? "";
+      label.append(input, ` ${method.label}`);
+      input.addEventListener("change", () => {
+        if (input.checked) compare.methods.add(method.name);
+        else compare.methods.delete(method.name);
+        remember("methods", [...compare.methods]);
+        showControls();
+      });
+      return label;
+    })
+  );
+  const missing = props.methods.filter((method) => method.problem).map((method) => method.label);
+  const note = find(".methods-missing");
+  note.hidden = !missing.length;
+  note.textContent = `Not here: ${missing.join(", ")}. Their weights files are missing.`;
+}
+
+// The live preview runs the picked network, or the strongest that is here.
+function tellMethod() {
+  const networks = props.methods.filter((method) => method.network && !method.problem).map((method) => method.name);
+  const named = networks.includes(compare.picked) ? compare.picked : (networks.at(-1) ?? null);
+  if (named !== compare.told) tell("picked", named);
+  compare.told = named;
+}
+
+function showControls() {
+  const { run, scene, starting } = compare;
+  const busy = starting || run?.state === "busy";
+  const ready = !scene.missing && compare.methods.size > 0;
+  find('[data-act="start"]').disabled = busy || !ready;
+  find('[data-act="cancel"]').disabled = !busy;
+  const status = find(".run-status");
+  status.classList.toggle("busy", busy);
+  status.classList.toggle("error", run?.state === "error" && !starting);
+  const idle = scene.missing || (compare.methods.size ? "Ready. Results appear below as each method finishes." : "Choose a method.");
+  status.textContent = starting ? "Starting…" : !run || (run.key === undefined && run.state !== "error" && !busy) ? idle : run.text;
+  const stale = Boolean(run?.key !== undefined && run?.key !== scene.key && !busy);
+  find(".stale").hidden = !stale;
+  element.classList.toggle("is-stale", stale);
+  const hasResult = Boolean(run?.tiles.some((tile) => tile.state === "done"));
+  for (const button of findAll("[data-save]")) button.disabled = !hasResult || compare.saving;
+}
+
+function pick(method) {
+  if (!compare.run?.tiles.some((tile) => tile.method === method && tile.state === "done")) return;
+  compare.picked = compare.wanted = method;
+  remember("picked", method);
+  showGrid();
+  loadViewer();
+  tellMethod();
+}
+
+async function start() {
+  compare.starting = true;
+  showControls();
+  compare.runs += 1;
+  const number = compare.runs;
+  const placement = await new Promise((resolve) => tell("ask", resolve));
+  if (!compare.starting || number !== compare.runs) return; // cancelled meanwhile
+  trigger("start", {
+    run: number,
+    methods: [...compare.methods],
+    segmenter: find('[data-choice="segmenter"]').value,
+    key: compare.scene.key,
+    placement,
+  });
+}
+
+function save(what) {
+  compare.saving = true;
+  compare.saves += 1;
+  find(".saved").textContent = "Starting…";
+  showControls();
+  trigger("save", {
+    what,
+    method: compare.picked,
+    format: find('[data-choice="format"]').value,
+    strength: compare.strength,
+    feather: compare.feather,
+    request: compare.saves,
+  });
+}
+
+function showSaved() {
+  const { saved } = props;
+  if (!saved) return;
+  const said = find(".saved");
+  said.classList.toggle("error", Boolean(saved.problem));
+  compare.saving = Boolean(saved.text);
+  if (saved.url && saved.request === compare.saves) {
+    said.textContent = `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`;
+    const link = document.createElement("a");
+    link.href = saved.url;
+    link.download = saved.name;
+    document.body.append(link);
+    link.click();
+    link.remove();
+  } else {
+    said.textContent = saved.problem ?? `${saved.text ?? ""}…`;
+  }
+  showControls();
+}
+
+function connectControls() {
+  find('[data-act="start"]').addEventListener("click", start);
+  find('[data-act="cancel"]').addEventListener("click", () => {
+    compare.starting = false;
+    trigger("cancel", { run: compare.runs });
+  });
+  const hold = find('[data-act="hold"]');
+  for (const name of ["pointerdown", "keydown"]) {
+    hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOriginal(true));
+  }
+  for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
+    hold.addEventListener(name, () => showOriginal(false));
+  }
+  const difference = find('[data-act="difference"]');
+  difference.addEventListener("click", () => {
+    compare.view = compare.view === "pair" ? "difference" : "pair";
+    difference.setAttribute("aria-pressed", String(compare.view === "difference"));
+    drawViewer();
+  });
+  find('[data-act="unzoom"]').addEventListener("click", () => setZoom(1, 0, 0));
+  find('[data-view="divider"]').addEventListener("input", (event) => moveDivider(Number(event.target.value)));
+  for (const name of ["strength", "feather"]) {
+    const input = find(`[data-view="${name}"]`);
+    input.addEventListener("input", () => {
+      compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
+      find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
+      mixResult();
+    });
+  }
+  for (const button of findAll("[data-save]")) button.addEventListener("click", () => save(button.dataset.save));
+  for (const choice of findAll("[data-choice]")) {
+    choice.value = recall(choice.dataset.choice, choice.value);
+    choice.addEventListener("change", () => remember(choice.dataset.choice, choice.value));
+  }
+}

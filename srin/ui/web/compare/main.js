@@ -1,0 +1,57 @@
+// The comparison: its state, and what the server tells it.
+
+const compare = {
+  run: null, // the server's view of the run, see compare.py
+  picked: null, // the method looked at closely
+  wanted: recall("picked", null), // the one that the visitor picked
+  methods: new Set(),
+  scene: { key: "", missing: "Add photos first." },
+  told: null, // the network of the live preview
+  runs: 0, // started so far
+  starting: false,
+  saving: false,
+  saves: 0,
+  holding: false,
+  view: "pair", // before and after, or "difference"
+  divider: 50,
+  strength: 1,
+  feather: 0, // pixels of the preview
+};
+
+function adoptRun() {
+  const { run } = props;
+  if (!run) return;
+  compare.starting = false;
+  if (run.state === "error") {
+    // What was there before stays.
+    compare.run = compare.run?.tiles.length ? { ...compare.run, state: "error", text: run.text } : run;
+  } else if (run.state === "busy" && !run.composite && compare.run?.composite) {
+    // While the composite is being prepared, the former results stand, so that nothing jumps.
+    compare.run = { ...compare.run, state: "busy", text: run.text };
+  } else {
+    compare.run = run;
+  }
+  const done = compare.run.tiles.filter((tile) => tile.state === "done").map((tile) => tile.method);
+  compare.picked = done.includes(compare.wanted) ? compare.wanted : (done.at(-1) ?? compare.picked);
+  if (compare.run.composite) setRatio(compare.run.size);
+  showGrid();
+  showControls();
+  loadViewer();
+}
+
+function setRatio([width, height]) {
+  element.style.setProperty("--ratio", `${width} / ${height}`);
+}
+
+showMethods();
+connectControls();
+connectViewer();
+connectWhy();
+watch("run", adoptRun);
+watch("saved", showSaved);
+hear("scene", (scene) => {
+  compare.scene = scene;
+  tellMethod();
+  showControls();
+});
+showControls();

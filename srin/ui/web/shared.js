@@ -1,0 +1,43 @@
+// What all islands of the page share. Every island is one function: these files, joined, with `element`, `props`,
+// `trigger`, `upload` and `watch` from gr.HTML.
+
+const find = (selector) => element.querySelector(selector);
+const findAll = (selector) => [...element.querySelectorAll(selector)];
+const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+
+function loadImage(url) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error("A picture could not be loaded. Its file may have expired."));
+    image.src = url;
+  });
+}
+
+function newCanvas(width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.round(width));
+  canvas.height = Math.max(1, Math.round(height));
+  return canvas;
+}
+
+// Preferences outlive a reload, where the browser lets them.
+function recall(name, fallback) {
+  try {
+    return JSON.parse(localStorage.getItem(`srin.${name}`)) ?? fallback;
+  } catch {
+    return fallback;
+  }
+}
+
+function remember(name, value) {
+  try {
+    localStorage.setItem(`srin.${name}`, JSON.stringify(value));
+  } catch {
+    // A private window: the preference lasts as long as the page.
+  }
+}
+
+// Islands talk to each other through events of the window.
+const tell = (name, detail) => window.dispatchEvent(new CustomEvent(`srin:${name}`, { detail }));
+const hear = (name, act) => window.addEventListener(`srin:${name}`, (event) => act(event.detail));

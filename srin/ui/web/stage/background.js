@@ -1,0 +1,100 @@
+// What the server does beside the requests, and what of it the canvas shows: the live preview, the semantic map, the mask
+// under the mouse, and how far Segment Anything is. Only the newest answer of each kind counts.
+
+const HOVER_MS = 150;
+const PEEK_MS = 1000;
+
+let liveRequests = 0;
+let liveBegan = 0;
+let liveTimer = 0;
+let mapRequests = 0;
+let hoverRequests = 0;
+let hoverTimer = 0;
+let peekTimer = 0;
+
+// The picked network harmonizes the object, now that it lies still.
+function askLive() {
+  liveRequests += 1;
+  stage.said = "";
+  const { server, placement, isLive, view, method } = stage;
+  if (!isLive || server.missing || view !== "place" || !method) return;
+  liveBegan = performance.now();
+  clearTimeout(liveTimer); // several reasons to ask at once are one
+  liveTimer = setTimeout(() => trigger("live", { request: liveRequests, placement, method }));
+}
+
+async function adoptLive() {
+  const { live } = props;
+  if (live?.request !== liveRequests) return;
+  if (live.problem) {
+    stage.said = `Live: ${live.problem}`;
+  } else {
+    const image = await loadImage(live.url);
+    if (live.request !== liveRequests || gesture) return;
+    stage.live = { image, window: live.window };
+    stage.said = `Live: ${stage.method}, ${Math.round(performance.now() - liveBegan)} ms`;
+  }
+  showStatus();
+  redraw();
+}
+
+function askMap() {
+  stage.images.map = null;
+  mapRequests += 1;
+  if (!stage.showsMap || stage.server.missing) return;
+  trigger("map", { request: mapRequests, placement: stage.placement });
+}
+
+async function adoptMap() {
+  const { map } = props;
+  if (map?.request !== mapRequests) return;
+  if (map.problem) {
+    stage.said = map.problem;
+  } else {
+    const image = await loadImage(map.url);
+    if (map.request !== mapRequests) return;
+    stage.images.map = image;
+    stage.said = `${map.count} regions, drawn by ${map.segmenter}`;
+  }
+  showStatus();
+  redraw();
+}
+
+// at: fractions of the photo, or null.
+function hovered(at) {
+  clearTimeout(hoverTimer);
+  hoverRequests += 1;
+  if (stage.hoverMask) {
+    stage.hoverMask = null;
+    redraw();
+  }
+  const asks = at && stage.tool === "point" && stage.view === "cut" && !stage.points.length;
+  if (!asks || stage.server.segmentation?.state !== "ready") return;
+  hoverTimer = setTimeout(() => trigger("hover", { request: hoverRequests, ...at }), HOVER_MS);
+}
+
+async function adoptHover() {
+  const { hover } = props;
+  if (!hover?.url || hover.request !== hoverRequests) return;
+  const image = await loadImage(hover.url);
+  if (hover.request !== hoverRequests) return;
+  stage.hoverMask = image;
+  redraw();
+}
+
+function watchSegmentation() {
+  clearTimeout(peekTimer);
+  if (stage.server.segmentation?.state === "preparing") peekTimer = setTimeout(() => trigger("peek"), PEEK_MS);
+}
+
+function connectBackground() {
+  watch("live", adoptLive);
+  watch("map", adoptMap);
+  watch("hover", adoptHover);
+  hear("picked", (method) => {
+    stage.method = method;
+    stage.live = null;
+    askLive();
+    redraw();
+  });
+}

@@ -1,0 +1,46 @@
+// Photos come by drag and drop, by the file dialogs, or from the clipboard.
+
+const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
+
+// Where a file goes whose place nobody chose: where there is none yet; otherwise to what the canvas shows.
+function freeRole() {
+  const { server, way, view } = stage;
+  if (way === "ready") return server.picture ? "mask" : "picture";
+  if (!server.background) return "background";
+  if (!server.object) return "object";
+  return view === "cut" ? "object" : "background";
+}
+
+async function addFiles(files, role) {
+  const pictures = files.filter((file) => file.size > 0 || files.length === 1);
+  for (const [index, file] of pictures.slice(0, 2).entries()) {
+    await addFile(file, index === 0 ? (role ?? freeRole()) : freeRole());
+  }
+}
+
+async function addFile(file, role) {
+  await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
+    const { path } = await upload(file);
+    return { path, name: file.name };
+  });
+  await settled();
+}
+
+function connectFiles() {
+  const board = find(".stage-board");
+  board.addEventListener("dragover", (event) => {
+    if (![...event.dataTransfer.types].includes("Files")) return;
+    event.preventDefault();
+    board.classList.add("dropping");
+  });
+  board.addEventListener("dragleave", () => board.classList.remove("dropping"));
+  board.addEventListener("drop", (event) => {
+    event.preventDefault();
+    board.classList.remove("dropping");
+    if (event.dataTransfer.files.length) addFiles([...event.dataTransfer.files]);
+  });
+  window.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) addFiles(files);
+  });
+}

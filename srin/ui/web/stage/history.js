@@ -1,0 +1,33 @@
+// Undo and redo over everything on the Stage. An entry is the whole of what can be undone: { placement, points, box,
+// version }, version being the server's number of the mask.
+
+const MOST_STEPS = 40;
+
+class History {
+  constructor() {
+    this.entries = [];
+    this.at = -1;
+  }
+
+  // A new start: what was before can't be returned to.
+  start(entry) {
+    this.entries = [structuredClone(entry)];
+    this.at = 0;
+  }
+
+  push(entry) {
+    if (this.at >= 0 && JSON.stringify(entry) === JSON.stringify(this.entries[this.at])) return;
+    this.entries.length = this.at + 1;
+    this.entries.push(structuredClone(entry));
+    if (this.entries.length > MOST_STEPS) this.entries.shift();
+    this.at = this.entries.length - 1;
+  }
+
+  // The entry `steps` further (-1: undo, 1: redo), or null at either end.
+  move(steps) {
+    const to = this.at + steps;
+    if (to < 0 || to >= this.entries.length) return null;
+    this.at = to;
+    return structuredClone(this.entries[to]);
+  }
+}

@@ -1,0 +1,256 @@
+// The Stage: its state, what changes it, and what the server answers.
+
+const views = { place: new View(), cut: new View() };
+const stage = {
+  way: "pair", // two photos, or "ready": a composite and its mask
+  view: "place", // what the canvas shows: the background with the object, or "cut": the photo that is masked
+  tool: "place",
+  placement: { ...START },
+  points: [], // { x, y, label } in fractions of the photo
+  box: null, // [x0, y0, x1, y1] in fractions of the photo
+  images: { background: null, object: null, picture: null, cutout: null, map: null },
+  maskedPhoto: null, // its URL
+  cutoutSize: null, // of the mask's bounding box, in pixels of the object's proxy
+  mask: new MaskLayer(),
+  showsMask: true,
+  showsMap: false,
+  brush: recall("brush", { size: 0.05, hardness: 0.8 }),
+  hover: null,
+  cursor: null,
+  live: null, // { image, window } of the live preview
+  isLive: recall("live", true),
+  method: null, // of the live preview
+  hoverMask: null,
+  said: "", // of what goes on in the background
+  history: new History(),
+  server: {},
+  doing: "",
+  problem: "",
+};
+
+const cuttable = () => (stage.way === "ready" ? stage.images.picture : stage.images.object);
+const shownPicture = () => (stage.view === "place" ? stage.images.background : cuttable());
+const shownView = () => views[stage.view];
+const canPlace = () => Boolean(stage.way === "pair" && stage.images.background && stage.images.cutout);
+
+function pickTool(tool) {
+  if (tool === "place" && stage.way === "ready") return false;
+  stage.tool = tool;
+  if (tool === "place") showView("place");
+  else if (tool !== "pan") showView("cut");
+  showPanel();
+  redraw();
+  return true;
+}
+
+function showView(view) {
+  stage.view = view;
+  stage.hover = stage.cursor = null;
+  const picture = shownPicture();
+  if (picture) shownView().picture = { width: picture.width, height: picture.height };
+}
+
+// --- placing
+
+function setPlacement(change) {
+  stage.placement = checkedPlacement({ ...stage.placement, ...change });
+  stage.live = null;
+  showNumbers();
+  redraw();
+}
+
+function commitPlacement() {
+  const { x, y, scale, rotation } = stage.placement;
+  say(`${Math.round(x * 100)} % from the left, ${Math.round(y * 100)} % from the top, height ${Math.round(scale * 100)} %,
+    turned ${Math.round(rotation)} degrees`);
+  record();
+  announce();
+  askLive();
+  askMap();
+}
+
+// --- cutting out
+
+function addPoint(point, label) {
+  if (point.x < 0 || point.y < 0 || point.x > 1 || point.y > 1) return;
+  stage.points = [...stage.points, { ...point, label }];
+  commitPrompt();
+}
+
+function commitPrompt() {
+  request("prompt", { points: stage.points, box: stage.box }, "Selecting");
+}
+
+// The layer to paint on, as large as the photo's proxy.
+function ensureMask() {
+  const photo = cuttable();
+  if (!photo) return false;
+  const { width, height } = stage.mask.canvas;
+  if (width !== photo.width || height !== photo.height) stage.mask.clear(photo.width, photo.height);
+  return true;
+}
+
+let strokes = 0; // painted so far; a mask that arrives after a newer stroke isn't shown
+
+function commitStroke() {
+  strokes += 1;
+  request("edit", {}, "Updating the mask", async () => {
+    const { path } = await upload(await stage.mask.toFile());
+    return { path };
+  });
+}
+
+// --- history
+
+function record() {
+  const { placement, points, box, server } = stage;
+  stage.history.push({ placement, points, box, version: server.mask?.version ?? null });
+  showPanel();
+}
+
+function undo(steps) {
+  settled().then(() => {
+    const entry = stage.history.move(steps);
+    if (!entry) return;
+    stage.points = entry.points;
+    stage.box = entry.box;
+    if (entry.version !== (stage.server.mask?.version ?? null)) {
+      stage.restoring = entry;
+      request("restore", { version: entry.version }, "Going back");
+    } else {
+      stage.placement = entry.placement;
+      stage.live = null;
+      announce();
+      askLive();
+      askMap();
+    }
+    say(steps < 0 ? "Undone" : "Done again");
+    showPanel();
+    redraw();
+  });
+  return true;
+}
+
+// --- the server's answer
+
+let lastRevision = 0;
+
+async function adopt() {
+  const next = props.state;
+  if (!next || next.revision <= lastRevision) return;
+  lastRevision = next.revision;
+  const before = stage.server;
+  const changed = next.key !== before.key || next.placement?.serial !== before.placement?.serial;
+  const images = await loadImages(next, before);
+  if (next.revision !== lastRevision) return; // a newer answer came while the pictures were loading
+  stage.server = next;
+  Object.assign(stage.images, images);
+  answered = Math.max(answered, next.answered);
+  stage.problem = next.problem;
+  stage.way = next.way;
+  adoptPlacement(next, before);
+  adoptMask(next, before);
+  adoptView(next, before);
+  showProposals();
+  showPanel();
+  redraw();
+  announce();
+  release();
+  watchSegmentation();
+  if (changed) {
+    askLive();
+    askMap();
+  }
+}
+
+async function loadImages(next, before) {
+  const loaded = {};
+  const load = async (name, now, then) => {
+    if (!now) loaded[name] = null;
+    else if (now.url !== then?.url) loaded[name] = await loadImage(now.url);
+  };
+  await Promise.all([
+    ...["background", "object", "picture", "cutout"].map((name) => load(name, next[name], before[name])),
+    load("maskPicture", next.mask, before.mask),
+  ]);
+  return loaded;
+}
+
+function adoptPlacement(next, before) {
+  const box = next.cutout?.box;
+  const sameObject = next.object?.url && next.object.url === before.object?.url;
+  if (stage.restoring) {
+    stage.placement = stage.restoring.placement;
+  } else if (next.placement && next.placement.serial !== before.placement?.serial) {
+    const { serial, ...placement } = next.placement;
+    stage.placement = checkedPlacement(placement);
+  } else if (sameObject && box && before.cutout && next.background) {
+    stage.placement = followBox(stage.placement, before.cutout.box, box, next.background);
+  }
+  stage.cutoutSize = box ? { width: box[2], height: box[3] } : null;
+  if (JSON.stringify([next.cutout, next.background]) !== JSON.stringify([before.cutout, before.background])) stage.live = null;
+}
+
+function adoptMask(next, before) {
+  const photo = cuttable();
+  const url = (next.way === "ready" ? next.picture : next.object)?.url ?? null;
+  const samePhoto = url === stage.maskedPhoto;
+  stage.maskedPhoto = url;
+  if (!samePhoto) {
+    stage.points = [];
+    stage.box = null;
+    views.cut.reset();
+  }
+  const hasNewer = samePhoto && next.strokes < strokes; // painted on since the server answered
+  const isOurs = samePhoto && next.mask?.painted && !stage.restoring; // the canvas shows it already
+  if (!next.mask && !hasNewer) stage.mask.clear(photo?.width ?? 1, photo?.height ?? 1);
+  else if (next.mask && next.mask.url !== before.mask?.url && !hasNewer && !isOurs) {
+    stage.mask.show(stage.images.maskPicture, photo.width, photo.height);
+  }
+  const entry = { placement: stage.placement, points: stage.points, box: stage.box, version: next.mask?.version ?? null };
+  if (!samePhoto) stage.history.start(entry);
+  else if (stage.restoring) stage.restoring = null;
+  else stage.history.push(entry);
+}
+
+function adoptView(next, before) {
+  if (next.background?.url !== before.background?.url) views.place.reset();
+  if (next.way === "ready") {
+    if (stage.tool === "place") stage.tool = "brush";
+    stage.view = "cut";
+  } else {
+    const placedNow = canPlace() && !before.cutout && !next.mask?.prompted;
+    const newObject = next.object && next.object.url !== before.object?.url;
+    if (next.placement && next.placement.serial !== before.placement?.serial) stage.tool = "place";
+    else if (newObject && !next.cutout) stage.tool = "point";
+    else if (placedNow) stage.tool = "place";
+    if (!["pan"].includes(stage.tool)) stage.view = stage.tool === "place" ? "place" : "cut";
+    if (stage.view === "cut" && !stage.images.object) {
+      stage.view = "place";
+      stage.tool = "place";
+    }
+  }
+  showView(stage.view);
+}
+
+// Tells the other islands which composite this is now, so that they can mark results of another one.
+function announce() {
+  const { server, placement } = stage;
+  const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");
+  tell("scene", { key, missing: server.missing ?? "", placement });
+}
+
+connectPanel();
+connectFiles();
+connectGestures();
+connectKeyboard();
+connectBackground();
+new ResizeObserver(fitCanvases).observe(marksCanvas);
+watch("state", adopt);
+hear("example", (index) => request("example", { index }, "Loading the example"));
+hear("ask", async (answer) => {
+  await settled();
+  answer(stage.placement);
+});
+showPanel();
+adopt();

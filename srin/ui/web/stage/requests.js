@@ -1,0 +1,49 @@
+// The talk with the server. Every request has a number; the server answers them in that order and says in its state how
+// many it has answered. So nothing overtakes anything, and it is known when everything has settled.
+
+let sent = 0;
+let answered = 0;
+let uploads = 0; // before they are sent, files travel
+let waiting = [];
+
+const pendingCount = () => sent - answered + uploads;
+
+// kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result joins the data.
+async function request(kind, data, doing, prepare) {
+  stage.doing = `${doing}…`;
+  stage.problem = "";
+  if (!prepare) {
+    send(kind, data);
+    return;
+  }
+  uploads += 1;
+  showPanel();
+  try {
+    send(kind, { ...data, ...(await prepare()) });
+  } catch {
+    stage.problem = "The file could not be sent. Is it too large, or is the connection lost?";
+  }
+  uploads -= 1;
+  showPanel();
+  release();
+}
+
+function send(kind, data) {
+  sent += 1;
+  trigger("act", { ...data, kind, request: sent, strokes });
+  showPanel();
+}
+
+// Resolves when the server has answered everything.
+function settled() {
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+    release();
+  });
+}
+
+function release() {
+  if (pendingCount() > 0) return;
+  for (const resolve of waiting) resolve();
+  waiting = [];
+}

@@ -1,0 +1,59 @@
+"""Why: where the networks looked, drawn over the picture."""
+
+from typing import Any
+
+import cv2
+import gradio as gr
+import numpy as np
+
+from srin.errors import SrinError
+from srin.explain import Explanation
+from srin.harmonizer import Harmonizer, unavailable
+from srin.ui.harmonizing import LABELS
+from srin.ui.pictures import inline, shrink
+from srin.ui.stage import number
+from srin.ui.visit import Visit
+
+NETWORKS = ("srin", "bain")
+SIDE = 900  # pixels of the longer side of what is drawn
+HOT = 3.0  # times the average: the brightest colour
+PART = (45, 212, 191)
+
+
+def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """Where SRIN and BAIN looked for the part of the object at the point that the page sends."""
+    data = event._data if isinstance(event._data, dict) else {}
+    answer: dict[str, Any] = {"request": data.get("request")}
+    run = visit.run
+    try:
+        if run is None:
+            raise SrinError("Harmonize first.")
+        height, width = run.composite.mask.shape
+        point = (number(data, "x", 0, 0.9999) * width, number(data, "y", 0, 0.9999) * height)
+        semantic_map = run.semantic_map(run.composite)
+        here = [method for method in NETWORKS if unavailable(method) is None]
+        if not here:
+            raise SrinError("The weights of SRIN and BAIN are missing here, so there is nothing to explain.")
+        answer["items"] = []
+        for method in here:
+            shown = Harmonizer.from_pretrained(method).explain_composite(run.composite, point, semantic_map)
+            item = {"label": LABELS[method], "url": inline(overlay(shown)), "sentence": shown.sentence}
+            answer["items"].append(item)
+    except SrinError as error:
+        answer["problem"] = str(error)
+    return gr.update(why=answer)
+
+
+def overlay(shown: Explanation) -> np.ndarray:
+    """uint8 (h, w, 4): the heat, the regions' outlines in white, and the outline of the part in the accent's colour."""
+    heat = shrink(np.rint((shown.heat / HOT).clip(0, 1) * 255).astype(np.uint8), SIDE)
+    size = heat.shape[::-1]
+    colours = cv2.cvtColor(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    opacity = np.where(heat > 0, 90 + heat // 2, 0).astype(np.uint8)
+    layer = np.dstack([colours, opacity])
+    lines = cv2.resize(shown.outlines.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    layer[lines] = (255, 255, 255, 150)
+    part = cv2.resize(shown.part.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(layer, contours, -1, (*PART, 255), 3)
+    return layer

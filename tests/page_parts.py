@@ -1,0 +1,61 @@
+"""What the tests of the page do again and again."""
+
+import cv2
+import numpy as np
+
+NUMBERS = ("x", "y", "scale", "rotation")
+
+
+def write(path, image):
+    """uint8 (H, W), (H, W, 3) or (H, W, 4), RGB, to a PNG or JPEG."""
+    order = [2, 1, 0, 3][: image.shape[2]] if image.ndim == 3 else None
+    cv2.imwrite(str(path), image if order is None else np.ascontiguousarray(image[..., order]))
+    return path
+
+
+def gradient(height, width, colour=(60, 150, 70)):
+    """A photo whose colours vary smoothly: uint8 (H, W, 3)."""
+    across = np.linspace(0, 60, width)[None, :, None]
+    down = np.linspace(0, 30, height)[:, None, None]
+    return (np.array(colour) + across + down).clip(0, 255).astype(np.uint8)
+
+
+def ragged(height, width):
+    """A mask without any symmetry: uint8 (H, W)."""
+    mask = np.zeros((height, width), np.uint8)
+    points = np.array([[0.1, 0.9], [0.2, 0.15], [0.55, 0.4], [0.8, 0.1], [0.9, 0.6], [0.6, 0.85]])
+    cv2.fillPoly(mask, [(points * (width, height)).astype(np.int32)], 255, cv2.LINE_AA)
+    return mask
+
+
+def give(page, role, path):
+    """Chooses a file for one of the Stage's slots, and waits until the page has it."""
+    page.locator(f'input[data-for="{role}"]').set_input_files(path)
+    settle(page)
+
+
+def settle(page):
+    """Waits until the Stage's server has answered everything."""
+    page.evaluate("() => new Promise((done) => window.dispatchEvent(new CustomEvent('srin:ask', { detail: done })))")
+
+
+def numbers(page):
+    """x, y, scale (%) and rotation (degrees) as the panel shows them."""
+    return [float(page.locator(f'[data-number="{name}"]').input_value()) for name in NUMBERS]
+
+
+def set_numbers(page, *values):
+    for name, value in zip(NUMBERS, values, strict=True):
+        page.locator(f'[data-number="{name}"]').fill(str(value))
+        page.locator(f'[data-number="{name}"]').press("Enter")
+
+
+def at(page, size, x, y):
+    """Where on the page a point (fractions) of the shown picture of `size` (width, height) is, with all of it in view."""
+    box = page.locator(".stage-marks").bounding_box()
+    scale = 0.94 * min(box["width"] / size[0], box["height"] / size[1])
+    return (
+        box["x"] + box["width"] / 2 + (x - 0.5) * size[0] * scale,
+        box["y"] + box["height"] / 2 + (y - 0.5) * size[1] * scale,
+    )
+

@@ -1,0 +1,168 @@
+"""Comparing, taking away, two visitors at once, accessibility and looks, in a real Chromium."""
+
+import io
+import json
+
+import cv2
+import numpy as np
+import pytest
+from conftest import ROOT
+from page_parts import settle
+from PIL import ExifTags, Image
+
+pytestmark = pytest.mark.browser
+
+CHEAP = ("copy-paste", "reinhard")
+LOOKS = ROOT / "tests" / "looks"
+SAME_LOOK = 6.0  # grey levels of mean difference that fonts and scaling may make
+
+
+def only(page, *methods):
+    for method in page.locator(".methods input:enabled").all():
+        method.set_checked(method.input_value() in methods)
+
+
+@pytest.fixture(scope="module")
+def compared(open_shared_page):
+    """A page with two results of the example whose truth is known, Reinhard's looked at closely."""
+    page = open_shared_page()
+    only(page, *CHEAP)
+    page.locator(".gallery-card").last.click()
+    page.locator(".slot-name", has_text="recoloured").wait_for()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    page.locator('[data-method="reinhard"] button').click()
+    page.locator(".viewer-name", has_text="Reinhard").wait_for()
+    return page
+
+
+def viewer(page):
+    """uint8 (h, w, 3): what the large picture shows."""
+    page.wait_for_timeout(150)
+    png = page.locator(".viewer-canvas").screenshot()
+    return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
+
+
+def set_range(page, name, value):
+    page.locator(f'[data-view="{name}"]').fill(str(value))
+
+
+def test_where_the_truth_is_known_the_scores_are_shown(compared):
+    for method in CHEAP:
+        caption = compared.locator(f'[data-method="{method}"] figcaption').inner_text()
+        assert "ms" in caption and "PSNR" in caption and "fMSE" in caption
+
+
+def test_zoom_is_one_for_all_pictures(compared):
+    picture = compared.locator('[data-method="copy-paste"] .tile-picture')
+    picture.scroll_into_view_if_needed()
+    picture.dblclick(position={"x": 60, "y": 30})
+    transforms = compared.evaluate(
+        "() => [...document.querySelectorAll('.tile .after')].map((image) => getComputedStyle(image).transform)"
+    )
+    matrices = np.array([[float(part) for part in t[len("matrix(") : -1].split(",")] for t in transforms])
+    assert np.allclose(matrices[:, 0], 4) and np.ptp(matrices, axis=0).max() < 0.5
+    compared.locator('[data-act="unzoom"]').click()
+    compared.locator('[data-method="reinhard"] button').click()
+    compared.locator(".viewer-name", has_text="Reinhard").wait_for()
+
+
+def test_divider_strength_difference_and_hold(compared):
+    set_range(compared, "divider", 0)
+    after = viewer(compared)
+    set_range(compared, "divider", 100)
+    before = viewer(compared)
+    assert cv2.absdiff(before, after).mean() > 5
+    set_range(compared, "divider", 0)
+    set_range(compared, "strength", 0)
+    assert cv2.absdiff(viewer(compared), before)[:, 20:-20].mean() < 1.5
+    set_range(compared, "strength", 50)
+    half = viewer(compared).astype(int)
+    assert np.abs(half - (before.astype(int) + after) / 2)[:, 40:-40].mean() < 2
+    set_range(compared, "strength", 100)
+    set_range(compared, "feather", 40)
+    assert 0.5 < cv2.absdiff(viewer(compared), after)[:, 40:-40].mean() < cv2.absdiff(before, after).mean()
+    set_range(compared, "feather", 0)
+    compared.locator('[data-act="difference"]').click()
+    assert viewer(compared)[:20, :60].mean() < 3  # the background doesn't differ
+    compared.locator('[data-act="difference"]').click()
+    hold = compared.locator('[data-act="hold"]').bounding_box()
+    compared.mouse.move(hold["x"] + 10, hold["y"] + 10)
+    compared.mouse.down()
+    assert cv2.absdiff(viewer(compared), before)[:, 40:-40].mean() < 1.5
+    compared.mouse.up()
+    assert cv2.absdiff(viewer(compared), after)[:, 40:-40].mean() < 1.5
+
+
+def take(page, what):
+    with page.expect_download() as download:
+        page.locator(f'[data-save="{what}"]:not([disabled])').click()
+    return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def test_everything_can_be_taken_away(compared):
+    compared.locator('[data-choice="format"]').select_option("webp")
+    name, data = take(compared, "picture")
+    assert name == "otter-recoloured-reinhard.webp"
+    with Image.open(io.BytesIO(data)) as picture:
+        assert picture.size == (1680, 588) and picture.info["icc_profile"]
+        comment = picture.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
+    assert json.loads(comment[8:])["method"] == "reinhard"
+    name, data = take(compared, "sheet")
+    assert name == "otter-recoloured-comparison.png" and Image.open(io.BytesIO(data)).width > 900
+    name, data = take(compared, "animation")
+    assert name.endswith("before-after.webp") and Image.open(io.BytesIO(data)).n_frames > 10
+    compared.locator('[data-choice="format"]').select_option("png")
+
+
+def test_no_serious_accessibility_finding(compared):
+    from axe_playwright_python.sync_playwright import Axe
+
+    for scheme in ("light", "dark"):
+        compared.emulate_media(color_scheme=scheme)
+        compared.wait_for_timeout(200)
+        found = Axe().run(compared).response["violations"]
+        serious = {
+            finding["id"]: [node["html"][:150] for node in finding["nodes"]]
+            for finding in found
+            if finding["impact"] in ("serious", "critical")
+        }
+        assert not serious
+    compared.emulate_media(color_scheme="light")
+
+
+def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_page, compared):
+    page = open_page()
+    assert page.locator('[data-role="background"] img').is_hidden()
+    assert page.locator(".results").is_hidden()
+    page.locator(".gallery-card").first.click()
+    page.locator(".slot-name", has_text="mountain_lake").wait_for()
+    settle(page)
+    settle(compared)
+    assert "recoloured" in compared.locator('[data-role="picture"] .slot-name').inner_text()
+    # Preferences outlive a reload, pictures don't.
+    only(page, "histogram")
+    page.reload()
+    page.locator(".stage-marks").wait_for()
+    assert [box.input_value() for box in page.locator(".methods input:checked").all()] == ["histogram"]
+    assert page.locator('[data-role="background"] img').is_hidden()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_the_empty_page_looks_as_it_did(open_page, width, scheme):
+    """Against a picture of it; after a wanted change, delete the old one and run this again."""
+    page = open_page(width=width, height=900, color_scheme=scheme)
+    page.locator(".gallery-card img").last.wait_for()
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    look = cv2.imdecode(np.frombuffer(page.locator("#stage").screenshot(), np.uint8), cv2.IMREAD_COLOR)
+    small = cv2.resize(look, (240, round(240 * look.shape[0] / look.shape[1])), interpolation=cv2.INTER_AREA)
+    path = LOOKS / f"stage-{width}-{scheme}.png"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), small)
+        pytest.skip(f"{path.name} was missing and is made now")
+    expected = cv2.imread(str(path))
+    assert abs(expected.shape[0] - small.shape[0]) <= 4
+    height = min(expected.shape[0], small.shape[0])
+    assert cv2.absdiff(expected[:height], small[:height]).mean() < SAME_LOOK

@@ -1,0 +1,110 @@
+"""What the server holds for a visitor: order, masks at full size, and colours along a cut-out's edge."""
+
+import copy
+import threading
+
+import cv2
+import numpy as np
+import pytest
+from page_parts import gradient, ragged, write
+
+from srin.composite import Placement
+from srin.errors import SrinError
+from srin.foreground import estimate_foreground
+from srin.ui import masks
+from srin.ui.stage import act
+from srin.ui.visit import Photo, Visit
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    """A photo that is larger than its proxy."""
+    path = write(tmp_path_factory.mktemp("visit") / "large.jpg", gradient(1600, 2000))
+    return Photo.load(path, "photo")
+
+
+def test_requests_are_answered_in_their_order():
+    visit, order = Visit(), []
+
+    def late(request):
+        with visit.turn(request):
+            order.append(request)
+
+    threads = [threading.Thread(target=late, args=(request,)) for request in (3, 2, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert order == [1, 2, 3] and visit.answered == 3
+
+
+def test_every_visitor_starts_afresh():
+    visit = Visit()
+    visit.answered = 5
+    other = copy.deepcopy(visit)
+    assert other.answered == 0 and other.versions is not visit.versions
+
+
+def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
+    visit = Visit()
+    visit.scene = type(visit.scene)(object=photo)
+    fine = ragged(1600, 2000)
+    fine[::7, 300:900] = 0  # detail that the proxy can't hold
+    visit.select(fine, "mask file")
+    before = visit.scene.mask
+    layer = np.zeros((*before.proxy.shape, 4), np.uint8)
+    layer[..., 3] = before.proxy
+    layer[20:80, 20:80, 3] = 255  # painted in a corner
+    mask = masks.edited(photo, before, cv2.imencode(".png", layer)[1].tobytes())
+    assert np.array_equal(mask[200:], fine[200:])
+    assert mask[60:90, 60:90].min() == 255
+
+
+def test_arbitrary_requests_are_answered_in_words():
+    class Event:
+        def __init__(self, data):
+            self._data = data
+
+    visit = Visit()
+    for data in (
+        None,
+        {"kind": "nonsense"},
+        {"kind": "photo", "role": "background", "path": "/etc/passwd"},
+        {"kind": "photo", "role": [], "path": 3},
+        {"kind": "prompt", "points": "many", "box": [1, 2]},
+        {"kind": "restore", "version": float("nan")},
+        {"kind": "edit", "path": "../../secrets"},
+        {"kind": "adjust", "amount": "x"},
+        {"kind": "choose", "index": -4},
+    ):
+        _, update = act(visit, Event(data))
+        assert update["state"]["problem"].endswith(".")
+        assert visit.scene.object is None
+
+
+def test_a_failed_mask_leaves_the_scene_as_it_was(photo):
+    visit = Visit()
+    visit.scene = type(visit.scene)(object=photo)
+    visit.select(ragged(1600, 2000), "mask file")
+    before = visit.scene
+    for wrong in (np.zeros((1600, 2000), np.uint8), np.full((1600, 2000), 255, np.uint8), np.zeros((5, 5), np.uint8)):
+        with pytest.raises(SrinError):
+            visit.select(wrong, "mask file")
+        assert visit.scene is before
+    with pytest.raises(SrinError, match="background"):
+        before.composite(Placement())
+
+
+def test_the_old_background_leaves_the_edge():
+    """A red disc photographed before green, with a soft edge: the estimate is red all over, and opaque pixels stay."""
+    y, x = np.mgrid[:120, :120]
+    alpha = np.clip((40 - np.hypot(x - 60, y - 60)) / 8 + 0.5, 0, 1)
+    red, green = np.array([200.0, 40, 30]), np.array([30.0, 190, 60])
+    image = np.rint(alpha[..., None] * red + (1 - alpha[..., None]) * green).astype(np.uint8)
+    mask = np.rint(alpha * 255).astype(np.uint8)
+    cleaned = estimate_foreground(image, mask)
+    edge = (mask > 20) & (mask < 235)
+    assert np.abs(image[edge] - red).mean() > 30
+    assert np.abs(cleaned[edge] - red).mean() < 8
+    assert np.array_equal(cleaned[mask == 255], image[mask == 255])
+    assert np.array_equal(cleaned[mask == 0], image[mask == 0])
