@@ -216,7 +216,8 @@ def _inputs(
     import torch
 
     device = next(network.parameters()).device
-    rows, columns = _working_size(*composite.mask.shape[:2], working_size)
+    height, width = composite.mask.shape
+    rows, columns = _working_size(height, width, working_size)
     small = cv2.resize(composite.image, (columns, rows), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(composite.mask, (columns, rows), interpolation=cv2.INTER_AREA)
     image = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1

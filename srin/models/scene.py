@@ -141,7 +141,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if factors == (1, 1) else F.avg_pool2d(x, factors)
 
 
-def grow(mask: Tensor, reach: int) -> Tensor:
+def grow(mask: Tensor, reach: int | torch.SymInt) -> Tensor:
     """(B, 1, H, W) -> the same, each pixel the maximum over the square of `reach` pixels around it.
 
     Windows double until they are wide enough, which takes log(reach) steps, and unlike a max pooling they need no
