@@ -42,6 +42,8 @@ class Scene:
     def at(self, height: int, width: int) -> "Level":
         """The weights at a feature resolution; computed once per resolution. H and W are multiples of it."""
         key = (height, width)
+        if torch.compiler.is_exporting():
+            return Level(self, key)  # sizes are symbols then, which are no keys
         if key not in self._levels:
             self._levels[key] = Level(self, key)
         return self._levels[key]
@@ -134,8 +136,9 @@ class Level:
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Area resize: (B, C, H, W) -> (B, C, *size). Small objects get small weights instead of vanishing."""
-    return x if tuple(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)
+    """Area resize by whole factors: (B, C, H, W) -> (B, C, *size). Small objects get small weights, but don't vanish."""
+    factors = x.shape[2] // size[0], x.shape[3] // size[1]
+    return x if factors == (1, 1) else F.avg_pool2d(x, factors)
 
 
 def grow(mask: Tensor, reach: int) -> Tensor:
@@ -154,10 +157,14 @@ def grow(mask: Tensor, reach: int) -> Tensor:
     return mask
 
 
-def _doubling_steps(reach: int) -> list[int]:
-    """Shifts that widen a window of one pixel to reach + 1 pixels; eight, which do for 255, and spare ones are 0."""
-    steps, width = [], 1
-    for _ in range(8):
+def _doubling_steps(reach: int | torch.SymInt) -> list[int | torch.SymInt]:
+    """Shifts that widen a window of one pixel to reach + 1 pixels, and are never wider than the window before them.
+
+    An exported network doesn't know its reach: it gets eight, enough for 255 pixels, and some of them are 0.
+    """
+    steps: list[int | torch.SymInt] = []
+    width: int | torch.SymInt = 1
+    while len(steps) < 8 if torch.compiler.is_exporting() else width <= reach:
         steps.append(torch.sym_min(width, reach + 1 - width))
         width = width + steps[-1]
     return steps
