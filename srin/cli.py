@@ -1,4 +1,4 @@
-"""The command line: `srin harmonize`, `srin compare`, `srin segment`; also `python -m srin`.
+"""The command line: `srin harmonize`, `srin compare`, `srin segment`, `srin export`; also `python -m srin`.
 
 Heavy imports wait until a command runs, so that `srin --help` answers at once.
 """
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--checkpoint", metavar="NAME|FILE", help="vit_b, vit_l, vit_h, or any checkpoint file")
     segment.add_argument("--download", action="store_true", help="fetch a named checkpoint that is not here yet")
     segment.set_defaults(run=_segment)
+
+    export = commands.add_parser("export", help="a network for other programs, as an ONNX file")
+    export.add_argument("--method", required=True, help="baseline, bain or srin")
+    export.add_argument("--format", default="onnx", choices=["onnx"], help="default: onnx")
+    export.add_argument("-o", "--output", required=True, type=Path, metavar="NETWORK.onnx")
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -246,3 +252,12 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
     done = len(images) - failed - kept
     print(f"{done} of {len(images)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
     return failed
+
+
+def _export(options: argparse.Namespace) -> int:
+    from srin.export import export_onnx
+    from srin.harmonizer import load_network
+
+    difference = export_onnx(load_network(options.method, "cpu"), options.output)
+    print(f"{options.output}: differs from PyTorch by at most {difference * 255:.4f} of 255", file=sys.stderr)
+    return 0

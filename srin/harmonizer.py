@@ -53,10 +53,9 @@ class Harmonizer:
             MissingWeights: its weights file is not here.
             WeightsError: the weights file is broken.
         """
-        reason = unavailable(method)
-        if reason is not None:
-            raise MissingWeights(reason)
-        return cls(method, _network(method, device or _best_device()) if method in NETWORKS else None)
+        if method not in METHODS:
+            raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
+        return cls(method, load_network(method, device) if method in NETWORKS else None)
 
     def harmonize(
         self,
@@ -162,6 +161,21 @@ def unavailable(method: str) -> str | None:
     if method in NETWORKS and not _weights_file(method).is_file():
         return f"The weights of {method} are missing: {_weights_file(method).name} is not in assets/weights."
     return None
+
+
+def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
+    """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
+
+    Raises:
+        UnknownMethod: it is none of NETWORKS.
+        MissingWeights, WeightsError: as `Harmonizer.from_pretrained`.
+    """
+    if method not in NETWORKS:
+        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join(NETWORKS)}.")
+    reason = unavailable(method)
+    if reason is not None:
+        raise MissingWeights(reason)
+    return _network(method, device or _best_device())
 
 
 def _weights_file(method: str) -> Path:

@@ -157,16 +157,20 @@ def grow(mask: Tensor, reach: int) -> Tensor:
     return mask
 
 
-def _doubling_steps(reach: int | torch.SymInt) -> list[int | torch.SymInt]:
+def _doubling_steps(reach: int) -> list[int] | list[Tensor]:
     """Shifts that widen a window of one pixel to reach + 1 pixels, and are never wider than the window before them.
 
     An exported network doesn't know its reach: it gets eight, enough for 255 pixels, and some of them are 0.
     """
-    steps: list[int | torch.SymInt] = []
-    width: int | torch.SymInt = 1
-    while len(steps) < 8 if torch.compiler.is_exporting() else width <= reach:
-        steps.append(torch.sym_min(width, reach + 1 - width))
-        width = width + steps[-1]
+    if torch.compiler.is_exporting():
+        left, width, shifts = torch.full((), reach), torch.ones((), dtype=torch.int64), []
+        for _ in range(8):
+            shifts.append(torch.minimum(width, left))
+            left, width = left - shifts[-1], width + shifts[-1]
+        return shifts
+    steps = []
+    while (width := 1 + sum(steps)) <= reach:
+        steps.append(min(width, reach + 1 - width))
     return steps
 
 
