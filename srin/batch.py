@@ -69,20 +69,13 @@ def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job
         MaskError, ImageError: a folder that isn't there, or holds no pictures.
         OutputError: the output folder can't be made.
     """
-    for folder, what in ((masks, "masks"), (maps, "semantic maps")):
-        if folder is not None and not folder.is_dir():
-            raise MaskError(f"{images} is a folder, so the {what} must be a folder too; {folder} is not.")
-    pictures = sorted(path for path in images.iterdir() if path.suffix.lower() in PICTURES)
-    if not pictures:
-        raise ImageError(f"There are no pictures in {images}.")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {output} can't be made: {error.strerror}.") from error
-    mask_of, map_of = by_stem(masks), by_stem(maps) if maps else {}
+    found_pictures = pictures(images)
+    mask_of = by_stem(masks, "masks")
+    map_of = by_stem(maps, "semantic maps") if maps else {}
+    make_folder(output)
     found: dict[str, Path] = {}
     result = []
-    for image in pictures:
+    for image in found_pictures:
         problem = None
         if image.stem in found:
             problem = f"{found[image.stem].name} has the same name, and its result would be overwritten."
@@ -94,6 +87,29 @@ def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job
         target = output / f"{image.stem}.png"
         result.append(Job(image, mask_of.get(image.stem), map_of.get(image.stem), target, problem))
     return result
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder by name. Raises ImageError when there are none."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    if not found:
+        raise ImageError(f"There are no pictures in {folder}.")
+    return found
+
+
+def by_stem(folder: Path, what: str) -> dict[str, Path]:
+    """The pictures of a folder that goes with a folder of pictures. Raises MaskError when it is none."""
+    if not folder.is_dir():
+        raise MaskError(f"The pictures are a folder, so the {what} must be a folder too; {folder} is not.")
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES}
+
+
+def make_folder(folder: Path) -> None:
+    """Raises OutputError when it can't be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} can't be made: {error.strerror}.") from error
 
 
 def run(work: Callable[[Job], None], todo: Sequence[Job], workers: int) -> Iterator[tuple[Job, str | None]]:
@@ -136,7 +152,3 @@ def _one_core() -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def by_stem(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES}

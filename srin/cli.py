@@ -1,4 +1,4 @@
-"""The command line: `srin harmonize`, `srin compare`, `srin segment`; also `python -m srin`.
+"""The command line: `srin harmonize`, `srin compare`, `srin segment`, `srin export`; also `python -m srin`.
 
 Heavy imports wait until a command runs, so that `srin --help` answers at once.
 """
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srin.errors import ImageError, MaskError, OutputError, SegmentationError, SrinError
+from srin.errors import MaskError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
     from srin.batch import Processes
@@ -64,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--checkpoint", metavar="NAME|FILE", help="vit_b, vit_l, vit_h, or any checkpoint file")
     segment.add_argument("--download", action="store_true", help="fetch a named checkpoint that is not here yet")
     segment.set_defaults(run=_segment)
+
+    export = commands.add_parser("export", help="a network for other programs, as an ONNX file")
+    export.add_argument("--method", required=True, help="baseline, bain or srin")
+    export.add_argument("--format", default="onnx", choices=["onnx"], help="default: onnx")
+    export.add_argument("-o", "--output", required=True, type=Path, metavar="NETWORK.onnx")
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -224,19 +230,12 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
     """Runs `one` over the pictures that have no map by this segmenter yet. Returns how many failed."""
     from tqdm import tqdm
 
-    from srin.batch import PICTURES, by_stem
+    from srin import batch
     from srin.segmentation.semantic_map import SemanticMap
 
-    images = sorted(p for p in options.image.iterdir() if p.suffix.lower() in PICTURES)
-    if not images:
-        raise ImageError(f"There are no pictures in {options.image}.")
-    if options.mask and not options.mask.is_dir():
-        raise MaskError(f"{options.image} is a folder, so the mask must be a folder too; {options.mask} is not.")
-    masks = by_stem(options.mask) if options.mask else {}
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {options.output} can't be made: {error.strerror}.") from error
+    images = batch.pictures(options.image)
+    masks = batch.by_stem(options.mask, "masks") if options.mask else {}
+    batch.make_folder(options.output)
     failed = kept = 0
     for image in tqdm(images, unit="picture", disable=not sys.stderr.isatty()):
         output = options.output / f"{image.stem}.png"
@@ -253,3 +252,12 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
     done = len(images) - failed - kept
     print(f"{done} of {len(images)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
     return failed
+
+
+def _export(options: argparse.Namespace) -> int:
+    from srin.export import export_onnx
+    from srin.harmonizer import load_network
+
+    difference = export_onnx(load_network(options.method, "cpu"), options.output)
+    print(f"{options.output}: differs from PyTorch by at most {difference * 255:.4f} of 255", file=sys.stderr)
+    return 0

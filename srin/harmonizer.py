@@ -53,10 +53,9 @@ class Harmonizer:
             MissingWeights: its weights file is not here.
             WeightsError: the weights file is broken.
         """
-        reason = unavailable(method)
-        if reason is not None:
-            raise MissingWeights(reason)
-        return cls(method, _network(method, device or _best_device()) if method in NETWORKS else None)
+        if method not in METHODS:
+            raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
+        return cls(method, load_network(method, device) if method in NETWORKS else None)
 
     def harmonize(
         self,
@@ -147,8 +146,7 @@ class Harmonizer:
             raise SrinError(f"{self.method} has no attention to show. Choose BAIN or SRIN.")
         from srin.explain import explain_network
 
-        labels = semantic_map.labels if self.needs_map else None
-        inputs = _inputs(self._network, composite, labels, self._network.config.working_size)
+        inputs = _inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
         return explain_network(self._network, inputs, composite, semantic_map, point)
 
 
@@ -163,6 +161,21 @@ def unavailable(method: str) -> str | None:
     if method in NETWORKS and not _weights_file(method).is_file():
         return f"The weights of {method} are missing: {_weights_file(method).name} is not in assets/weights."
     return None
+
+
+def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
+    """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
+
+    Raises:
+        UnknownMethod: it is none of NETWORKS.
+        MissingWeights, WeightsError: as `Harmonizer.from_pretrained`.
+    """
+    if method not in NETWORKS:
+        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join(NETWORKS)}.")
+    reason = unavailable(method)
+    if reason is not None:
+        raise MissingWeights(reason)
+    return _network(method, device or _best_device())
 
 
 def _weights_file(method: str) -> Path:
@@ -185,10 +198,10 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _working_size(height: int, width: int, side: int) -> tuple[int, int]:
+def _working_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
     """The size at which a network sees a picture: longer side `side`, both sides multiples of 8."""
-    shrink = side / max(height, width)
-    rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in (height, width))
+    shrink = side / max(size)
+    rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in size)
     return rows, columns
 
 
@@ -200,9 +213,10 @@ def _transform(
 
     from srin.full_resolution import fit_coefficients
 
-    image, mask, regions = _inputs(network, composite, labels, working_size or network.config.working_size)
+    image, mask, regions = _inputs(network, composite, labels, working_size)
+    kind = image.device.type
     # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
-    with torch.inference_mode(), torch.autocast(image.device.type, torch.float16, enabled=image.device.type == "cuda"):
+    with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
         if network.config.head == "affine":
             return network.coefficients(image, mask, regions)
         harmonized = network(image, mask, regions)
@@ -210,14 +224,13 @@ def _transform(
 
 
 def _inputs(
-    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int
+    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int | None = None
 ) -> "tuple[Tensor, Tensor, Tensor | None]":
     """What the network sees of a composite at its working size: image, mask and regions, see HarmonizationNet."""
     import torch
 
     device = next(network.parameters()).device
-    height, width = composite.mask.shape
-    rows, columns = _working_size(height, width, working_size)
+    rows, columns = _working_size(composite.mask.shape, working_size or network.config.working_size)
     small = cv2.resize(composite.image, (columns, rows), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(composite.mask, (columns, rows), interpolation=cv2.INTER_AREA)
     image = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
