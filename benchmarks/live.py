@@ -65,7 +65,7 @@ def measure(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
     give(page, "object", enlarged("otter.jpg", megapixels, folder))
     mask = enlarged("otter_mask.png", megapixels, folder)
     page.locator('input[data-for="mask"]').set_input_files(mask)
-    page.locator('[data-act="next"]').click()
+    page.locator(".stage-placing").wait_for()
     box = page.locator(".stage-marks").bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.55

@@ -48,7 +48,7 @@ function showControls() {
   status.classList.toggle("busy", busy);
   status.classList.toggle("error", run?.state === "error" && !starting);
   const idle = scene.missing || (compare.methods.size ? "Ready. Results appear below as each method finishes." : "Choose a method.");
-  status.textContent = starting ? "Starting…" : !run || (run.key === undefined && run.state !== "error" && !busy) ? idle : run.text;
+  status.textContent = starting ? "Starting…" : (run?.text ?? idle);
   const stale = Boolean(run?.key !== undefined && run?.key !== scene.key && !busy);
   find(".stale").hidden = !stale;
   element.classList.toggle("is-stale", stale);
