@@ -94,14 +94,16 @@ class _Forward(nn.Module):
 def _example(network: HarmonizationNet, height: int, width: int, seed: int) -> tuple[Tensor, ...]:
     """A picture of random patches, a soft mask, and for SRIN a map of random blocks."""
     generator = torch.Generator().manual_seed(seed)
-    size = {"size": (height, width)}
-    composite = nn.functional.interpolate(torch.rand(1, 3, 9, 9, generator=generator) * 2 - 1, **size, mode="bicubic")
-    mask = nn.functional.interpolate(torch.rand(1, 1, 5, 5, generator=generator), **size, mode="bilinear")
-    mask = (4 * mask - 1.5).clamp(0, 1)
+
+    def enlarged(coarse: Tensor, mode: str) -> Tensor:
+        return nn.functional.interpolate(coarse, size=(height, width), mode=mode)
+
+    composite = enlarged(torch.rand(1, 3, 9, 9, generator=generator) * 2 - 1, "bilinear")
+    mask = (4 * enlarged(torch.rand(1, 1, 5, 5, generator=generator), "bilinear") - 1.5).clamp(0, 1)
     if network.config.slot != "srin":
-        return composite.clamp(-1, 1), mask
-    blocks = torch.randint(EXPORTED_REGIONS, (1, 1, 6, 6), generator=generator).float()
-    return composite.clamp(-1, 1), mask, nn.functional.interpolate(blocks, **size).long()[:, 0]
+        return composite, mask
+    blocks = torch.randint(EXPORTED_REGIONS, (1, 1, 6, 6), generator=generator)
+    return composite, mask, enlarged(blocks.float(), "nearest").long()[:, 0]
 
 
 def _largest_difference(network: HarmonizationNet, session: Any, names: list[str]) -> float:

@@ -146,7 +146,7 @@ class Harmonizer:
             raise SrinError(f"{self.method} has no attention to show. Choose BAIN or SRIN.")
         from srin.explain import explain_network
 
-        inputs = _inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
+        inputs = network_inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
         return explain_network(self._network, inputs, composite, semantic_map, point)
 
 
@@ -213,7 +213,7 @@ def _transform(
 
     from srin.full_resolution import fit_coefficients
 
-    image, mask, regions = _inputs(network, composite, labels, working_size)
+    image, mask, regions = network_inputs(network, composite, labels, working_size)
     kind = image.device.type
     # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
     with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
@@ -223,7 +223,7 @@ def _transform(
     return fit_coefficients(harmonized.float(), image, mask)
 
 
-def _inputs(
+def network_inputs(
     network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int | None = None
 ) -> "tuple[Tensor, Tensor, Tensor | None]":
     """What the network sees of a composite at its working size: image, mask and regions, see HarmonizationNet."""

@@ -1,6 +1,7 @@
 """The composite as the normalizations see it: foreground, background and regions at each feature resolution."""
 
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ class Scene:
         region_colours: (B, R, 3), mean composite colour of each region, the value that paints M_s; None without a map.
     """
 
-    def __init__(self, composite: Tensor, mask: Tensor, regions: Tensor | None, rim: int) -> None:
+    def __init__(self, composite: Tensor, mask: Tensor, regions: Tensor | None, rim: int | torch.SymInt) -> None:
         self.composite = composite.float()
         self.mask = mask.float()
         self.foreground = _or_everything(self.mask)
@@ -141,7 +142,7 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x if factors == (1, 1) else F.avg_pool2d(x, factors)
 
 
-def grow(mask: Tensor, reach: int) -> Tensor:
+def grow(mask: Tensor, reach: int | torch.SymInt) -> Tensor:
     """(B, 1, H, W) -> the same, each pixel the maximum over the square of `reach` pixels around it.
 
     Windows double until they are wide enough, which takes log(reach) steps, and unlike a max pooling they need no
@@ -157,20 +158,20 @@ def grow(mask: Tensor, reach: int) -> Tensor:
     return mask
 
 
-def _doubling_steps(reach: int) -> list[int] | list[Tensor]:
+def _doubling_steps(reach: int | torch.SymInt) -> list[int] | list[Tensor]:
     """Shifts that widen a window of one pixel to reach + 1 pixels, and are never wider than the window before them.
 
     An exported network doesn't know its reach: it gets eight, enough for 255 pixels, and some of them are 0.
     """
+    steps: list[Any] = []
     if torch.compiler.is_exporting():
-        left, width, shifts = torch.full((), reach), torch.ones((), dtype=torch.int64), []
+        left, width = torch.full((), reach), torch.ones((), dtype=torch.int64)
         for _ in range(8):
-            shifts.append(torch.minimum(width, left))
-            left, width = left - shifts[-1], width + shifts[-1]
-        return shifts
-    steps = []
-    while (width := 1 + sum(steps)) <= reach:
-        steps.append(min(width, reach + 1 - width))
+            steps.append(torch.minimum(width, left))
+            left, width = left - steps[-1], width + steps[-1]
+    else:
+        while (reached := 1 + sum(steps)) <= reach:
+            steps.append(min(reached, reach + 1 - reached))
     return steps
 
 

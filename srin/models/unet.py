@@ -104,7 +104,7 @@ class HarmonizationNet(nn.Module):
         parts = (self.encoder, self.head.colours, self.head.pooled)
         return [parameter for part in parts for parameter in part.parameters()]
 
-    def _rim(self, composite: Tensor) -> int:
+    def _rim(self, composite: Tensor) -> int | torch.SymInt:
         # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
         if self.config.preset == "paper":
             return 0
