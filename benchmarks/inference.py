@@ -1,65 +1,103 @@
-"""Time of each method at full resolution, against saving the same picture as PNG, in one run.
+"""Times and memory of every method, as ratios within one run.
 
-    python benchmarks/inference.py [--megapixels 12] [--json FILE]
+    python -m benchmarks.inference [--json FILE]
 
-Decoding and encoding are not counted. Ratios within one run are comparable; seconds on a shared machine are not.
+- The whole call on a 12-megapixel composite, decoding and encoding not counted, against saving that picture as PNG. For
+  SRIN the call draws its semantic map too, from colour regions.
+- The networks at working sizes of 256, 512 and 1024 pixels and foregrounds of 6, 25 and 60 %, against the baseline: time
+  and the peak of memory. SRIN gets its map here. BAIN is left out at 1024, where its attention takes minutes.
+
+Each pair that is compared takes turns. Ratios within one run are comparable; seconds on a shared machine are not.
 """
 
 import argparse
 import io
 import json
-import statistics
-import time
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
+import torch
 from PIL import Image
 
-from srin.composite import Composite
-from srin.harmonizer import METHODS, Harmonizer, unavailable
+from benchmarks.measure import composite, peak_megabytes, seconds
+from srin.harmonizer import METHODS, Harmonizer, load_network, network_inputs, unavailable
 from srin.segmentation.semantic_map import segment
 
-EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
-REPEATS = 3
+MEGAPIXELS_12 = 4000  # longer side; the photo is 4:3
+FOREGROUNDS = (0.06, 0.25, 0.6)
+SIZES = (256, 512, 1024)
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Median over REPEATS calls after one that is not counted."""
-    call()
-    times = []
-    for _ in range(REPEATS):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def whole_calls() -> dict[str, float]:
+    """Ratios of every method's call to a PNG save, at 12 megapixels and a quarter of foreground."""
+    picture = composite(MEGAPIXELS_12, 0.25)
+
+    def save() -> None:
+        Image.fromarray(picture.image).save(io.BytesIO(), "PNG")
+
+    ratios = {}
+    for method in METHODS:
+        if unavailable(method) is None:
+            harmonizer = Harmonizer.from_pretrained(method)
+            call, saved = seconds(lambda h=harmonizer: h.harmonize_composite(picture), save)  # type: ignore[misc]
+            ratios[f"{method}_12mp_over_png_save"] = call / saved
+    return ratios
+
+
+def network_call(method: str, side: int, foreground: float) -> Callable[[], object]:
+    """The network alone, on a picture of its working size."""
+    picture = composite(side, foreground)
+    network = load_network(method)
+    inputs = network_inputs(network, picture, segment(picture, "colour").labels, side)
+
+    def call() -> None:
+        with torch.inference_mode():
+            network.coefficients(*inputs)
+
+    return call
+
+
+def memory(method: str, side: int, foreground: float) -> float:
+    """Megabytes at the peak of `network_call`, in a process of its own: what others left behind would count otherwise."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_memory, (method, side, foreground))
+
+
+def _memory(method: str, side: int, foreground: float) -> float:
+    network_call(method, 64, foreground)()  # libraries set themselves up at the first call
+    return peak_megabytes(network_call(method, side, foreground))
+
+
+def networks() -> dict[str, float]:
+    """Ratios of SRIN and BAIN to the baseline."""
+    ratios = {}
+    for side in SIZES:
+        for method in ("srin", "bain") if side < 1024 else ("srin",):
+            for foreground in FOREGROUNDS:
+                name = f"{method}_{side}_at_{foreground:.0%}_over_baseline"
+                times = seconds(network_call(method, side, foreground), network_call("baseline", side, foreground))
+                ratios[f"{name}_time"] = times[0] / times[1]
+                ratios[f"{name}_memory"] = memory(method, side, foreground) / memory("baseline", side, foreground)
+    for what in ("time", "memory"):
+        worst = max(ratios[f"srin_1024_at_{foreground:.0%}_over_baseline_{what}"] for foreground in FOREGROUNDS)
+        ratios[f"srin_1024_over_baseline_{what}"] = worst
+    return ratios
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megapixels", type=float, default=12)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    photo = np.asarray(Image.open(EXAMPLES / "mountain_lake.jpg").convert("RGB"))
-    factor = (arguments.megapixels * 1e6 / (photo.shape[0] * photo.shape[1])) ** 0.5
-    photo = cv2.resize(photo, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
-    mask = np.zeros(photo.shape[:2], np.uint8)
-    height, width = photo.shape[:2]
-    cv2.ellipse(mask, (width // 2, height * 2 // 3), (width // 5, height // 5), 0, 0, 360, 255, -1)
-    composite = Composite(photo, mask)
-    save = seconds(lambda: Image.fromarray(photo).save(io.BytesIO(), "PNG"))
-    semantic_map = segment(composite, "colour")
-    times = {"semantic map": seconds(lambda: segment(composite, "colour"))}
-    for method in METHODS:
-        if unavailable(method) is None:
-            harmonizer = Harmonizer.from_pretrained(method)
-            times[method] = seconds(lambda h=harmonizer: h.harmonize_composite(composite, semantic_map))  # type: ignore[misc]
-    ratios = {f"{name}_over_png_save": value / save for name, value in times.items()}
-    for name, ratio in ratios.items():
-        print(f"{name:32} {ratio:6.2f}")
+    ratios: dict[str, float] = {}
+    for part in (whole_calls, networks):
+        found = part()
+        ratios |= found
+        for name, ratio in found.items():
+            print(f"{name:42} {ratio:6.2f}", flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"ratios": ratios, "png_save_seconds": save}, indent=1))
+        arguments.json.write_text(json.dumps({"ratios": ratios}, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/live.py [--megapixels 12] [--json FILE]
 
-Starts the app by itself, with a background and an object of the given size, lets the object go a dozen times, and reads the
-time that the page measures and shows. Also measures how long the canvas takes for a frame while the object is dragged.
+Starts the app by itself, with a background and an object of the given size, lets the object go a dozen times, and reads
+the time that the page measures and shows. Also measures how long the canvas takes for a frame during a drag.
 The aim is 300 ms on two cores, and 50 ms a frame. Needs the weights, and Debian's chromium.
 """
 

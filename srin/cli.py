@@ -1,4 +1,4 @@
-"""The command line: `srin harmonize`, `srin compare`, `srin segment`; also `python -m srin`.
+"""The command line: `srin harmonize`, `srin compare`, `srin segment`, `srin export`; also `python -m srin`.
 
 Heavy imports wait until a command runs, so that `srin --help` answers at once.
 """
@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srin.errors import ImageError, MaskError, OutputError, SegmentationError, SrinError
+from srin.errors import MaskError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
+    from srin.batch import Processes
     from srin.composite import Composite
+    from srin.harmonizer import Harmonizer
     from srin.segmentation.semantic_map import SemanticMap
-
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +40,8 @@ def _parser() -> argparse.ArgumentParser:
     harmonize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="picture, or folder")
     harmonize.add_argument("--method", default="srin", help="see `srin compare` for all; default: srin")
     harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 1; default: 1")
+    harmonize.add_argument("--working-size", type=int, metavar="PIXELS", help="the side at which the network sees it")
+    harmonize.add_argument("--resume", action="store_true", help="in a folder, skip pictures whose result is there")
     _add_map(harmonize)
     harmonize.set_defaults(run=_harmonize)
 
@@ -62,6 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--checkpoint", metavar="NAME|FILE", help="vit_b, vit_l, vit_h, or any checkpoint file")
     segment.add_argument("--download", action="store_true", help="fetch a named checkpoint that is not here yet")
     segment.set_defaults(run=_segment)
+
+    export = commands.add_parser("export", help="a network for other programs, as an ONNX file")
+    export.add_argument("--method", required=True, help="baseline, bain or srin")
+    export.add_argument("--format", default="onnx", choices=["onnx"], help="default: onnx")
+    export.add_argument("-o", "--output", required=True, type=Path, metavar="NETWORK.onnx")
+    export.set_defaults(run=_export)
     return parser
 
 
@@ -86,60 +94,72 @@ def _add_segmenter(parser: argparse.ArgumentParser) -> None:
 
 
 def _harmonize(options: argparse.Namespace) -> int:
-    from srin.composite import Composite
+    from srin.batch import Processes
     from srin.harmonizer import Harmonizer
+
+    processes = Processes.launched()
+    harmonizer = Harmonizer.from_pretrained(options.method, options.device or processes.device)
+    if options.image.is_dir():
+        return _harmonize_folder(options, harmonizer, processes)
+    _harmonize_file(options, harmonizer, options.image, options.mask, options.map, options.output, set())
+    return 0
+
+
+def _harmonize_file(
+    options: argparse.Namespace,
+    harmonizer: "Harmonizer",
+    image: Path,
+    mask: Path,
+    labels: Path | None,
+    output: Path,
+    said: set[str],
+) -> None:
+    """said: segmenters that have been mentioned already."""
+    from srin.composite import Composite
+    from srin.harmonizer import MAP_SIDE
     from srin.image_io import save_image
 
-    harmonizer = Harmonizer.from_pretrained(options.method, options.device)
-    said = set()
-
-    def one(image: Path, mask: Path, output: Path, labels: Path | None) -> None:
-        composite = Composite.load(image, mask)
-        semantic_map = None
-        if harmonizer.needs_map:
-            semantic_map = _map(composite, labels, options.segmenter)
-            if semantic_map.segmenter not in said:
-                said.add(semantic_map.segmenter)
-                print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
-        save_image(harmonizer.harmonize_composite(composite, semantic_map, options.strength), output)
-
-    if not options.image.is_dir():
-        one(options.image, options.mask, options.output, options.map)
-        return 0
-    return _folder(options, one)
+    composite = Composite.load(image, mask)
+    semantic_map = None
+    if harmonizer.needs_map:
+        semantic_map = _map(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
+        if semantic_map.segmenter not in said:
+            said.add(semantic_map.segmenter)
+            print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
+    harmonized = harmonizer.harmonize_composite(composite, semantic_map, options.strength, options.working_size)
+    save_image(harmonized, output)
 
 
-def _folder(options: argparse.Namespace, one: Callable[[Path, Path, Path, Path | None], None]) -> int:
-    """Runs `one` over pictures paired by stem. A bad one is reported and the rest goes on. Returns the failures."""
+def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", processes: "Processes") -> int:
+    """This process's share of a folder. A bad picture is reported and the rest goes on. Returns the failures."""
     from tqdm import tqdm
 
-    if not options.mask.is_dir():
-        raise MaskError(f"{options.image} is a folder, so the mask must be a folder too; {options.mask} is not.")
-    images = sorted(p for p in options.image.iterdir() if p.suffix.lower() in PICTURES)
-    if not images:
-        raise ImageError(f"There are no pictures in {options.image}.")
-    masks, maps = _by_stem(options.mask), _by_stem(options.map) if options.map else {}
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {options.output} can't be made: {error.strerror}.") from error
+    from srin import batch
+    from srin.segmentation.checkpoints import find_checkpoint
+
+    mine = processes.share(batch.jobs(options.image, options.mask, options.map, options.output))
+    todo = [job for job in mine if not (options.resume and job.finished)]
+    # Segment Anything takes gigabytes and all cores for one picture.
+    draws_with_sam = harmonizer.needs_map and not options.map and options.segmenter != "colour" and find_checkpoint()
+    workers = 1 if draws_with_sam else batch.cores(processes.on_this_machine)
+    said: set[str] = set()
+
+    def work(job: batch.Job) -> None:
+        assert job.mask is not None  # a job without a mask has a problem, and no work
+        _harmonize_file(options, harmonizer, job.image, job.mask, job.labels, job.output, said)
+
     failed = 0
-    for image in tqdm(images, unit="picture", disable=not sys.stderr.isatty()):
-        try:
-            if image.stem not in masks:
-                raise MaskError(f"There is no mask named {image.stem} in {options.mask}.")
-            if options.map and image.stem not in maps:
-                raise MaskError(f"There is no semantic map named {image.stem} in {options.map}.")
-            one(image, masks[image.stem], options.output / f"{image.stem}.png", maps.get(image.stem))
-        except SrinError as error:
-            failed += 1
-            tqdm.write(f"srin: {image.name}: {error}", file=sys.stderr)
-    print(f"{len(images) - failed} of {len(images)} pictures harmonized into {options.output}", file=sys.stderr)
+    with tqdm(total=len(todo), unit="picture", disable=not sys.stderr.isatty(), position=processes.index) as bar:
+        for job, problem in batch.run(work, todo, workers):
+            bar.update()
+            if problem:
+                failed += 1
+                tqdm.write(f"srin: {job.image.name}: {problem}", file=sys.stderr)
+    who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
+    skipped = f", {len(mine) - len(todo)} were finished before" if len(mine) > len(todo) else ""
+    done = f"{len(todo) - failed} of {len(todo)} pictures harmonized into {options.output}"
+    print(f"{who}{done}{skipped}, {failed} failed", file=sys.stderr)
     return failed
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in PICTURES}
 
 
 def _compare(options: argparse.Namespace) -> int:
@@ -210,18 +230,12 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
     """Runs `one` over the pictures that have no map by this segmenter yet. Returns how many failed."""
     from tqdm import tqdm
 
+    from srin import batch
     from srin.segmentation.semantic_map import SemanticMap
 
-    images = sorted(p for p in options.image.iterdir() if p.suffix.lower() in PICTURES)
-    if not images:
-        raise ImageError(f"There are no pictures in {options.image}.")
-    if options.mask and not options.mask.is_dir():
-        raise MaskError(f"{options.image} is a folder, so the mask must be a folder too; {options.mask} is not.")
-    masks = _by_stem(options.mask) if options.mask else {}
-    try:
-        options.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"The folder {options.output} can't be made: {error.strerror}.") from error
+    images = batch.pictures(options.image)
+    masks = batch.by_stem(options.mask, "masks") if options.mask else {}
+    batch.make_folder(options.output)
     failed = kept = 0
     for image in tqdm(images, unit="picture", disable=not sys.stderr.isatty()):
         output = options.output / f"{image.stem}.png"
@@ -238,3 +252,12 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
     done = len(images) - failed - kept
     print(f"{done} of {len(images)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
     return failed
+
+
+def _export(options: argparse.Namespace) -> int:
+    from srin.export import export_onnx
+    from srin.harmonizer import load_network
+
+    difference = export_onnx(load_network(options.method, "cpu"), options.output)
+    print(f"{options.output}: differs from PyTorch by at most {difference * 255:.4f} of 255", file=sys.stderr)
+    return 0

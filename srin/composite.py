@@ -41,6 +41,20 @@ class Composite:
         """Decode both as `load_image` and `load_mask` do. Raises ImageError and MaskError."""
         return cls(load_image(image), load_mask(mask))
 
+    def shrunk(self, side: int) -> "Composite":
+        """The composite with at most `side` pixels on its longer side, averaged over areas.
+
+        Itself where it is no larger, or where its foreground or background would be lost.
+        """
+        height, width = self.mask.shape
+        factor = side / max(height, width)
+        if factor >= 1:
+            return self
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        image, mask = (cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in (self.image, self.mask))
+        kept = np.count_nonzero(mask > 127)
+        return Composite(image, mask) if 0 < kept < mask.size else self
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -140,9 +154,14 @@ def blend(harmonized: np.ndarray, composite: Composite, strength: float = 1.0) -
     if harmonized.shape != composite.image.shape:
         sizes = f"{_size(harmonized)} pixels and the composite {_size(composite.image)}"
         raise ImageError(f"The harmonized picture has {sizes}. Both must have the same size.")
+    check_strength(strength)
+    return _mix(composite.image, harmonized, composite.mask, strength)
+
+
+def check_strength(strength: float) -> None:
+    """Raises SrinError unless it lies between 0 and 1."""
     if not 0 <= strength <= 1:
         raise SrinError(f"The strength is {strength:g}; it must lie between 0 and 1.")
-    return _mix(composite.image, harmonized, composite.mask, strength)
 
 
 def _size(array: np.ndarray) -> str:

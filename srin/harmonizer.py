@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 
 from srin.classical import CLASSICAL
-from srin.composite import Composite, blend
+from srin.composite import Composite, blend, check_strength
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.image_io import Source
 from srin.segmentation.semantic_map import SemanticMap, build, segment
 
 if TYPE_CHECKING:
-    import torch
+    from torch import Tensor
 
     from srin.explain import Explanation
     from srin.models.unet import HarmonizationNet
@@ -23,6 +23,8 @@ WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
 NETWORKS = ("baseline", "bain", "srin")
 METHODS = (*CLASSICAL, *NETWORKS)
 MIN_SIDE = 32  # pixels of the shorter side at the working size, below which H/8 has too few positions
+WORKING_SIZES = (64, 4096)
+MAP_SIDE = 1024  # pixels of the longer side at which maps are drawn: what Segment Anything sees at most
 
 
 class Harmonizer:
@@ -51,10 +53,9 @@ class Harmonizer:
             MissingWeights: its weights file is not here.
             WeightsError: the weights file is broken.
         """
-        reason = unavailable(method)
-        if reason is not None:
-            raise MissingWeights(reason)
-        return cls(method, _network(method, device or _best_device()) if method in NETWORKS else None)
+        if method not in METHODS:
+            raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
+        return cls(method, load_network(method, device) if method in NETWORKS else None)
 
     def harmonize(
         self,
@@ -62,6 +63,7 @@ class Harmonizer:
         mask: Source,
         semantic_map: SemanticMap | np.ndarray | None = None,
         strength: float = 1.0,
+        working_size: int | None = None,
     ) -> np.ndarray:
         """Makes the masked foreground match the light and the colours of its background.
 
@@ -71,31 +73,46 @@ class Harmonizer:
             semantic_map: for methods with `needs_map`: a map or an integer label array (H, W). None draws one,
                 with Segment Anything where a checkpoint is found, otherwise from colour regions.
             strength: 0 leaves the composite as it is, 1 takes the method's result in full.
+            working_size: pixels of the longer side at which a network sees the picture, 64 to 4096; None takes the
+                size that it was made for. The result has the picture's own size in any case.
 
         Returns:
             uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0.
 
         Raises:
             SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
-                a full mask, a map of another size, a strength out of range.
+                a full mask, a map of another size, a strength or a working size out of range.
         """
         composite = Composite.load(image, mask)
         if isinstance(semantic_map, np.ndarray):
             semantic_map = build(composite, semantic_map, "provided")
         elif semantic_map is not None:
             semantic_map = build(composite, semantic_map.labels, semantic_map.segmenter)
-        return self.harmonize_composite(composite, semantic_map, strength)
+        return self.harmonize_composite(composite, semantic_map, strength, working_size)
 
     def harmonize_composite(
-        self, composite: Composite, semantic_map: SemanticMap | None = None, strength: float = 1.0
+        self,
+        composite: Composite,
+        semantic_map: SemanticMap | None = None,
+        strength: float = 1.0,
+        working_size: int | None = None,
     ) -> np.ndarray:
-        """`harmonize` for a composite that is already decoded, with a map that was built for it (or None)."""
+        """`harmonize` for a composite that is already decoded, with a map that was built for it (or None).
+
+        The map may be of another size than the composite, as one drawn on `composite.shrunk(...)` is.
+        """
+        check_strength(strength)
+        if working_size is not None and not WORKING_SIZES[0] <= working_size <= WORKING_SIZES[1]:
+            low, high = WORKING_SIZES
+            raise SrinError(f"The working size is {working_size} pixels; it must lie between {low} and {high}.")
         if self._network is None:
             return blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength)
         labels = None
         if self.needs_map:
-            labels = (semantic_map or segment(composite)).labels
-        return blend(_run(self._network, composite, labels), composite, strength)
+            labels = (semantic_map or segment(composite.shrunk(MAP_SIDE))).labels
+        from srin.full_resolution import apply_coefficients
+
+        return apply_coefficients(_transform(self._network, composite, labels, working_size), composite, strength)
 
     def explain(
         self,
@@ -129,7 +146,7 @@ class Harmonizer:
             raise SrinError(f"{self.method} has no attention to show. Choose BAIN or SRIN.")
         from srin.explain import explain_network
 
-        inputs = _inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
+        inputs = network_inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
         return explain_network(self._network, inputs, composite, semantic_map, point)
 
 
@@ -144,6 +161,21 @@ def unavailable(method: str) -> str | None:
     if method in NETWORKS and not _weights_file(method).is_file():
         return f"The weights of {method} are missing: {_weights_file(method).name} is not in assets/weights."
     return None
+
+
+def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
+    """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
+
+    Raises:
+        UnknownMethod: it is none of NETWORKS.
+        MissingWeights, WeightsError: as `Harmonizer.from_pretrained`.
+    """
+    if method not in NETWORKS:
+        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join(NETWORKS)}.")
+    reason = unavailable(method)
+    if reason is not None:
+        raise MissingWeights(reason)
+    return _network(method, device or _best_device())
 
 
 def _weights_file(method: str) -> Path:
@@ -166,41 +198,46 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _working_size(height: int, width: int, side: int) -> tuple[int, int]:
+def _working_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
     """The size at which a network sees a picture: longer side `side`, both sides multiples of 8."""
-    shrink = side / max(height, width)
-    rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in (height, width))
+    shrink = side / max(size)
+    rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in size)
     return rows, columns
 
 
-def _run(network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None) -> np.ndarray:
-    """The network's result at full size, before blending: uint8 (H, W, 3)."""
+def _transform(
+    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int | None
+) -> "Tensor":
+    """What the network does to the foreground's colours: (1, 12, h, w), see `apply_coefficients`."""
     import torch
 
-    from srin.full_resolution import add_difference, apply_coefficients
+    from srin.full_resolution import fit_coefficients
 
-    image, mask, regions = _inputs(network, composite, labels)
-    with torch.inference_mode():
-        if network.config.head == "rgb":
-            return add_difference(network(image, mask, regions).cpu(), image.cpu(), composite)
-        return apply_coefficients(network.coefficients(image, mask, regions), composite)
+    image, mask, regions = network_inputs(network, composite, labels, working_size)
+    kind = image.device.type
+    # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
+    with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
+        if network.config.head == "affine":
+            return network.coefficients(image, mask, regions)
+        harmonized = network(image, mask, regions)
+    return fit_coefficients(harmonized.float(), image, mask)
 
 
-def _inputs(
-    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None
-) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]":
+def network_inputs(
+    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int | None = None
+) -> "tuple[Tensor, Tensor, Tensor | None]":
     """What the network sees of a composite at its working size: image, mask and regions, see HarmonizationNet."""
     import torch
 
     device = next(network.parameters()).device
-    height, width = composite.mask.shape
-    rows, columns = _working_size(height, width, network.config.working_size)
+    rows, columns = _working_size(composite.mask.shape, working_size or network.config.working_size)
     small = cv2.resize(composite.image, (columns, rows), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(composite.mask, (columns, rows), interpolation=cv2.INTER_AREA)
     image = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
     mask = torch.from_numpy(soft).to(device)[None, None].float() / 255
     regions = None
     if labels is not None:
+        height, width = labels.shape
         nearest = labels[(np.arange(rows) * height // rows)[:, None], (np.arange(columns) * width // columns)[None]]
         regions = torch.from_numpy(nearest).to(device)[None].long()
     return image, mask, regions

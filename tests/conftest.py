@@ -37,7 +37,7 @@ def corpus() -> Path:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def app_address(tmp_path_factory):
     """The app as a user starts it; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -75,20 +75,20 @@ def browser():
 
 
 @pytest.fixture
-def open_page(server, browser):
+def open_page(app_address, browser):
     """Opens fresh pages, each of a visitor of its own; fails on page errors and on requests that leave this machine."""
-    yield from _page_opener(server, browser)
+    yield from _page_opener(app_address, browser)
 
 
 @pytest.fixture(scope="module")
-def open_shared_page(server, browser):
+def open_shared_page(app_address, browser):
     """As `open_page`, for pages that serve a module's tests."""
-    yield from _page_opener(server, browser)
+    yield from _page_opener(app_address, browser)
 
 
-def _page_opener(server, browser):
+def _page_opener(app_address, browser):
     wrong, contexts = [], []
-    local = (server, "data:", "blob:")
+    local = (app_address, "data:", "blob:")
 
     def open_one(width=1280, height=900, **how):
         context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **how)
@@ -98,7 +98,7 @@ def _page_opener(server, browser):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
         page.on("request", lambda request: request.url.startswith(local) or wrong.append(request.url))
-        page.goto(server)
+        page.goto(app_address)
         page.locator(".stage-marks").wait_for()
         return page
 

@@ -83,21 +83,21 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator(".stale").wait_for(state="hidden")
 
 
-def test_the_endpoint_gives_what_python_gives(server):
+def test_the_endpoint_gives_what_python_gives(app_address):
     from gradio_client import Client, handle_file
 
     image = ROOT / "assets" / "examples" / "otter.jpg"
     mask = ROOT / "assets" / "examples" / "otter_mask.png"
-    client = Client(server, verbose=False)
+    client = Client(app_address, verbose=False)
     result = client.predict(handle_file(image), handle_file(mask), "histogram", 1.0, api_name="/harmonize")
     expected = Harmonizer.from_pretrained("histogram").harmonize(image, mask)
     assert np.array_equal(load_image(result), expected)
 
 
-def test_the_endpoint_refuses_in_a_sentence(server):
+def test_the_endpoint_refuses_in_a_sentence(app_address):
     from gradio_client import Client, handle_file
 
     image = handle_file(ROOT / "assets" / "examples" / "otter.jpg")
     mask = handle_file(ROOT / "assets" / "examples" / "osprey_mask.png")
     with pytest.raises(Exception, match="same size"):
-        Client(server, verbose=False).predict(image, mask, "histogram", 1.0, api_name="/harmonize")
+        Client(app_address, verbose=False).predict(image, mask, "histogram", 1.0, api_name="/harmonize")

@@ -18,11 +18,11 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
+from srin.batch import PICTURES
 from srin.errors import SrinError
 from srin.image_io import load_image
 from srin.segmentation.semantic_map import segment
 from train.data.maps import map_path
-from train.data.photos import PICTURES
 
 SIDE = 512  # pixels of the longer side at which maps are made and kept; training sees 256 and less
 

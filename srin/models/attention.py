@@ -23,6 +23,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, log_weight: Tensor | None 
         (B, N, E).
     """
     bias = None if log_weight is None else log_weight[:, None]
+    if torch.compiler.is_exporting():
+        return _attend(query, key, value, bias)  # the number of chunks must not depend on the size
     chunks = query.split(QUERY_CHUNK, dim=1)
     if len(chunks) == 1:
         return _attend(query, key, value, bias)

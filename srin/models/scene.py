@@ -1,6 +1,7 @@
 """The composite as the normalizations see it: foreground, background and regions at each feature resolution."""
 
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ class Scene:
         region_colours: (B, R, 3), mean composite colour of each region, the value that paints M_s; None without a map.
     """
 
-    def __init__(self, composite: Tensor, mask: Tensor, regions: Tensor | None, rim: int) -> None:
+    def __init__(self, composite: Tensor, mask: Tensor, regions: Tensor | None, rim: int | torch.SymInt) -> None:
         self.composite = composite.float()
         self.mask = mask.float()
         self.foreground = _or_everything(self.mask)
@@ -42,6 +43,8 @@ class Scene:
     def at(self, height: int, width: int) -> "Level":
         """The weights at a feature resolution; computed once per resolution. H and W are multiples of it."""
         key = (height, width)
+        if torch.compiler.is_exporting():
+            return Level(self, key)  # sizes are symbols then, which are no keys
         if key not in self._levels:
             self._levels[key] = Level(self, key)
         return self._levels[key]
@@ -134,11 +137,12 @@ class Level:
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Area resize: (B, C, H, W) -> (B, C, *size). Small objects get small weights instead of vanishing."""
-    return x if tuple(x.shape[2:]) == size else F.adaptive_avg_pool2d(x, size)
+    """Area resize by whole factors: (B, C, H, W) -> (B, C, *size). Small objects get small weights, but don't vanish."""
+    factors = x.shape[2] // size[0], x.shape[3] // size[1]
+    return x if factors == (1, 1) else F.avg_pool2d(x, factors)
 
 
-def grow(mask: Tensor, reach: int) -> Tensor:
+def grow(mask: Tensor, reach: int | torch.SymInt) -> Tensor:
     """(B, 1, H, W) -> the same, each pixel the maximum over the square of `reach` pixels around it.
 
     Windows double until they are wide enough, which takes log(reach) steps, and unlike a max pooling they need no
@@ -154,12 +158,20 @@ def grow(mask: Tensor, reach: int) -> Tensor:
     return mask
 
 
-def _doubling_steps(reach: int) -> list[int]:
-    """Shifts that widen a window of one pixel to reach + 1 pixels; eight, which do for 255, and spare ones are 0."""
-    steps, width = [], 1
-    for _ in range(8):
-        steps.append(torch.sym_min(width, reach + 1 - width))
-        width = width + steps[-1]
+def _doubling_steps(reach: int | torch.SymInt) -> list[int] | list[Tensor]:
+    """Shifts that widen a window of one pixel to reach + 1 pixels, and are never wider than the window before them.
+
+    An exported network doesn't know its reach: it gets eight, enough for 255 pixels, and some of them are 0.
+    """
+    steps: list[Any] = []
+    if torch.compiler.is_exporting():
+        left, width = torch.full((), reach), torch.ones((), dtype=torch.int64)
+        for _ in range(8):
+            steps.append(torch.minimum(width, left))
+            left, width = left - steps[-1], width + steps[-1]
+    else:
+        while (reached := 1 + sum(steps)) <= reach:
+            steps.append(min(reached, reach + 1 - reached))
     return steps
 
 

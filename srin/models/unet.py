@@ -104,9 +104,13 @@ class HarmonizationNet(nn.Module):
         parts = (self.encoder, self.head.colours, self.head.pooled)
         return [parameter for part in parts for parameter in part.parameters()]
 
-    def _rim(self, composite: Tensor) -> int:
+    def _rim(self, composite: Tensor) -> int | torch.SymInt:
         # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
-        return max(1, round(max(composite.shape[2:]) / 64)) if self.config.preset == "default" else 0
+        if self.config.preset == "paper":
+            return 0
+        side = torch.sym_max(composite.shape[2], composite.shape[3])
+        # round(side / 64), halves to even, in whole numbers: those an exported network can compute from its input's size.
+        return torch.sym_max(1, (side + 31 + side // 64 % 2) // 64)
 
     def _run(self, composite: Tensor, mask: Tensor, regions: Tensor | None) -> Tensor:
         height, width = composite.shape[2:]
@@ -139,10 +143,11 @@ class HarmonizationNet(nn.Module):
 
 def _filled_up(composite: Tensor, mask: Tensor, regions: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
     """The same with both sides rounded up to multiples of STRIDE, by repeating the border."""
-    height, width = composite.shape[2:]
-    right, bottom = -width % STRIDE, -height % STRIDE
-    if right or bottom:
-        composite, mask = (F.pad(x, (0, right, 0, bottom), mode="replicate") for x in (composite, mask))
-        if regions is not None:
-            regions = F.pad(regions[:, None].float(), (0, right, 0, bottom), mode="replicate")[:, 0].long()
+    for dim in (-2, -1):
+        size = composite.shape[dim]
+        filled = (size + STRIDE - 1) // STRIDE * STRIDE
+        if torch.compiler.is_exporting() or filled != size:
+            place = torch.arange(filled, device=composite.device).clamp_max(size - 1)
+            composite, mask = composite.index_select(dim, place), mask.index_select(dim, place)
+            regions = None if regions is None else regions.index_select(dim, place)
     return composite, mask, regions

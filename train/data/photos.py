@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from srin.batch import PICTURES
 from srin.errors import SrinError
 from srin.image_io import load_image, load_labels, load_mask
 from srin.segmentation.regions import colour_regions
@@ -31,7 +32,6 @@ MAX_REGIONS = 32  # of one photo; the smallest join the one nearest in colour
 VALIDATION_SHARE = 32  # every 32nd training photo, chosen by its name, is held out
 REGION_PROXY = 256  # pixels of the longer side on which colour regions are found
 VOID = (0, 255)  # labels of people's segmentations that are no region
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,154 @@
+"""Folders of composites: paired by stem, harmonized by a pool of threads, divided between processes.
+
+Decoding, networks and encoding all run outside Python's lock, so threads that each take a picture from file to file
+keep every core busy, and on a GPU some decode and encode while one computes.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from srin.errors import ImageError, MaskError, OutputError, SrinError
+
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture's files. mask: None where there is none. labels: None where maps are not provided, or this one isn't.
+    problem: why it can't be done, as a sentence, or None.
+    """
+
+    image: Path
+    mask: Path | None
+    labels: Path | None
+    output: Path
+    problem: str | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the output is there, and newer than everything that it is made from."""
+        sources = [path for path in (self.image, self.mask, self.labels) if path is not None]
+        return self.output.is_file() and all(
+            path.stat().st_mtime_ns <= self.output.stat().st_mtime_ns for path in sources
+        )
+
+
+@dataclass(frozen=True)
+class Processes:
+    """What `accelerate launch` says of this process: which one it is, of how many, on which device."""
+
+    index: int = 0
+    count: int = 1
+    on_this_machine: int = 1
+    device: str | None = None
+
+    @classmethod
+    def launched(cls) -> "Processes":
+        """Alone unless a launcher started several."""
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            return cls()
+        from accelerate import PartialState
+
+        state = PartialState()
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        return cls(state.process_index, state.num_processes, local, str(state.device))
+
+    def share(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """This process's part of the jobs, which are the same in all of them."""
+        return jobs[self.index :: self.count]
+
+
+def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job]:
+    """Pairs the pictures of folders by stem, in the order of their names; makes the output folder.
+
+    Raises:
+        MaskError, ImageError: a folder that isn't there, or holds no pictures.
+        OutputError: the output folder can't be made.
+    """
+    found_pictures = pictures(images)
+    mask_of = by_stem(masks, "masks")
+    map_of = by_stem(maps, "semantic maps") if maps else {}
+    make_folder(output)
+    found: dict[str, Path] = {}
+    result = []
+    for image in found_pictures:
+        problem = None
+        if image.stem in found:
+            problem = f"{found[image.stem].name} has the same name, and its result would be overwritten."
+        elif image.stem not in mask_of:
+            problem = f"There is no mask named {image.stem} in {masks}."
+        elif maps and image.stem not in map_of:
+            problem = f"There is no semantic map named {image.stem} in {maps}."
+        found.setdefault(image.stem, image)
+        target = output / f"{image.stem}.png"
+        result.append(Job(image, mask_of.get(image.stem), map_of.get(image.stem), target, problem))
+    return result
+
+
+def pictures(folder: Path) -> list[Path]:
+    """The pictures of a folder by name. Raises ImageError when there are none."""
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    if not found:
+        raise ImageError(f"There are no pictures in {folder}.")
+    return found
+
+
+def by_stem(folder: Path, what: str) -> dict[str, Path]:
+    """The pictures of a folder that goes with a folder of pictures. Raises MaskError when it is none."""
+    if not folder.is_dir():
+        raise MaskError(f"The pictures are a folder, so the {what} must be a folder too; {folder} is not.")
+    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES}
+
+
+def make_folder(folder: Path) -> None:
+    """Raises OutputError when it can't be made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The folder {folder} can't be made: {error.strerror}.") from error
+
+
+def run(work: Callable[[Job], None], todo: Sequence[Job], workers: int) -> Iterator[tuple[Job, str | None]]:
+    """Does the jobs, several at a time, and yields each with its problem or None, in their order.
+
+    Whatever goes wrong in one job stays in it.
+    """
+
+    def attempt(job: Job) -> str | None:
+        try:
+            if job.problem is None:
+                work(job)
+            return job.problem
+        except SrinError as error:
+            return str(error)
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s failed", job.image)
+            return f"It failed unexpectedly ({type(error).__name__}: {error})."
+
+    if workers == 1:
+        yield from ((job, attempt(job)) for job in todo)
+        return
+    pool = ThreadPoolExecutor(workers, initializer=_one_core)
+    try:
+        yield from zip(todo, pool.map(attempt, todo), strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def cores(processes: int) -> int:
+    """Cores for each of so many processes on this machine."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, available // processes)
+
+
+def _one_core() -> None:
+    """The pool is what keeps the cores busy: a thread of it that started threads of its own would only disturb it."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
