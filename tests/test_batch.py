@@ -86,7 +86,7 @@ def test_every_picture_belongs_to_exactly_one_process():
 
 def test_two_processes_divide_a_folder(folders):
     """The command of the README, under the real launcher."""
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1"]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "--num_machines=1"]
     launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "srin"]
     done = subprocess.run([*launch, *command(folders)], capture_output=True, text=True, timeout=300)
     assert names(folders[2]) == list("abcefg")
