@@ -9,11 +9,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from srin.errors import ImageError, MaskError, OutputError, SrinError
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
+LONGEST_WAIT = timedelta(days=7)  # of a process that is through with its share for one that is not
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,20 @@ class Processes:
             return cls()
         from accelerate import PartialState
 
-        state = PartialState()
+        state = PartialState(timeout=LONGEST_WAIT)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return cls(state.process_index, state.num_processes, local, str(state.device))
 
     def share(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """This process's part of the jobs, which are the same in all of them."""
         return jobs[self.index :: self.count]
+
+    def wait(self) -> None:
+        """Returns when all of them have come here: a launcher ends the others once one exits with a failure."""
+        if self.count > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
 
 
 def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job]:

@@ -159,6 +159,7 @@ def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", pro
     skipped = f", {len(mine) - len(todo)} were finished before" if len(mine) > len(todo) else ""
     done = f"{len(todo) - failed} of {len(todo)} pictures harmonized into {options.output}"
     print(f"{who}{done}{skipped}, {failed} failed", file=sys.stderr)
+    processes.wait()
     return failed
 
 
