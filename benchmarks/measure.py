@@ -1,6 +1,5 @@
 """What the benchmarks share: pictures, times, and the peak of a call's memory."""
 
-import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +11,13 @@ from PIL import Image
 from srin.composite import Composite
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "assets" / "examples"
-REPEATS = 3
+REPEATS = 5
 
 
 def seconds(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]:
-    """Median of each call's time, after one that is not counted.
+    """The shortest of each call's times, after one that is not counted.
 
-    The calls take turns, so that what else the machine does falls on all of them alike.
+    The calls take turns, and whatever else the machine does can only lengthen a time.
     """
     for call in calls:
         call()
@@ -28,7 +27,7 @@ def seconds(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]
             began = time.perf_counter()
             call()
             taken.append(time.perf_counter() - began)
-    return [statistics.median(taken) for taken in times]
+    return [min(taken) for taken in times]
 
 
 def peak_megabytes(call: Callable[[], object]) -> float:

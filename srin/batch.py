@@ -53,9 +53,11 @@ class Processes:
         """Alone unless a launcher started several."""
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
+        import torch
         from accelerate import PartialState
 
-        state = PartialState(timeout=LONGEST_WAIT)
+        # Without a GPU it has to be told, or it takes every process for the only one.
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return cls(state.process_index, state.num_processes, local, str(state.device))
 

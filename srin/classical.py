@@ -9,10 +9,6 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from scipy import sparse
-from scipy.ndimage import distance_transform_edt
-from scipy.sparse.linalg import splu
-from skimage.exposure import match_histograms
 
 from srin.composite import Composite
 
@@ -43,6 +39,8 @@ def reinhard(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def histogram(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The histogram of each channel of the foreground becomes that of the background."""
+    from skimage.exposure import match_histograms  # here, as SciPy below: the page doesn't wait for them
+
     inside = Composite(image, mask).mask > 127
     touched = mask > 0
     out = image.copy()
@@ -112,6 +110,8 @@ def _to_lab(pixels: np.ndarray) -> np.ndarray:
 
 def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """values (h, w, 3), those outside of known (bool (h, w)) replaced by the nearest known ones."""
+    from scipy.ndimage import distance_transform_edt
+
     rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
     return values[rows, columns]
 
@@ -122,6 +122,9 @@ def _harmonic(foreground: np.ndarray, background: np.ndarray, cells: np.ndarray)
     Over neighbours p in, q out of the cells: c_p = background_q - foreground_p; over pairs inside: c_p = c_q;
     both in the sense of least squares.
     """
+    from scipy import sparse
+    from scipy.sparse.linalg import splu
+
     index = np.full(cells.shape, -1)
     index[cells] = np.arange(np.count_nonzero(cells))
     count = index.max() + 1

@@ -38,16 +38,16 @@ class Scene:
         if regions is not None:
             count = EXPORTED_REGIONS if torch.compiler.is_exporting() else int(regions.max()) + 1
             self.region_colours = _region_means(self.composite, regions, count)
-        self._levels: dict[tuple[int, int], Level] = {}
+        self._levels: list[Level] = []
 
     def at(self, height: int, width: int) -> "Level":
         """The weights at a feature resolution; computed once per resolution. H and W are multiples of it."""
-        key = (height, width)
-        if torch.compiler.is_exporting():
-            return Level(self, key)  # sizes are symbols then, which are no keys
-        if key not in self._levels:
-            self._levels[key] = Level(self, key)
-        return self._levels[key]
+        # A list: while a network is exported sizes are symbols, which can be compared but are no keys.
+        for level in self._levels:
+            if level.size == (height, width):
+                return level
+        self._levels.append(Level(self, (height, width)))
+        return self._levels[-1]
 
 
 class Level:
@@ -55,7 +55,7 @@ class Level:
 
     def __init__(self, scene: Scene, size: tuple[int, int]) -> None:
         self._scene = scene
-        self._size = size
+        self.size = size
 
     @cached_property
     def mask(self) -> Tensor:
@@ -119,7 +119,7 @@ class Level:
 
     def _resized(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return resize(x, self._size)
+            return resize(x, self.size)
 
     def _split(self, weight: Tensor) -> Tensor | None:
         """(B, 1, H, W) weights, area-resized for each region by itself."""
@@ -127,7 +127,7 @@ class Level:
         if regions is None or colours is None:
             return None
         # Every pixel adds its weight to its own cell and region: no (R, H, W) tensor.
-        (height, width), (h, w) = regions.shape[1:], self._size
+        (height, width), (h, w) = regions.shape[1:], self.size
         row = torch.arange(height, device=regions.device) // (height // h)
         column = torch.arange(width, device=regions.device) // (width // w)
         index = (regions * (h * w) + (row[:, None] * w + column)).flatten(1)

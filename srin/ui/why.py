@@ -1,18 +1,20 @@
 """Why: where the networks looked, drawn over the picture."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import gradio as gr
 import numpy as np
 
 from srin.errors import SrinError
-from srin.explain import Explanation
 from srin.harmonizer import Harmonizer, unavailable
 from srin.ui.harmonizing import LABELS
 from srin.ui.pictures import inline, shrink
 from srin.ui.stage import number
 from srin.ui.visit import Visit
+
+if TYPE_CHECKING:
+    from srin.explain import Explanation  # it imports torch, for which the page doesn't wait
 
 NETWORKS = ("srin", "bain")
 SIDE = 900  # pixels of the longer side of what is drawn
@@ -44,7 +46,7 @@ def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     return gr.update(why=answer)
 
 
-def overlay(shown: Explanation) -> np.ndarray:
+def overlay(shown: "Explanation") -> np.ndarray:
     """uint8 (h, w, 4): the heat, the regions' outlines in white, and the outline of the part in the accent's colour."""
     heat = shrink(np.rint((shown.heat / HOT).clip(0, 1) * 255).astype(np.uint8), SIDE)
     size = heat.shape[::-1]

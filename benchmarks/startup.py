@@ -1,0 +1,64 @@
+"""How long it takes to be ready: `srin --help`, and the page after `import gradio`.
+
+    python benchmarks/startup.py [--json FILE]
+
+CPU seconds beyond Python's own start for the first (the aim is 0.5); seconds from the end of `import gradio` to the
+page's answer for the second (the aim is 1.5; torch and the weights load after that). The shortest of five.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+REPEATS = 5
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = """
+import gradio, time, urllib.request
+began = time.perf_counter()
+from srin.ui.blocks import LAUNCH, build
+_, url, _ = build().launch(**LAUNCH, prevent_thread_lock=True, quiet=True, server_port=None)
+urllib.request.urlopen(url).read()
+print(time.perf_counter() - began)
+import os; os._exit(0)
+"""
+
+
+def cpu_seconds(*arguments: str) -> float:
+    """CPU time of a Python process of its own."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(once() for _ in range(REPEATS))
+
+
+def page_seconds() -> float:
+    def once() -> float:
+        done = subprocess.run([sys.executable, "-c", PAGE], cwd=ROOT, check=True, capture_output=True, text=True)
+        return float(done.stdout.split()[-1])
+
+    return min(once() for _ in range(REPEATS))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    figures = {
+        "help_cpu_seconds_beyond_python": cpu_seconds("-m", "srin", "--help") - cpu_seconds("-c", "pass"),
+        "page_seconds_after_import_gradio": page_seconds(),
+    }
+    for name, value in figures.items():
+        print(f"{name:34} {value:6.2f}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
