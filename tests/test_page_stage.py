@@ -246,6 +246,7 @@ def test_the_servers_composite_is_what_the_canvas_shows(placed):
     """By copy-paste, whose result is the composite. Magenta on green, so that colours tell the mask."""
     for method in placed.locator(".methods input:enabled").all():
         method.set_checked(method.input_value() == "copy-paste")
+    placed.locator('[data-act="live"][aria-pressed="true"]').click()  # its preview would show another picture
     flipped = False
     for *values, flip in PLACEMENTS:
         set_numbers(placed, *values)
@@ -261,6 +262,7 @@ def test_the_servers_composite_is_what_the_canvas_shows(placed):
         assert np.abs(on_canvas - served)[inside].mean() <= 2
         masks = [picture[..., 0] - picture[..., 1] > 40 for picture in (on_canvas, served)]
         assert (masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum() >= 0.99
+    placed.locator('[data-act="live"]').click()
 
 
 def drawn_alike(page):
