@@ -9,8 +9,6 @@ import math
 
 import cv2
 import numpy as np
-from skimage.color import deltaE_ciede2000, rgb2lab
-from skimage.metrics import structural_similarity
 
 from srin.errors import ImageError, MaskError
 
@@ -47,6 +45,8 @@ def ssim(image: np.ndarray, real: np.ndarray) -> float:
 
     The pictures need 11 pixels a side at least; smaller ones raise ImageError.
     """
+    from skimage.metrics import structural_similarity  # here, as below: the page doesn't wait for it
+
     _difference(image, real)
     if min(real.shape[:2]) < 11:
         raise ImageError(f"SSIM needs 11 x 11 pixels at least, not {real.shape[1]} x {real.shape[0]}.")
@@ -65,6 +65,8 @@ def ssim(image: np.ndarray, real: np.ndarray) -> float:
 
 def delta_e(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
     """Mean CIEDE2000 colour difference over the foreground; 1 is just noticeable."""
+    from skimage.color import deltaE_ciede2000, rgb2lab
+
     _difference(image, real)
     foreground = _foreground(mask, real)
     return float(deltaE_ciede2000(rgb2lab(real[foreground]), rgb2lab(image[foreground])).mean())

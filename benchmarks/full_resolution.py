@@ -1,0 +1,94 @@
+"""What the way to full resolution is worth, on composites with known truth, scored at their own size.
+
+    python -m benchmarks.full_resolution FOLDER [--method baseline] [--json FILE]
+
+FOLDER holds composite/, mask/ and real/ of equal names, best of 1,000 pixels and more. The same network:
+
+- carried: run at a working size, its transform carried to the original pixels (what `Harmonizer` does),
+- bilinear: the same without the weights of the mask,
+- enlarged: its small result enlarged bilinearly and pasted,
+- native: run on the picture at full size.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from srin.composite import Composite, blend
+from srin.full_resolution import apply_coefficients
+from srin.harmonizer import NETWORKS, load_network, network_inputs
+from srin.image_io import load_image
+from srin.metrics import delta_e, fpsnr
+from srin.models.heads import apply_affine
+from srin.models.unet import HarmonizationNet
+from srin.segmentation.semantic_map import segment
+
+SIZES = (128, 256, 512)  # working sizes, beside the network's own
+
+
+def ways(network: HarmonizationNet, composite: Composite) -> dict[str, Callable[[], np.ndarray]]:
+    """Results at full size, uint8 (H, W, 3), by name."""
+    height, width = composite.mask.shape
+    labels = segment(composite, "colour").labels if network.config.slot == "srin" else None
+
+    def coefficients(size: int) -> torch.Tensor:
+        return network.coefficients(*network_inputs(network, composite, labels, size))
+
+    def bilinear(size: int) -> np.ndarray:
+        full = torch.from_numpy(composite.image).permute(2, 0, 1)[None].float() / 127.5 - 1
+        spread = F.interpolate(coefficients(size), (height + -height % 8, width + -width % 8), mode="bilinear")
+        return blend(_pixels(apply_affine(spread, full)), composite)
+
+    def enlarged(size: int) -> np.ndarray:
+        inputs = network_inputs(network, composite, labels, size)
+        return blend(cv2.resize(_pixels(network(*inputs)), (width, height)), composite)
+
+    own = network.config.working_size
+    found: dict[str, Callable[[], np.ndarray]] = {"copy-paste": lambda: composite.image}
+    for size in (own, *SIZES):
+        found[f"carried from {size}"] = lambda size=size: apply_coefficients(coefficients(size), composite)  # type: ignore[misc]
+    found[f"bilinear from {own}"] = lambda: bilinear(own)
+    found[f"enlarged from {own}"] = lambda: enlarged(own)
+    found["enlarged from 512"] = lambda: enlarged(512)
+    if network.config.slot != "bain":  # whose attention at full size takes minutes
+        found["native"] = lambda: apply_coefficients(coefficients(max(height, width)), composite)
+    return found
+
+
+def _pixels(image: torch.Tensor) -> np.ndarray:
+    return ((image[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).byte().numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--method", choices=NETWORKS, default="baseline")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    network = load_network(arguments.method)
+    scores: dict[str, list[tuple[float, float]]] = {}
+    with torch.inference_mode():
+        for path in sorted((arguments.folder / "composite").iterdir()):
+            composite = Composite.load(path, arguments.folder / "mask" / path.name)
+            real = load_image(arguments.folder / "real" / path.name)
+            for name, way in ways(network, composite).items():
+                result = way()
+                score = fpsnr(result, real, composite.mask), delta_e(result, real, composite.mask)
+                scores.setdefault(name, []).append(score)
+    means = {name: tuple(np.mean(values, axis=0)) for name, values in scores.items()}
+    print(f"{arguments.method}, {len(next(iter(scores.values())))} composites     fPSNR   dE2000")
+    for name, (decibel, difference) in means.items():
+        print(f"{name:24} {decibel:12.2f} {difference:8.2f}")
+    if arguments.json:
+        figures = {name: {"fpsnr": decibel, "delta_e": difference} for name, (decibel, difference) in means.items()}
+        arguments.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
