@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from gradio.utils import get_upload_folder
 
@@ -60,8 +61,9 @@ class Recoloured:
     def composite(self) -> Composite:
         """Raises SrinError when its files are broken."""
         image, mask = load_image(self.real), load_mask(self.mask)
-        lit = 255 * ((image / 255) ** GAMMA * self.gains).clip(0, 1) ** (1 / GAMMA)
-        return Composite(blend(np.rint(lit).astype(np.uint8), Composite(image, mask)), mask)
+        levels = np.arange(256)[:, None] / 255
+        table = np.rint(255 * (levels**GAMMA * self.gains).clip(0, 1) ** (1 / GAMMA)).astype(np.uint8)
+        return Composite(blend(cv2.LUT(image, table[None]), Composite(image, mask)), mask)
 
     def put_into(self, visit: Visit) -> None:
         """Loads the example as a composite with its mask. Raises SrinError when its files are broken."""
