@@ -250,8 +250,9 @@ def same(a: dict, b: dict, tolerance: float = 1e-3) -> bool:
 def command(*arguments: str, processes: int = 1) -> subprocess.Popen:
     launcher = [sys.executable, "-m"]
     if processes > 1:
-        launcher += ["accelerate.commands.launch", "--cpu", "--num_processes", str(processes), "-m"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        # `accelerate launch --cpu` starts one process only; this is what it calls for several.
+        launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen([*launcher, "train.train", *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 
 
@@ -291,6 +292,7 @@ def test_two_processes_train_as_one(photos_folder, tmp_path):
     train(load_config("trunk", changes(photos_folder, tmp_path / "one", *more)))
     error = two.communicate(timeout=120)[1].decode()
     assert two.returncode == 0, error
+    assert "processes=2" in error
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
     losses = [next(csv.DictReader(open(tmp_path / n / "log.csv", newline="")))["loss"] for n in ("one", "two")]
     assert float(losses[0]) == pytest.approx(float(losses[1]), rel=1e-3)

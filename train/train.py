@@ -136,6 +136,8 @@ def train(config: TrainConfig) -> None:
             accelerator.scaler.load_state_dict(state["scaler"])
     objective, optimizer = accelerator.prepare(Objective(network, config), optimizer)
     accelerator.init_trackers("tensorboard")
+    if main:
+        print(f"{config.output_dir}: step {step} of {feed.steps}, device={device}, processes={processes}", file=sys.stderr)
 
     def save(name: str) -> None:
         notes = {"steps": f"{step} of {feed.steps}", "images": str(step * config.batch * config.accumulate)}
