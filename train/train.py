@@ -137,7 +137,7 @@ def train(config: TrainConfig) -> None:
     objective, optimizer = accelerator.prepare(Objective(network, config), optimizer)
     accelerator.init_trackers("tensorboard")
     if main:
-        print(f"{config.output_dir}: step {step} of {feed.steps}, device={device}, processes={processes}", file=sys.stderr)
+        print(f"step {step} of {feed.steps}, device={device}, processes={processes}", file=sys.stderr)
 
     def save(name: str) -> None:
         notes = {"steps": f"{step} of {feed.steps}", "images": str(step * config.batch * config.accumulate)}
