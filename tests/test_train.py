@@ -19,7 +19,7 @@ from srin.segmentation.semantic_map import segment
 from train.config import CONFIGS, DataConfig, load_config
 from train.data import composites
 from train.data.composites import make_batch
-from train.data.feed import Order
+from train.data.feed import Order, PhotoFeed
 from train.data.iharmony4 import samples
 from train.data.maps import map_path
 from train.data.photos import find_photos, load_photos, split_photos
@@ -217,6 +217,12 @@ def test_every_config_can_be_read():
 def test_a_wrong_setting_is_named(change, named):
     with pytest.raises(ValueError, match=named):
         load_config("trunk", [change])
+
+
+def test_epochs_are_not_ignored_where_there_are_none(photos_folder, tmp_path):
+    config = load_config("trunk", [f"data.root={photos_folder}", f"data.cache={tmp_path}", "epochs=3"])
+    with pytest.raises(ValueError, match="epochs"):
+        PhotoFeed(config, torch.device("cpu"), 0, 1)
 
 
 def test_a_config_that_is_not_there_is_named_with_those_that_are(tmp_path):

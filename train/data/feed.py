@@ -40,6 +40,8 @@ class PhotoFeed:
     its share: so the number of processes changes nothing."""
 
     def __init__(self, config: TrainConfig, device: torch.device, process: int, processes: int) -> None:
+        if config.epochs:
+            raise ValueError("composites made on the fly have no epochs: set steps instead")
         self.steps = config.steps
         self._config, self._device, self._share = config, device, (process, processes)
         self._photos = load_photos(config.data, "train").to(device)
