@@ -1,0 +1,78 @@
+"""The commands and the code of README.md and docs/training.md run as they stand there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from srin.image_io import load_image
+
+EXAMPLES = ROOT / "assets" / "examples"
+# Why a command isn't run: it sets up (and starts the app or these tests), needs the network, several GPUs, or data that
+# the repository doesn't have.
+LEFT_OUT = ("pip install", "--download", "accelerate launch", "data.root=", "train.map_study")
+PLACES = {"PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
+
+
+def blocks(document, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def commands(document):
+    lines = [line.partition("  #")[0].strip() for block in blocks(document, "sh") for line in block.splitlines()]
+    return [line for line in lines if line and not any(part in line for part in LEFT_OUT)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where a reader of the documents might be: a composite with its mask, photos, votes."""
+    folder = tmp_path_factory.mktemp("reader")
+    for picture, mask in (("composite.jpg", "mask.png"), ("composites/one.jpg", "masks/one.png")):
+        for target in (folder / picture, folder / mask):
+            target.parent.mkdir(exist_ok=True)
+        shutil.copy(EXAMPLES / "otter.jpg", folder / picture)
+        shutil.copy(EXAMPLES / "otter_mask.png", folder / mask)
+    (folder / "photos").mkdir()
+    for name in ("otter.jpg", "otter_mask.png", "osprey.jpg", "osprey_mask.png"):
+        shutil.copy(EXAMPLES / name, folder / "photos" / name)
+    shutil.copy(EXAMPLES / "otter.jpg", folder / "photo.jpg")
+    (folder / "assets").symlink_to(ROOT / "assets")
+    rng = np.random.default_rng(0)
+    pairs = [("srin", "baseline"), ("baseline", "bain"), ("bain", "srin")]
+    votes = [f"r{i},{i},{a},{b},{a if rng.random() < 0.6 else b}\n" for a, b in pairs for i in range(10)]
+    (folder / "votes.csv").write_text("rater,item,left,right,winner\n" + "".join(votes))
+    return folder
+
+
+def run(program, folder):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", [*commands("README.md"), *commands("docs/training.md")])
+def test_commands_do_what_they_say(command, folder):
+    for placeholder, path in PLACES.items():
+        command = re.sub(rf"\b{re.escape(placeholder)}\b", path, command)
+    program, *arguments = command.split()
+    launcher = {"python": [sys.executable], "torchrun": [sys.executable, "-m", "torch.distributed.run"]}[program]
+    run([*launcher, *arguments], folder)
+    written = [argument for option, argument in zip(arguments, arguments[1:], strict=False) if option == "-o"]
+    for path in written:
+        made = folder / path
+        assert made.is_file() and made.stat().st_size or made.is_dir() and any(made.iterdir()), path
+
+
+def test_python_runs(folder):
+    (code,) = blocks("README.md", "python")
+    mask = load_image(folder / "mask.png")[..., 0]
+    y, x = np.argwhere(mask > 200)[len(np.argwhere(mask > 200)) // 2]
+    (point,) = re.findall(r"point=\(\d+, \d+\)", code)
+    code = code.replace(point, f"point=({x}, {y})")
+    assert run([sys.executable, "-c", f"{code}\nprint(result.shape, shown.sentence)"], folder).startswith("(")
