@@ -14,8 +14,8 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 from srin.composite import MAX_SCALE, MIN_SCALE, Placement
 from srin.errors import ImageError, SrinError
 from srin.image_io import load_rgba
+from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.segmentation.checkpoints import CHECKPOINTS, offer
 from srin.ui import masks, preview
 from srin.ui.examples import all_examples
 from srin.ui.island import island
@@ -151,7 +151,7 @@ def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
     status = photo.segmentation.status
     advice = ""
     if status.state in ("failed", "unavailable"):
-        advice = f"{offer(CHECKPOINTS['vit_b'])} Or point SRIN_SAM_CHECKPOINT to a file that you have."
+        advice = checkpoints.advice()
     view = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter, "advice": advice}
     return {**view, "progress": round(100 * status.progress)}
 

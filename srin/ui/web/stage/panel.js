@@ -68,7 +68,7 @@ function showSegmentation() {
   box.dataset.state = state;
   box.querySelector("summary").textContent =
     { preparing: `Segment Anything is reading the photo: ${progress} %`, ready: `Ready: ${segmenter}` }[state] ??
-    `${segmenter} selects; Segment Anything is not available`;
+    "No Segment Anything here: why, and what to do";
   box.querySelector("p").textContent = [reason, advice].filter(Boolean).join(" ");
 }
 
