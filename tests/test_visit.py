@@ -2,16 +2,20 @@
 
 import copy
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 from page_parts import gradient, ragged, write
 
 from srin.composite import Placement
 from srin.errors import SrinError
 from srin.foreground import estimate_foreground
 from srin.ui import masks
+from srin.ui.blocks import build
+from srin.ui.pictures import new_file, shown, shown_mask
 from srin.ui.stage import act
 from srin.ui.visit import Photo, Visit
 
@@ -58,6 +62,21 @@ def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
     mask = masks.edited(photo, before, cv2.imencode(".png", layer)[1].tobytes())
     assert np.array_equal(mask[200:], fine[200:])
     assert mask[60:90, 60:90].min() == 255
+
+
+def test_what_was_written_for_visitors_expires_and_the_gallery_stays(photo, tmp_path, monkeypatch):
+    """By Gradio's own deleter, with an age of no time at all."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    demo = build()
+    gallery = set(tmp_path.rglob("preview.jpg"))
+    files = [Path(url.removeprefix("gradio_api/file=")) for url in (shown(photo.proxy), shown_mask(ragged(90, 80)))]
+    files.append(new_file("meadow-srin.png"))
+    files[-1].touch()
+    delete_files_created_by_app(demo, 3600)
+    assert all(file.is_file() for file in files)
+    delete_files_created_by_app(demo, -1)
+    assert not any(file.exists() for file in files)
+    assert gallery and all(file.is_file() for file in gallery)
 
 
 def test_arbitrary_requests_are_answered_in_words():
