@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
@@ -37,10 +38,11 @@ def take(page: Page) -> None:
 def take_states(page: Page, folder: Path) -> None:
     """Empty, an error, cutting out, busy, done."""
 
-    def take_all(state: str) -> None:
+    def take_all(state: str, before: Callable[[], None] = lambda: None) -> None:
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 844 if width < 500 else 900})
             for scheme in ("light", "dark"):
+                before()
                 page.emulate_media(color_scheme=scheme)
                 page.wait_for_timeout(150)
                 page.screenshot(path=folder / f"{state}-{width}-{scheme}.png", full_page=True)
@@ -59,9 +61,13 @@ def take_states(page: Page, folder: Path) -> None:
     page.locator(".stage-sam summary").click()
     take_all("cutting")
     page.locator('[data-tool="place"]').click()
-    page.locator("#harmonize").click()
-    page.locator('.tile[data-state="done"]').first.wait_for()
-    take_all("busy")
+
+    def run() -> None:
+        page.locator(".run-status:not(.busy)").wait_for()
+        page.locator("#harmonize").click()
+        page.locator('.tile[data-state="running"]').wait_for()
+
+    take_all("busy", run)
     page.locator(".run-status", has_text="methods done").wait_for()
     page.locator(".why-ask").press("Enter")
     page.locator(".why-answers figure").first.wait_for()

@@ -17,7 +17,7 @@ SHOWN = "srin"  # whose results the thumbnails show
 
 
 def layout() -> gr.HTML:
-    return island("gallery", ("main",), examples=_cards([None] * len(_composites())))
+    return island("gallery", ("../cards", "main"), examples=_cards([None] * len(_composites())))
 
 
 def harmonized() -> dict[str, Any]:

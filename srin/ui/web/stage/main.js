@@ -245,6 +245,7 @@ connectFiles();
 connectGestures();
 connectKeyboard();
 connectBackground();
+connectEmpty();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
 watch("state", adopt);
 hear("example", (index) => request("example", { index }, "Loading the example"));
