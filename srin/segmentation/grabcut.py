@@ -12,8 +12,8 @@ from srin.segmentation.prompts import checked_box
 PROXY_SIDE = 640  # pixels of the longer side
 ITERATIONS = 5
 SEED = 0  # OpenCV's k-means starts at random
-SUBJECT_SIDE = 320  # pixels of the copy that `subject_mask` searches: at 640 it finds nothing better
-BAND = 0.015  # of the longer side: how far the outline found there may be off
+SEARCH_SIDE = 320  # pixels of a box's longer side at which the object is searched; at 640 nothing better is found
+BAND = 0.015  # of the proxy's longer side: how far the outline found there may be off
 INSET = 0.05  # of the picture's sides: what `subject_mask` takes for background
 SPECK = 0.02  # islands and holes smaller than this share of the object are noise
 MIN_PIXELS = 16  # of the proxy; fewer is nothing
@@ -31,7 +31,8 @@ def box_mask(
     """Cuts out the object inside a box (Rother, Kolmogorov, Blake: GrabCut, 2004).
 
     Everything outside the box is background, except under strokes. Works on a proxy of at most PROXY_SIDE pixels,
-    so the cost doesn't grow with the photo. The same input gives the same mask.
+    so the cost doesn't grow with the photo: the object of a large box is searched on a smaller one, and its outline is
+    then found again. The same input gives the same mask.
 
     Args:
         image: uint8 (H, W, 3), sRGB.
@@ -73,7 +74,9 @@ def box_mask(
             "The box covers the whole picture, so nothing shows what the background looks like. Draw it closer "
             "around the object, or draw a stroke on the background."
         )
-    found = _without_specks(_grabcut(proxy, trimap, ITERATIONS), trimap)
+    side = max(trimap[rows, columns].shape)
+    found = _searched(proxy, trimap, SEARCH_SIDE / side) if side > SEARCH_SIDE else _grabcut(proxy, trimap, ITERATIONS)
+    found = _without_specks(found, trimap)
     if np.count_nonzero(found) < MIN_PIXELS:
         raise SegmentationError(f"No object was found in the box. {HINT}")
     return _enlarged(found, (width, height))
@@ -81,8 +84,6 @@ def box_mask(
 
 def subject_mask(image: np.ndarray) -> np.ndarray:
     """Cuts out the subject of a photo without being told where it is: whatever differs from the photo's border.
-
-    Searched for on a small copy; its outline is then found again at the size that `box_mask` works at.
 
     Args:
         image: uint8 (H, W, 3), sRGB.
@@ -93,17 +94,23 @@ def subject_mask(image: np.ndarray) -> np.ndarray:
     Raises:
         SegmentationError: as box_mask.
     """
-    small = _limited(image, SUBJECT_SIDE)
-    height, width = small.shape[:2]
-    found = box_mask(small, (width * INSET, height * INSET, width * (1 - INSET), height * (1 - INSET)))
-    proxy = _limited(image, PROXY_SIDE)
-    found = cv2.resize(found, proxy.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    reach = round(BAND * max(proxy.shape))
+    height, width = image.shape[:2]
+    return box_mask(image, (width * INSET, height * INSET, width * (1 - INSET), height * (1 - INSET)))
+
+
+def _searched(proxy: np.ndarray, trimap: np.ndarray, scale: float) -> np.ndarray:
+    """uint8 0/1, the object: found on a copy `scale` times as large, then once more along the outline found there."""
+    small = _limited(proxy, round(scale * max(trimap.shape)))
+    found = _grabcut(small, cv2.resize(trimap, small.shape[1::-1], interpolation=cv2.INTER_NEAREST), ITERATIONS)
+    found = cv2.resize(found * np.uint8(255), proxy.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    reach = round(BAND * max(trimap.shape))
     band = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    trimap = np.where(found > 127, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
-    trimap[cv2.dilate(found, band) <= 127] = cv2.GC_BGD
-    trimap[cv2.erode(found, band) > 127] = cv2.GC_FGD
-    return _enlarged(_without_specks(_grabcut(proxy, trimap, 1), trimap), image.shape[1::-1])
+    narrowed = np.where(found > 127, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
+    narrowed[cv2.dilate(found, band) <= 127] = cv2.GC_BGD
+    narrowed[cv2.erode(found, band) > 127] = cv2.GC_FGD
+    certain = (trimap == cv2.GC_BGD) | (trimap == cv2.GC_FGD)
+    narrowed[certain] = trimap[certain]
+    return _grabcut(proxy, narrowed, 1) if (narrowed & 1).any() else narrowed & 1
 
 
 def _limited(image: np.ndarray, side: int) -> np.ndarray:

@@ -40,6 +40,7 @@ function pickTool(tool) {
   else if (tool !== "pan") showView("cut");
   showPanel();
   redraw();
+  if (tool === "place" && !stage.live) askLive(); // the object may have been cut out since
   return true;
 }
 
