@@ -114,9 +114,10 @@ def test_a_failed_mask_leaves_the_scene_as_it_was(photo):
         before.composite(Placement())
 
 
-def test_the_old_background_leaves_the_edge():
+@pytest.mark.parametrize("size", [120, 1000])
+def test_the_old_background_leaves_the_edge(size):
     """A red disc photographed before green, with a soft edge: the estimate is red all over, and opaque pixels stay."""
-    y, x = np.mgrid[:120, :120]
+    y, x = np.mgrid[:size, :size] * (120 / size)
     alpha = np.clip((40 - np.hypot(x - 60, y - 60)) / 8 + 0.5, 0, 1)
     red, green = np.array([200.0, 40, 30]), np.array([30.0, 190, 60])
     image = np.rint(alpha[..., None] * red + (1 - alpha[..., None]) * green).astype(np.uint8)
