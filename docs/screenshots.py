@@ -1,8 +1,10 @@
 """Takes the pictures of the page that the README shows, with whatever weights are here.
 
-    python docs/screenshots.py        # needs Debian's chromium and requirements-dev.txt
+    python docs/screenshots.py                    # needs Debian's chromium and requirements-dev.txt
+    python docs/screenshots.py --states FOLDER    # instead, every state at every width, light and dark, to be looked at
 """
 
+import argparse
 import os
 import shutil
 import socket
@@ -10,12 +12,14 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 SIZE = {"width": 1280, "height": 900}
+WIDTHS = (390, 768, 1280, 1920)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -31,7 +35,49 @@ def take(page: Page) -> None:
     page.locator("#stage").screenshot(path=DOCS / "cut-out.png")
 
 
+def take_states(page: Page, folder: Path) -> None:
+    """Empty, an error, cutting out, busy, done."""
+
+    def take_all(state: str, before: Callable[[], None] = lambda: None) -> None:
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 844 if width < 500 else 900})
+            for scheme in ("light", "dark"):
+                before()
+                page.emulate_media(color_scheme=scheme)
+                page.wait_for_timeout(150)
+                page.screenshot(path=folder / f"{state}-{width}-{scheme}.png", full_page=True)
+
+    page.locator(".gallery-card.has-after").last.wait_for()
+    take_all("empty")
+    broken = {"name": "holiday.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture"}
+    page.locator('input[data-for="background"]').set_input_files([broken])
+    page.locator(".stage-problem", has_text="not an image").wait_for()
+    take_all("error")
+    page.locator(".gallery-card").nth(1).click()
+    page.locator("#harmonize:not([disabled])").wait_for()
+    page.locator('[data-tool="point"]').click()
+    page.locator('[data-act="propose"]').click()
+    page.locator(".stage-proposals button").first.wait_for()
+    page.locator(".stage-sam summary").click()
+    take_all("cutting")
+    page.locator('[data-tool="place"]').click()
+
+    def run() -> None:
+        page.locator(".run-status:not(.busy)").wait_for()
+        page.locator("#harmonize").click()
+        page.locator('.tile[data-state="running"]').wait_for()
+
+    take_all("busy", run)
+    page.locator(".run-status", has_text="methods done").wait_for()
+    page.locator(".why-ask").press("Enter")
+    page.locator(".why-answers figure").first.wait_for()
+    take_all("done")
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--states", type=Path, metavar="FOLDER")
+    states = parser.parse_args().states
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -49,7 +95,11 @@ def main() -> None:
                 except OSError:
                     page.wait_for_timeout(100)
             page.goto(f"http://127.0.0.1:{port}")
-            take(page)
+            if states is None:
+                take(page)
+            else:
+                states.mkdir(parents=True, exist_ok=True)
+                take_states(page, states)
             browser.close()
         finally:
             server.terminate()

@@ -18,6 +18,7 @@ from srin.models.srin import SRIN
 from srin.models.unet import HarmonizationNet
 from srin.segmentation.semantic_map import SemanticMap
 
+PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 EVEN = 1.15  # a heat below this everywhere is as good as no preference
 
 
@@ -139,11 +140,11 @@ def _sentence(heat: np.ndarray, labels: np.ndarray, inside: np.ndarray, slot: st
     name, outside = slot.upper(), ~inside
     if heat.max() < EVEN:
         return f"{name} looked at the whole background alike for this part: no place was preferred."
-    rows, columns = np.nonzero(outside & (heat >= np.quantile(heat[outside], 0.95)))
     height, width = labels.shape
-    across = ("left", "middle", "right")[min(2, int(3 * columns.mean() / width))]
-    down = ("upper", "middle", "lower")[min(2, int(3 * rows.mean() / height))]
-    place = "middle" if across == down == "middle" else f"{down} {across}".replace("middle ", "").replace(" middle", "")
+    # Not the mean of all bright places, which may lie between them.
+    spot = cv2.blur(heat, (1 + width // 10, 1 + height // 10))
+    row, column = np.unravel_index(np.argmax(spot), spot.shape)
+    place = PLACES[3 * int(row) // height][3 * int(column) // width]
     share = heat[outside & (heat > 1)].sum() / heat[outside].sum()
     area = (heat[outside] > 1).mean()
     what = "regions" if slot == "srin" else "places"

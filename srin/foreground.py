@@ -1,9 +1,13 @@
 """The colours of an object along its soft edge, without those of the photo that it was cut out of."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-REACHES = (1 / 12, 1 / 150)  # of the longer side: first far, for hair and motion blur, then near, for detail
+FAR, NEAR = 1 / 12, 1 / 150  # of the longer side: neighbourhoods for hair and motion blur, and for detail
+FAR_SIDE = 640  # pixels of the copy whose far neighbourhoods are averaged: those averages are smooth
+TILE = 256
 CERTAINTY = 4  # power of the weights: mixed pixels tell less of either colour than their share says (ours)
 
 
@@ -12,7 +16,8 @@ def estimate_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     A pixel of the edge shows a F + (1 - a) B. F and B are guessed by averaging the neighbourhood, weighted by the mask
     and by its complement, then F is corrected so that the equation holds (Forte, "Approximate Fast Foreground Colour
-    Estimation", ICIP 2021, equations 4 to 7; twice, with a wide and with a narrow neighbourhood).
+    Estimation", ICIP 2021, equations 4 to 7; twice, with a wide and with a narrow neighbourhood). The cost grows with the
+    edge's length, not with the picture.
 
     Not pymatting's multi-level estimation, because every mask passes through here while people wait: pymatting's first
     import on a machine compiles for half a minute and more, and it then takes 0.4 s a megapixel; this takes OpenCV alone.
@@ -26,30 +31,51 @@ def estimate_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     soft = (mask > 0) & (mask < 255)
     if not soft.any():
         return image
-    x, y, width, height = cv2.boundingRect(soft.astype(np.uint8))
-    reaches = [max(1, round(share * max(image.shape[:2]))) for share in REACHES]
-    margin = reaches[0] + 1
-    window = (slice(max(y - margin, 0), y + height + margin), slice(max(x - margin, 0), x + width + margin))
-    observed = image[window].astype(np.float32)
-    alpha = mask[window].astype(np.float32)[..., None] / 255
-    foreground = background = observed
-    for reach in reaches:
-        foreground, background = _fused(observed, foreground, background, alpha, reach)
+    height, width = mask.shape
+    scale = min(1.0, FAR_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    share = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)[..., None] / np.float32(255)
+    far = _means(small, small, share, max(1, round(FAR * max(size))))
+    reach = max(1, round(NEAR * max(height, width)))
     out = image.copy()
-    out[window][soft[window]] = np.rint(foreground.clip(0, 255))[soft[window]].astype(np.uint8)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            tile = (slice(top, top + TILE), slice(left, left + TILE))
+            if soft[tile].any():
+                y, x = max(0, top - reach - 1), max(0, left - reach - 1)
+                window = (slice(y, top + TILE + reach + 1), slice(x, left + TILE + reach + 1))
+                observed = image[window].astype(np.float32)
+                alpha = mask[window][..., None] / np.float32(255)
+                wide, behind = (_enlarged(mean, (width, height), x, y, alpha.shape[1::-1]) for mean in far)
+                near, behind = _means(_corrected(observed, wide, behind, alpha), behind, alpha, reach)
+                found = np.rint(_corrected(observed, near, behind, alpha)).astype(np.uint8)
+                inside = found[top - y : top - y + TILE, left - x : left - x + TILE]
+                out[tile][soft[tile]] = inside[soft[tile]]
     return out
 
 
-def _fused(
-    observed: np.ndarray, foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray, reach: int
+def _means(
+    foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray, reach: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One pass: better estimates of foreground and background, float32 (H, W, 3) each."""
+    """Both colours averaged over neighbourhoods, float32 (H, W, 3) each."""
 
     def mean(colours: np.ndarray, weight: np.ndarray) -> np.ndarray:
         size = (2 * reach + 1, 2 * reach + 1)
         return cv2.blur(colours * weight, size) / (cv2.blur(weight, size)[..., None] + 1e-5)
 
-    near_foreground = mean(foreground, alpha**CERTAINTY)
-    near_background = mean(background, (1 - alpha) ** CERTAINTY)
-    rest = observed - alpha * near_foreground - (1 - alpha) * near_background
-    return (near_foreground + alpha * rest).clip(0, 255), near_background
+    return mean(foreground, alpha**CERTAINTY), mean(background, (1 - alpha) ** CERTAINTY)
+
+
+def _corrected(observed: np.ndarray, foreground: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The foreground that, mixed with the background, gives what was observed; 0 to 255."""
+    rest = observed - alpha * foreground - (1 - alpha) * background
+    return (foreground + alpha * rest).clip(0, 255)
+
+
+def _enlarged(small: np.ndarray, size: tuple[int, int], x: int, y: int, part: Sequence[int]) -> np.ndarray:
+    """The part (width, height) at x, y of a picture enlarged to `size`."""
+    across, down = small.shape[1] / size[0], small.shape[0] / size[1]
+    matrix = np.array([[across, 0, (x + 0.5) * across - 0.5], [0, down, (y + 0.5) * down - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(small, matrix, part, flags=flags, borderMode=cv2.BORDER_REPLICATE)

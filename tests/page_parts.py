@@ -1,5 +1,7 @@
 """What the tests of the page do again and again."""
 
+from urllib.parse import urljoin
+
 import cv2
 import numpy as np
 
@@ -37,6 +39,22 @@ def give(page, role, path):
 def settle(page):
     """Waits until the Stage's server has answered everything."""
     page.evaluate("() => new Promise((done) => window.dispatchEvent(new CustomEvent('srin:ask', { detail: done })))")
+
+
+def selected(page):
+    """uint8 (h, w): the mask on the Stage, as the server gave it to the page, or None."""
+    settle(page)
+    url = page.locator(".stage-maker").get_attribute("data-mask")
+    if not url:
+        return None
+    data = page.request.get(urljoin(page.url, url)).body()
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., 3]
+
+
+def only(page, *methods):
+    """Chooses methods to be run."""
+    for method in page.locator(".methods input:enabled").all():
+        method.set_checked(method.input_value() in methods)
 
 
 def numbers(page):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_parts import settle
+from page_parts import only, settle
 from PIL import ExifTags, Image
 
 pytestmark = pytest.mark.browser
@@ -16,11 +16,6 @@ pytestmark = pytest.mark.browser
 CHEAP = ("copy-paste", "reinhard")
 LOOKS = ROOT / "tests" / "looks"
 SAME_LOOK = 6.0  # grey levels of mean difference that fonts and scaling may make
-
-
-def only(page, *methods):
-    for method in page.locator(".methods input:enabled").all():
-        method.set_checked(method.input_value() in methods)
 
 
 @pytest.fixture(scope="module")
@@ -145,9 +140,14 @@ def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_p
     assert "recoloured" in compared.locator('[data-role="picture"] .slot-name').inner_text()
     # Preferences outlive a reload, pictures don't.
     only(page, "histogram")
+    page.locator('[data-act="live"]').click()
+    page.locator('[data-tool="brush"]').click()
+    page.locator('[data-brush="size"]').fill("21")
     page.reload()
-    page.locator(".stage-marks").wait_for()
+    page.locator(".gallery-card img").last.wait_for()
     assert [box.input_value() for box in page.locator(".methods input:checked").all()] == ["histogram"]
+    assert page.locator('[data-act="live"]').get_attribute("aria-pressed") == "false"
+    assert page.locator('[data-brush="size"]').input_value() == "21"
     assert page.locator('[data-role="background"] img').is_hidden()
 
 

@@ -1,12 +1,11 @@
 """The Stage in a real Chromium: every tool by mouse, touch and keyboard, and the server's composite as on the canvas."""
 
 import base64
-from urllib.parse import urljoin
 
 import cv2
 import numpy as np
 import pytest
-from page_parts import at, give, gradient, numbers, ragged, set_numbers, settle, write
+from page_parts import at, give, gradient, numbers, only, ragged, selected, set_numbers, settle, write
 
 pytestmark = pytest.mark.browser
 
@@ -63,16 +62,6 @@ def cutting(shared_page, photos):
     return shared_page
 
 
-def selected(page):
-    """uint8 (h, w): the mask on the Stage, as the server gave it to the page, or None."""
-    settle(page)
-    url = page.locator(".stage-maker").get_attribute("data-mask")
-    if not url:
-        return None
-    data = page.request.get(urljoin(page.url, url)).body()
-    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)[..., 3]
-
-
 def drag(page, start, end, steps=4):
     page.mouse.move(*start)
     page.mouse.down()
@@ -119,7 +108,7 @@ def test_keys_place_and_undo_goes_back_through_all_of_it(placed):
     canvas.press("Control+z")
     settle(placed)
     assert placed.locator('[data-act="flip"]').get_attribute("aria-pressed") == "false"
-    for _ in range(2):  # one, unless the machine is so slow that the arrows were two steps
+    for _ in range(3):  # one, unless the machine is so slow that keys in a row were steps of their own
         if numbers(placed) != start:
             canvas.press("Control+z")
             settle(placed)
@@ -129,30 +118,94 @@ def test_keys_place_and_undo_goes_back_through_all_of_it(placed):
     assert numbers(placed) != start
 
 
-def test_two_fingers_move_scale_and_turn(open_page, photos):
-    page = open_page(width=390, height=844, has_touch=True)
+@pytest.fixture(scope="module")
+def fingers(open_shared_page, photos):
+    """A phone's page with an object on its background, and a function for its touch screen: kind, places by finger."""
+    page = open_shared_page(width=390, height=844, has_touch=True)
     give(page, "background", photos["background"])
     give(page, "object", photos["transparent"])
     page.locator(".stage-placing").wait_for()
-    page.locator(".stage-marks").scroll_into_view_if_needed()
-    set_numbers(page, 50, 50, 40, 0)
-    page.locator(".stage-marks").scroll_into_view_if_needed()
-    x, y = at(page, BACKGROUND, 0.5, 0.5)
     client = page.context.new_cdp_session(page)
 
     def touch(kind, *points):
-        points = [{"x": px, "y": py, "id": index} for index, (px, py) in enumerate(points)]
+        points = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
         client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
-    touch("touchStart", (x - 30, y))
-    touch("touchStart", (x - 30, y), (x + 30, y))
-    for share in (0.5, 1):  # to twice the distance, a quarter turn
-        angle = share * np.pi / 2
-        reach = 30 * (1 + share)
-        dx, dy = reach * np.cos(angle), reach * np.sin(angle)
+    return page, touch
+
+
+def spread(touch, x, y, reaches, turn=0.0):
+    """Two fingers around a place, first and last at `reaches` pixels from it, turning by `turn` radians."""
+    touch("touchStart", (x - reaches[0], y))
+    touch("touchStart", (x - reaches[0], y), (x + reaches[0], y))
+    for share in (0.5, 1):
+        reach = reaches[0] + share * (reaches[1] - reaches[0])
+        dx, dy = reach * np.cos(share * turn), reach * np.sin(share * turn)
         touch("touchMove", (x - dx, y - dy), (x + dx, y + dy))
     touch("touchEnd")
+
+
+def test_two_fingers_move_scale_and_turn(fingers):
+    page, touch = fingers
+    set_numbers(page, 50, 50, 40, 0)
+    page.locator(".stage-marks").scroll_into_view_if_needed()
+    spread(touch, *at(page, BACKGROUND, 0.5, 0.5), (30, 60), np.pi / 2)
     assert numbers(page) == pytest.approx([50, 50, 80, 90], abs=2)
+
+
+def test_fingers_paint_and_zoom(fingers, photos):
+    page, touch = fingers
+    give(page, "object", photos["opaque"])
+    page.locator('[data-tool="brush"]').click()
+    page.locator(".stage-marks").scroll_into_view_if_needed()
+    x, y = at(page, OBJECT, 0.5, 0.5)
+    right = at(page, OBJECT, 0.9, 0.5)[0]
+    spread(touch, x, y, (40, 80))
+    assert selected(page) is None  # the stroke that the first finger began is taken back
+    # The view shows twice as much detail now: a finger four tenths of the photo off the middle paints at two tenths.
+    touch("touchStart", (right, y))
+    touch("touchMove", (right, y + 4))
+    touch("touchEnd")
+    rows, columns = np.nonzero(selected(page) > 200)
+    assert columns.mean() == pytest.approx(0.7 * OBJECT[0], abs=6) and rows.mean() == pytest.approx(120, abs=6)
+    # Beside the canvas is a margin to scroll the page by.
+    box = page.locator(".stage-marks").bounding_box()
+    assert box["x"] + box["width"] <= 390 - 24
+
+
+def test_undo_reaches_back_across_all_tools(cutting):
+    """A box, a click, a stroke, a grown edge and a placement; each is one step, there and back."""
+    canvas = cutting.locator(".stage-marks")
+    canvas.press("x")
+    drag(cutting, at(cutting, OBJECT, 0.03, 0.03), at(cutting, OBJECT, 0.97, 0.97))
+    states = [selected(cutting)]
+    canvas.press("n")
+    cutting.mouse.click(*at(cutting, OBJECT, 0.25, 0.5))
+    states.append(selected(cutting))
+    canvas.press("b")
+    drag(cutting, at(cutting, OBJECT, 0.1, 0.1), at(cutting, OBJECT, 0.3, 0.1))
+    states.append(selected(cutting))
+    cutting.locator('[data-act="grow"]').click()
+    states.append(selected(cutting))
+    cutting.locator('[data-tool="place"]').click()
+    live_off(cutting)
+    before = numbers(cutting)
+    cutting.locator('[data-number="x"]').fill("31")
+    cutting.locator('[data-number="x"]').press("Enter")
+    canvas.press("Control+z")
+    settle(cutting)
+    assert numbers(cutting) == before
+    for state in states[2::-1]:
+        canvas.press("Control+z")
+        assert np.array_equal(selected(cutting), state)
+    canvas.press("Control+z")
+    assert selected(cutting) is None
+    for state in states:
+        canvas.press("Control+y")
+        assert np.array_equal(selected(cutting), state)
+    canvas.press("Control+y")
+    settle(cutting)
+    assert numbers(cutting)[0] == 31
 
 
 def test_brush_eraser_and_undo(cutting):
@@ -252,8 +305,7 @@ PLACEMENTS = [(50, 50, 55, 0, False), (30, 62, 80, 33, True), (78, 40, 30, -128,
 
 def test_the_servers_composite_is_what_the_canvas_shows(placed):
     """By copy-paste, whose result is the composite. Magenta on green, so that colours tell the mask."""
-    for method in placed.locator(".methods input:enabled").all():
-        method.set_checked(method.input_value() == "copy-paste")
+    only(placed, "copy-paste")
     flipped = False
     for *values, flip in PLACEMENTS:
         set_numbers(placed, *values)

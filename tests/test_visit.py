@@ -2,16 +2,20 @@
 
 import copy
 import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 from page_parts import gradient, ragged, write
 
 from srin.composite import Placement
 from srin.errors import SrinError
 from srin.foreground import estimate_foreground
 from srin.ui import masks
+from srin.ui.blocks import build
+from srin.ui.pictures import new_file, shown, shown_mask
 from srin.ui.stage import act
 from srin.ui.visit import Photo, Visit
 
@@ -60,6 +64,21 @@ def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
     assert mask[60:90, 60:90].min() == 255
 
 
+def test_what_was_written_for_visitors_expires_and_the_gallery_stays(photo, tmp_path, monkeypatch):
+    """By Gradio's own deleter, with an age of no time at all."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    demo = build()
+    gallery = set(tmp_path.rglob("preview.jpg"))
+    files = [Path(url.removeprefix("gradio_api/file=")) for url in (shown(photo.proxy), shown_mask(ragged(90, 80)))]
+    files.append(new_file("meadow-srin.png"))
+    files[-1].touch()
+    delete_files_created_by_app(demo, 3600)
+    assert all(file.is_file() for file in files)
+    delete_files_created_by_app(demo, -1)
+    assert not any(file.exists() for file in files)
+    assert gallery and all(file.is_file() for file in gallery)
+
+
 def test_arbitrary_requests_are_answered_in_words():
     class Event:
         def __init__(self, data):
@@ -95,9 +114,10 @@ def test_a_failed_mask_leaves_the_scene_as_it_was(photo):
         before.composite(Placement())
 
 
-def test_the_old_background_leaves_the_edge():
+@pytest.mark.parametrize("size", [120, 1000])
+def test_the_old_background_leaves_the_edge(size):
     """A red disc photographed before green, with a soft edge: the estimate is red all over, and opaque pixels stay."""
-    y, x = np.mgrid[:120, :120]
+    y, x = np.mgrid[:size, :size] * (120 / size)
     alpha = np.clip((40 - np.hypot(x - 60, y - 60)) / 8 + 0.5, 0, 1)
     red, green = np.array([200.0, 40, 30]), np.array([30.0, 190, 60])
     image = np.rint(alpha[..., None] * red + (1 - alpha[..., None]) * green).astype(np.uint8)

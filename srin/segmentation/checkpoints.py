@@ -107,6 +107,16 @@ def offer(checkpoint: Checkpoint) -> str:
     )
 
 
+def advice() -> str:
+    """What to do where there is no checkpoint, for people who look at the page."""
+    own = "start the app with SRIN_SAM_CHECKPOINT=FILE, FILE being a checkpoint that you have"
+    if os.environ.get("SRIN_OFFLINE") == "1":
+        return f"SRIN_OFFLINE=1 forbids downloads here. To use Segment Anything, {own}."
+    smallest = min(CHECKPOINTS.values(), key=lambda checkpoint: checkpoint.size)
+    command = f"python -m srin segment PHOTO -o map.png --checkpoint {smallest.name} --download"
+    return f"To use Segment Anything, run {command} once, and choose the photo again ({offer(smallest)[:-1]}). Or {own}."
+
+
 def download(checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> Path:
     """Brings a checkpoint into the cache, unless it is there.
 

@@ -12,6 +12,8 @@ from srin.segmentation.prompts import checked_box
 PROXY_SIDE = 640  # pixels of the longer side
 ITERATIONS = 5
 SEED = 0  # OpenCV's k-means starts at random
+SEARCH_SIDE = 320  # pixels of a box's longer side at which the object is searched; at 640 nothing better is found
+BAND = 0.015  # of the proxy's longer side: how far the outline found there may be off
 INSET = 0.05  # of the picture's sides: what `subject_mask` takes for background
 SPECK = 0.02  # islands and holes smaller than this share of the object are noise
 MIN_PIXELS = 16  # of the proxy; fewer is nothing
@@ -29,7 +31,8 @@ def box_mask(
     """Cuts out the object inside a box (Rother, Kolmogorov, Blake: GrabCut, 2004).
 
     Everything outside the box is background, except under strokes. Works on a proxy of at most PROXY_SIDE pixels,
-    so the cost doesn't grow with the photo. The same input gives the same mask.
+    so the cost doesn't grow with the photo: the object of a large box is searched on a smaller one, and its outline is
+    then found again. The same input gives the same mask.
 
     Args:
         image: uint8 (H, W, 3), sRGB.
@@ -47,9 +50,8 @@ def box_mask(
     """
     height, width = image.shape[:2]
     x0, y0, x1, y1 = checked_box(box, height, width)
-    shrink = min(1.0, PROXY_SIDE / max(height, width))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    proxy = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    proxy = _limited(image, PROXY_SIDE)
+    size = proxy.shape[1::-1]
 
     trimap = np.full(proxy.shape[:2], cv2.GC_BGD, np.uint8)
     rows = slice(math.floor(y0 * size[1] / height), math.ceil(y1 * size[1] / height))
@@ -72,7 +74,8 @@ def box_mask(
             "The box covers the whole picture, so nothing shows what the background looks like. Draw it closer "
             "around the object, or draw a stroke on the background."
         )
-    found = _grabcut(proxy, trimap)
+    side = max(trimap[rows, columns].shape)
+    found = _searched(proxy, trimap, SEARCH_SIDE / side) if side > SEARCH_SIDE else _grabcut(proxy, trimap, ITERATIONS)
     found = _without_specks(found, trimap)
     if np.count_nonzero(found) < MIN_PIXELS:
         raise SegmentationError(f"No object was found in the box. {HINT}")
@@ -95,7 +98,30 @@ def subject_mask(image: np.ndarray) -> np.ndarray:
     return box_mask(image, (width * INSET, height * INSET, width * (1 - INSET), height * (1 - INSET)))
 
 
-def _shrunk(stroke: np.ndarray, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _searched(proxy: np.ndarray, trimap: np.ndarray, scale: float) -> np.ndarray:
+    """uint8 0/1, the object: found on a copy `scale` times as large, then once more along the outline found there."""
+    small = _limited(proxy, round(scale * max(trimap.shape)))
+    found = _grabcut(small, cv2.resize(trimap, small.shape[1::-1], interpolation=cv2.INTER_NEAREST), ITERATIONS)
+    found = cv2.resize(found * np.uint8(255), proxy.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    reach = round(BAND * max(trimap.shape))
+    band = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    narrowed = np.where(found > 127, np.uint8(cv2.GC_PR_FGD), np.uint8(cv2.GC_PR_BGD))
+    narrowed[cv2.dilate(found, band) <= 127] = cv2.GC_BGD
+    narrowed[cv2.erode(found, band) > 127] = cv2.GC_FGD
+    certain = (trimap == cv2.GC_BGD) | (trimap == cv2.GC_FGD)
+    narrowed[certain] = trimap[certain]
+    return _grabcut(proxy, narrowed, 1) if (narrowed & 1).any() else narrowed & 1
+
+
+def _limited(image: np.ndarray, side: int) -> np.ndarray:
+    """A copy of which no side exceeds `side`."""
+    height, width = image.shape[:2]
+    shrink = min(1.0, side / max(height, width))
+    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _shrunk(stroke: np.ndarray, image: np.ndarray, size: Sequence[int]) -> np.ndarray:
     """A stroke on the proxy: wherever it touches, so that thin ones survive."""
     if stroke.shape != image.shape[:2]:
         raise SegmentationError(
@@ -105,7 +131,7 @@ def _shrunk(stroke: np.ndarray, image: np.ndarray, size: tuple[int, int]) -> np.
     return cv2.resize(stroke.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
 
 
-def _grabcut(proxy: np.ndarray, trimap: np.ndarray) -> np.ndarray:
+def _grabcut(proxy: np.ndarray, trimap: np.ndarray, iterations: int) -> np.ndarray:
     """uint8 0/1, the object."""
     if not (trimap & 1).any():
         raise SegmentationError(f"The background strokes cover the whole box. {HINT}")
@@ -113,7 +139,7 @@ def _grabcut(proxy: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     cv2.setRNGSeed(SEED)
     model = np.zeros((1, 65))
     no_box = (0, 0, 0, 0)
-    cv2.grabCut(proxy, labels, no_box, model, model.copy(), ITERATIONS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(proxy, labels, no_box, model, model.copy(), iterations, cv2.GC_INIT_WITH_MASK)
     return labels & 1  # GC_FGD is 1, GC_PR_FGD is 3, the background's are even
 
 
@@ -130,7 +156,7 @@ def _without_specks(found: np.ndarray, trimap: np.ndarray) -> np.ndarray:
     return result
 
 
-def _enlarged(found: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def _enlarged(found: np.ndarray, size: Sequence[int]) -> np.ndarray:
     soft = cv2.GaussianBlur(found.astype(np.float32), (0, 0), SMOOTHING)
     soft = cv2.resize(soft, size, interpolation=cv2.INTER_CUBIC)
     return np.where(soft > 0.5, 255, 0).astype(np.uint8)

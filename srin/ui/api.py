@@ -1,6 +1,5 @@
 """The one public endpoint: files in, a PNG out."""
 
-import uuid
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +9,7 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 from srin.errors import ImageError, SrinError
 from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
+from srin.ui.pictures import new_file
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
 
@@ -31,8 +31,7 @@ def harmonize(image: gr.FileData, mask: gr.FileData, method: Method, strength: f
             raise SrinError(f"The strength must be a number from 0 to 1, not {strength!r}.")
         harmonizer = Harmonizer.from_pretrained(method)
         result = harmonizer.harmonize(_uploaded(image, "image"), _uploaded(mask, "mask"), strength=strength)
-        path = Path(get_upload_folder(), uuid.uuid4().hex, f"{method}.png")
-        path.parent.mkdir(parents=True)
+        path = new_file(f"{method}.png")
         save_image(result, path)
     except SrinError as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from srin.ui import api, compare, gallery, harmonizing, stage, why
+from srin.ui.pictures import EXPIRING
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
 
@@ -56,4 +57,5 @@ def build() -> gr.Blocks:
         gr.api(api.harmonize, api_name="harmonize", **MODEL)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)
+    demo.temp_file_sets.append(EXPIRING)
     return demo

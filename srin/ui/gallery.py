@@ -17,7 +17,7 @@ SHOWN = "srin"  # whose results the thumbnails show
 
 
 def layout() -> gr.HTML:
-    return island("gallery", ("main",), examples=_cards([None] * len(_composites())))
+    return island("gallery", ("../cards", "main"), examples=_cards([None] * len(_composites())))
 
 
 def harmonized() -> dict[str, Any]:
@@ -37,7 +37,7 @@ def _results() -> list[str | None]:
         return [None] * len(_composites())
     try:
         harmonizer = Harmonizer.from_pretrained(SHOWN)
-        return [shown(harmonizer.harmonize_composite(composite)) for composite in _composites()]
+        return [shown(harmonizer.harmonize_composite(composite), expires=False) for composite in _composites()]
     except SrinError:
         logging.getLogger(__name__).exception("the examples can't be harmonized")
         return [None] * len(_composites())
@@ -45,6 +45,6 @@ def _results() -> list[str | None]:
 
 def _cards(results: list[str | None]) -> list[dict[str, Any]]:
     return [
-        {"name": example.name, "before": shown(composite.image), "after": after}
+        {"name": example.name, "before": shown(composite.image, expires=False), "after": after}
         for example, composite, after in zip(all_examples(), _composites(), results, strict=True)
     ]

@@ -10,7 +10,7 @@ WEB = Path(__file__).with_name("web")
 
 def island(name: str, scripts: tuple[str, ...], **props: Any) -> gr.HTML:
     """name: its folder in web/, and its id in the page. scripts: file names without .js, in their order.
-    props: what its scripts find in `props`, and gr.HTML's own arguments.
+    "../" leads to those that islands share. props: what its scripts find in `props`, and gr.HTML's own arguments.
     """
     files = [WEB / "shared.js", *[WEB / name / f"{script}.js" for script in scripts]]
     return gr.HTML(

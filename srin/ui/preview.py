@@ -7,10 +7,8 @@ from srin.composite import Composite, Placement, place
 from srin.errors import MissingWeights
 from srin.harmonizer import METHODS, Harmonizer
 from srin.segmentation.semantic_map import build
-from srin.ui.pictures import shrink
+from srin.ui.pictures import LIVE_SIDE, shrink
 from srin.ui.visit import Scene
-
-SIDE = 512  # pixels of the longer side that the result is shown with; the network sees its own working size
 
 
 def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndarray, list[float]]:
@@ -40,12 +38,12 @@ def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndar
 
 
 def small_composite(scene: Scene, placement: Placement) -> Composite:
-    """The composite at SIDE. Raises SrinError."""
+    """The composite at LIVE_SIDE. Raises SrinError."""
     if scene.missing or scene.ready:
         composite = scene.preview(placement)  # raises what is missing
-        return Composite(shrink(composite.image, SIDE), shrink(composite.mask, SIDE))
+        return Composite(shrink(composite.image, LIVE_SIDE), shrink(composite.mask, LIVE_SIDE))
     assert scene.background and scene.cutout
-    background = shrink(scene.background.proxy, SIDE)
+    background = scene.background.live
     # No larger than it will be drawn, so that nothing is warped that nobody sees.
     height = placement.scale * background.shape[0]
     side = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))

@@ -14,17 +14,18 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 from srin.composite import MAX_SCALE, MIN_SCALE, Placement
 from srin.errors import ImageError, SrinError
 from srin.image_io import load_rgba
+from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.segmentation.checkpoints import CHECKPOINTS, offer
 from srin.ui import masks, preview
 from srin.ui.examples import all_examples
+from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
 from srin.ui.visit import Photo, Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "files", "requests", "background", "main"),
+    *("panel", "empty", "files", "requests", "background", "../cards", "main"),
 )
 ROLES = {"background": "background", "object": "object's photo", "picture": "composite", "mask": "mask"}
 UNEXPECTED = "Something went wrong on our side; the server's log says what. Nothing of yours is lost."
@@ -58,9 +59,10 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     answer: dict[str, Any] = {"request": data.get("request")}
     began = time.perf_counter()
     try:
-        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), str(data.get("method")))
+        method = str(data.get("method"))
+        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), method)
         milliseconds = round(1000 * (time.perf_counter() - began))
-        answer |= {"url": inline(picture), "window": window, "ms": milliseconds}
+        answer |= {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
     except SrinError as error:
         answer["problem"] = str(error)
     except Exception:
@@ -151,7 +153,7 @@ def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
     status = photo.segmentation.status
     advice = ""
     if status.state in ("failed", "unavailable"):
-        advice = f"{offer(CHECKPOINTS['vit_b'])} Or point SRIN_SAM_CHECKPOINT to a file that you have."
+        advice = checkpoints.advice()
     view = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter, "advice": advice}
     return {**view, "progress": round(100 * status.progress)}
 

@@ -25,7 +25,7 @@ from srin.image_io import load_image, load_mask
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, segment
 from srin.segmentation.session import Session
-from srin.ui.pictures import shown, shown_cutout, shown_mask, shrink
+from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_mask, shrink
 
 PATIENCE = 60.0  # seconds that a request waits for those before it
 MOST_VERSIONS = 60  # masks kept to go back to
@@ -55,6 +55,11 @@ class Photo:
     def address(self) -> str:
         """Where the browser finds the proxy."""
         return shown(self.proxy)
+
+    @cached_property
+    def live(self) -> np.ndarray:
+        """uint8 (h, w, 3), the proxy at the live preview's size."""
+        return shrink(self.proxy, LIVE_SIDE)
 
     def original(self) -> np.ndarray:
         """uint8 (height, width, 3), decoded again. Raises ImageError where the file has expired."""

@@ -51,7 +51,7 @@ def overlay(shown: "Explanation") -> np.ndarray:
     heat = shrink(np.rint((shown.heat / HOT).clip(0, 1) * 255).astype(np.uint8), SIDE)
     size = heat.shape[::-1]
     colours = cv2.cvtColor(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    opacity = np.where(heat > 0, 90 + heat // 2, 0).astype(np.uint8)
+    opacity = np.where(heat > 0, 30 + 0.8 * heat, 0).astype(np.uint8)
     layer = np.dstack([colours, opacity])
     lines = cv2.resize(shown.outlines.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
     layer[lines] = (255, 255, 255, 150)

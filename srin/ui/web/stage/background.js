@@ -32,7 +32,7 @@ async function adoptLive() {
     const image = await loadImage(live.url);
     if (live.request !== liveRequests || gesture) return;
     stage.live = { image, window: live.window };
-    stage.said = `Live: ${stage.method}, ${Math.round(performance.now() - liveBegan)} ms`;
+    stage.said = `Live: ${live.label}, ${Math.round(performance.now() - liveBegan)} ms`;
   }
   showStatus();
   redraw();

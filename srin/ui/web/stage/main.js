@@ -40,6 +40,7 @@ function pickTool(tool) {
   else if (tool !== "pan") showView("cut");
   showPanel();
   redraw();
+  if (tool === "place" && !stage.live) askLive(); // the object may have been cut out since
   return true;
 }
 
@@ -245,6 +246,7 @@ connectFiles();
 connectGestures();
 connectKeyboard();
 connectBackground();
+connectEmpty();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
 watch("state", adopt);
 hear("example", (index) => request("example", { index }, "Loading the example"));

@@ -30,8 +30,7 @@ function showPanel() {
     button.disabled = placing ? !stage.images.background : !(cuttable() || (button.dataset.tool === "pan" && photo));
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
-  find(".stage-empty").hidden = Boolean(photo);
-  find(".stage-empty-text").textContent = emptyText();
+  showEmpty();
   find('[data-act="undo"]').disabled = stage.history.at <= 0;
   find('[data-act="redo"]').disabled = stage.history.at >= stage.history.entries.length - 1;
   find('[data-act="mask"]').disabled = view !== "cut" || stage.mask.isEmpty;
@@ -68,7 +67,7 @@ function showSegmentation() {
   box.dataset.state = state;
   box.querySelector("summary").textContent =
     { preparing: `Segment Anything is reading the photo: ${progress} %`, ready: `Ready: ${segmenter}` }[state] ??
-    `${segmenter} selects; Segment Anything is not available`;
+    "No Segment Anything here: why, and what to do";
   box.querySelector("p").textContent = [reason, advice].filter(Boolean).join(" ");
 }
 
@@ -83,12 +82,6 @@ function showSlot(slot, photo, way) {
   picture.hidden = !hasPhoto;
   if (hasPhoto && picture.src !== new URL(photo.url, document.baseURI).href) picture.src = photo.url;
   slot.querySelector(".slot-name").textContent = photo ? `${photo.name}` : "choose or drop a file";
-}
-
-function emptyText() {
-  if (stage.way === "ready") return "Drop a composite and its mask here";
-  if (stage.view === "cut") return "Drop the object's photo here";
-  return stage.images.object ? "Drop a background here" : "Drop two photos here: a background, and the object's";
 }
 
 function showNumbers() {

@@ -4,7 +4,7 @@
 let sent = 0;
 let answered = 0;
 let uploads = 0; // before they are sent, files travel
-let waiting = [];
+const waiting = [];
 
 const pendingCount = () => sent - answered + uploads;
 
@@ -43,7 +43,7 @@ function settled() {
 }
 
 function release() {
-  if (pendingCount() > 0) return;
-  for (const resolve of waiting) resolve();
-  waiting = [];
+  if (pendingCount() > 0 || !waiting.length) return;
+  waiting.shift()();
+  queueMicrotask(release); // the next, unless this one has sent something that the next has to wait for
 }
