@@ -13,9 +13,7 @@ from srin.errors import MaskError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
     from srin.batch import Processes
-    from srin.composite import Composite
     from srin.harmonizer import Harmonizer
-    from srin.segmentation.semantic_map import SemanticMap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -118,11 +116,12 @@ def _harmonize_file(
     from srin.composite import Composite
     from srin.harmonizer import MAP_SIDE
     from srin.image_io import save_image
+    from srin.segmentation.semantic_map import read_or_draw
 
     composite = Composite.load(image, mask)
     semantic_map = None
     if harmonizer.needs_map:
-        semantic_map = _map(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
+        semantic_map = read_or_draw(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
         if semantic_map.segmenter not in said:
             said.add(semantic_map.segmenter)
             print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
@@ -164,22 +163,16 @@ def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", pro
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from srin.compare import comparison_sheet
+    from srin.compare import comparison_sheet, run_methods
     from srin.composite import Composite
     from srin.image_io import save_image
+    from srin.segmentation.semantic_map import read_or_draw
 
     composite = Composite.load(options.image, options.mask)
-    semantic_map = _map(composite, options.map, options.segmenter)
-    save_image(comparison_sheet(composite, semantic_map, options.device), options.output)
+    semantic_map = read_or_draw(composite, options.map, options.segmenter)
+    results = run_methods(composite, semantic_map, device=options.device)
+    save_image(comparison_sheet(composite, semantic_map, results), options.output)
     return 0
-
-
-def _map(composite: "Composite", labels: Path | None, segmenter: str) -> "SemanticMap":
-    from srin.segmentation.semantic_map import SemanticMap, build, segment
-
-    if labels is None:
-        return segment(composite, segmenter)
-    return build(composite, SemanticMap.load(labels).labels, "provided")
 
 
 def _segment(options: argparse.Namespace) -> int:

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,8 +51,8 @@ def run_methods(
             yield Result(method, harmonized, 1000 * (time.perf_counter() - began))
 
 
-def comparison_sheet(composite: Composite, semantic_map: SemanticMap, device: str | None = None) -> np.ndarray:
-    """Mask, semantic map (built for this composite) and every method's result with its time, in one labelled picture.
+def comparison_sheet(composite: Composite, semantic_map: SemanticMap, results: Iterable[Result]) -> np.ndarray:
+    """Mask, semantic map (built for this composite) and every result with its time, in one labelled picture.
 
     Returns:
         uint8 (H', W', 3): three columns of tiles at most 480 px on the longer side.
@@ -61,7 +61,7 @@ def comparison_sheet(composite: Composite, semantic_map: SemanticMap, device: st
         ("mask", _outlined(composite)),
         (f"semantic map: {semantic_map.segmenter}", semantic_map.paint(composite.image)),
     ]
-    for result in run_methods(composite, semantic_map, device=device):
+    for result in results:
         if result.harmonized is None:
             tiles.append((f"{result.method}: unavailable", np.full_like(composite.image, 128)))
         else:

@@ -15,11 +15,9 @@ from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from srin.errors import ImageError, OutputError
+from srin.limits import MAX_PIXELS, MAX_SIDE
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
-
-MAX_PIXELS = 100_000_000
-MAX_SIDE = 16_384
 
 # Only what Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
@@ -37,7 +35,7 @@ def load_image(source: Source, what: str = "image") -> np.ndarray:
 
     source: a path, the bytes of a file, a PIL image, or a uint8 array (H, W) or (H, W, 1 | 3 | 4).
     what: how messages name the picture ("The background is empty ...").
-    Raises ImageError for anything that is not a readable picture within MAX_PIXELS and MAX_SIDE.
+    Raises ImageError for anything that is not a readable picture within the limits of srin.limits.
     """
     return load_rgba(source, what)[0]
 

@@ -144,6 +144,17 @@ def build(
     return _fit(composite.image, composite.mask, labels, segmenter, max_regions)
 
 
+def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segmenter: str = "auto") -> SemanticMap:
+    """The map in a file that goes with a composite, fitted to it; without one, what `segment` draws.
+
+    Raises:
+        ImageError, SegmentationError: as `SemanticMap.load`, `build` and `segment`.
+    """
+    if path is None:
+        return segment(composite, segmenter)
+    return build(composite, SemanticMap.load(path).labels, "provided")
+
+
 def segment(
     picture: np.ndarray | Composite, segmenter: str = "auto", checkpoint: str | os.PathLike[str] | None = None
 ) -> SemanticMap:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
-from srin.ui import saving
+from srin.ui import deadline, saving
 from srin.ui.harmonizing import LABELS, Step, run_steps
 from srin.ui.island import island
 from srin.ui.pictures import address
@@ -44,7 +44,7 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     run_number = int(number(data, "run", 0, 1e9))
     visit.begin_run(run_number)
     try:
-        for step in steps:
+        for step in deadline.steps(steps):
             if not visit.is_running(run_number):
                 return
             if step.run is not None:
@@ -122,7 +122,7 @@ def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
             number(data, "strength", 0, 1, 1.0),
             number(data, "feather", 0, 100),
         )
-        for step in saving.steps(visit.run, choice):
+        for step in deadline.steps(saving.steps(visit.run, choice)):
             if isinstance(step, Path):
                 file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
                 yield gr.update(saved={**file, "request": data.get("request")})

@@ -1,7 +1,6 @@
 """The shipped examples: which files they are made of, and their thumbnails."""
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -9,11 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from gradio.utils import get_upload_folder
 
 from srin.composite import Composite, Placement, blend, crop_to_mask, place
 from srin.errors import SrinError
 from srin.image_io import load_image, load_mask, save_image
+from srin.ui.files import new_file
 from srin.ui.pictures import shrink
 from srin.ui.visit import Photo, Visit
 
@@ -68,8 +67,7 @@ class Recoloured:
     def put_into(self, visit: Visit) -> None:
         """Loads the example as a composite with its mask. Raises SrinError when its files are broken."""
         composite = self.composite()
-        path = Path(get_upload_folder(), uuid.uuid4().hex, f"{self.real.stem}-recoloured.png")
-        path.parent.mkdir(parents=True)
+        path = new_file(f"{self.real.stem}-recoloured.png")
         save_image(composite.image, path)
         picture = Photo.load(path, "composite")
         visit.scene = replace(visit.scene, ready=True, picture=picture, picture_selection=None, real=self.real)

@@ -25,12 +25,14 @@ def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
     return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
 
 
-def shown(image: np.ndarray) -> str:
+def shown(image: np.ndarray, folder: str = "") -> str:
     """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG.
+
+    folder: of the visitors' files, see files.KEPT.
 
     With OpenCV, because Gradio's own encoders take ten times as long as all the rest of a preview.
     """
-    return _served(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg")
+    return _served(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg", folder)
 
 
 def shown_mask(mask: np.ndarray) -> str:
@@ -59,8 +61,8 @@ def address(path: Path) -> str:
     return f"gradio_api/file={path}"
 
 
-def _served(data: bytes, kind: str) -> str:
-    path = Path(get_upload_folder(), hashlib.sha256(data).hexdigest(), f"preview.{kind}")
+def _served(data: bytes, kind: str, folder: str = "") -> str:
+    path = Path(get_upload_folder(), folder, hashlib.sha256(data).hexdigest(), f"preview.{kind}")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return address(path)

@@ -1,20 +1,19 @@
 """What can be taken away: the picture at full size, the mask, the comparison sheet, a before-and-after animation."""
 
 import json
-import uuid
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from gradio.utils import get_upload_folder
 
 from srin.compare import animation, labelled_sheet
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import save_image, save_photo
+from srin.ui.files import new_file
 from srin.ui.harmonizing import LABELS
 from srin.ui.pictures import shrink
 from srin.ui.visit import Run
@@ -38,16 +37,16 @@ def steps(run: Run, choice: Choice) -> Iterator[str | Path]:
     """What is being done, in words, and last the file's path. Raises SrinError."""
     if choice.what == "mask":
         yield "Placing the mask at full size"
-        path = _path(f"{run.scene.stem}-mask.png")
+        path = new_file(f"{run.scene.stem}-mask.png")
         save_image(run.scene.composite(run.placement).mask, path)
     elif choice.what == "sheet":
         yield "Drawing the sheet"
-        path = _path(f"{run.scene.stem}-comparison.png")
+        path = new_file(f"{run.scene.stem}-comparison.png")
         save_image(labelled_sheet(_tiles(run)), path)
     elif choice.what == "animation":
         _check_picked(run, choice)
         yield "Drawing the frames"
-        path = _path(f"{run.scene.stem}-{choice.method}-before-after.webp")
+        path = new_file(f"{run.scene.stem}-{choice.method}-before-after.webp")
         before = run.composite
         after = mixed(run.picture(choice.method), before, choice.strength, choice.feather)
         animation(shrink(before.image, ANIMATION_SIDE), shrink(after, ANIMATION_SIDE), path)
@@ -67,7 +66,7 @@ def _picture(run: Run, choice: Choice) -> Generator[str, None, Path]:
     factor = full.mask.shape[0] / run.composite.mask.shape[0]
     result = mixed(harmonized, full, choice.strength, choice.feather * factor)
     yield f"Writing the {choice.format.upper()}"
-    path = _path(f"{run.scene.stem}-{choice.method}.{choice.format}")
+    path = new_file(f"{run.scene.stem}-{choice.method}.{choice.format}")
     photo = run.scene.picture if run.scene.ready else run.scene.background
     assert photo is not None
     save_photo(result, path, photo.path, json.dumps(_settings(run, choice)))
@@ -120,9 +119,3 @@ def _settings(run: Run, choice: Choice) -> dict:
             "x": place.x, "y": place.y, "scale": place.scale, "rotation": place.rotation, "flip": place.flip,
         }  # fmt: skip
     return settings
-
-
-def _path(name: str) -> Path:
-    path = Path(get_upload_folder(), uuid.uuid4().hex, name)
-    path.parent.mkdir(parents=True)
-    return path

@@ -3,6 +3,7 @@
 import argparse
 import base64
 import secrets
+import signal
 
 import gradio as gr
 from gradio.routes import App
@@ -13,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from srin.ui.blocks import LAUNCH
+from srin.ui.files import sweeping
 
 # What the login page is made of; "/" itself is that page as long as nobody is logged in.
 LOGIN_PATHS = ("/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events")
@@ -40,7 +42,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         **LAUNCH,
         mcp_server=mcp or None,
         auth=auth,
-        app_kwargs={"middleware": wall},
+        app_kwargs={"middleware": wall, "lifespan": sweeping},
         prevent_thread_lock=True,
     )
     if auth and demo.mcp_server_obj:
@@ -49,6 +51,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
             demo.local_url, auth=auth, headers={"x-gradio-user": "mcp"}, download_files=False, verbose=False,
             analytics_enabled=False, _skip_components=False,
         )  # fmt: skip
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
     demo.block_thread()
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
 
 from srin.composite import MAX_SCALE, MIN_SCALE, Placement
 from srin.errors import ImageError, SrinError
@@ -18,6 +17,7 @@ from srin.segmentation.candidate import Candidate, from_mask
 from srin.segmentation.checkpoints import CHECKPOINTS, offer
 from srin.ui import masks, preview
 from srin.ui.examples import all_examples
+from srin.ui.files import is_visitors
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
 from srin.ui.visit import Photo, Visit
@@ -186,7 +186,7 @@ def placement(value: Any) -> Placement:
 
 def _uploaded(data: Data) -> Path:
     path = data.get("path")
-    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
+    if not isinstance(path, str) or not is_visitors(path):
         raise ImageError("The file did not arrive. Choose it again.")
     return Path(path)
 
