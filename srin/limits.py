@@ -8,19 +8,19 @@ import os
 from srin.errors import SrinError
 
 
-def _whole_number(name: str, default: int) -> int:
-    """The variable's value, at least 1. Raises SrinError when it is anything else."""
+def _whole_number(name: str, default: int, least: int = 1) -> int:
+    """The variable's value. Raises SrinError when it is no whole number, or less than `least`."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
-    if not text.isdecimal() or int(text) < 1:
-        raise SrinError(f"{name} is {text!r}; it must be a whole number of at least 1.")
+    if not text.isdecimal() or int(text) < least:
+        raise SrinError(f"{name} is {text!r}; it must be a whole number of at least {least}.")
     return int(text)
 
 
-# Pictures, wherever they come from. Checked before anything is decoded.
-MAX_PIXELS = _whole_number("SRIN_MAX_PIXELS", 100_000_000)
-MAX_SIDE = _whole_number("SRIN_MAX_SIDE", 16_384)  # pixels
+# Pictures, wherever they come from. Checked before anything is decoded. The page's own examples have to fit.
+MAX_PIXELS = _whole_number("SRIN_MAX_PIXELS", 100_000_000, least=2_000_000)
+MAX_SIDE = _whole_number("SRIN_MAX_SIDE", 16_384, least=2_000)  # pixels
 
 # The page and its endpoints.
 MAX_UPLOAD = _whole_number("SRIN_MAX_UPLOAD", 100_000_000)  # bytes of a file

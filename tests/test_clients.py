@@ -1,17 +1,16 @@
 """The public endpoints, as scripts (HTTP, gradio_client) and agents (MCP) call them."""
 
+import argparse
 import asyncio
 import base64
 import io
 import json
 import re
-import subprocess
-import sys
 
 import httpx
 import numpy as np
 import pytest
-from conftest import ROOT, running_app
+from conftest import running_app
 from gradio.routes import App
 from gradio_client import Client, handle_file
 from mcp import ClientSession
@@ -25,10 +24,12 @@ from srin.compare import CAPTION, GAP
 from srin.harmonizer import METHODS
 from srin.image_io import load_image
 from srin.ui.blocks import build
+from srin.ui.serving import credentials
 from srin.ui.why import overlay
 
 NAMES = ["harmonize", "compare", "segment", "explain"]
 USER = ("someone", "se:cret")
+FILE = {"meta": {"_type": "gradio.FileData"}}
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def client(app_address):
 @pytest.fixture(scope="module")
 def walled(tmp_path_factory):
     """The app with a login, MCP, and tight limits."""
-    limits = {"SRIN_MAX_UPLOAD": "200000", "SRIN_MAX_QUEUE": "2", "SRIN_MAX_PIXELS": "1000000"}
+    limits = {"SRIN_MAX_UPLOAD": "200000", "SRIN_MAX_QUEUE": "2", "SRIN_MAX_PIXELS": "2000000"}
     folder = tmp_path_factory.mktemp("walled")
     with running_app(folder, "--mcp", SRIN_AUTH=":".join(USER), **limits) as address:
         yield address
@@ -61,12 +62,11 @@ def same_bytes(result, path):
         return file.read() == path.read_bytes()
 
 
-def raw_call(address, name, data, **how):
-    """An endpoint's last event and its data, over plain HTTP."""
-    joined = httpx.post(f"{address}/gradio_api/call/{name}", json={"data": data}, **how)
-    if joined.status_code != 200:
-        return joined.status_code, joined.json()["detail"]
-    answer = httpx.get(f"{address}/gradio_api/call/{name}/{joined.json()['event_id']}", timeout=60, **how).text
+def raw_call(address, name, how=None, **arguments):
+    """An endpoint's last event and its data, over plain HTTP. how: for httpx."""
+    route, how = f"{address}/gradio_api/call/v2/{name}", how or {}
+    joined = httpx.post(route, json=arguments, **how).json()
+    answer = httpx.get(f"{route}/{joined['event_id']}", timeout=60, **how).text
     event, data = [line.partition(": ")[2] for line in answer.strip().split("\n\n")[-1].splitlines()]
     return event, json.loads(data)
 
@@ -74,7 +74,7 @@ def raw_call(address, name, data, **how):
 def uploaded(address, path, **how):
     with open(path, "rb") as file:
         (there,) = httpx.post(f"{address}/gradio_api/upload", files={"files": file}, **how).json()
-    return {"path": there, "meta": {"_type": "gradio.FileData"}}
+    return {"path": there, **FILE}
 
 
 def test_four_documented_endpoints_and_nothing_else(app_address):
@@ -132,36 +132,37 @@ def test_explain_equals_python(client, files):
 @pytest.mark.parametrize(
     "change, words",
     [
-        ({0: {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}}, "not in the cache folder|uploaded file"),
-        ({0: {"path": "http://127.0.0.1:1/x.png", "meta": {"_type": "gradio.FileData"}}}, "uploaded file"),
-        ({0: {"path": "http://x/gradio_api/file=/etc/hostname", "meta": {"_type": "gradio.FileData"}}}, "uploaded"),
-        ({0: {"path": "/etc/hostname"}}, "uploaded file"),
-        ({0: "/etc/hostname"}, "uploaded file"),
-        ({1: None}, "mask must be an uploaded file"),
-        ({2: ["srin"]}, "method must be one of"),
-        ({2: "magic"}, "no method 'magic'"),
-        ({3: "much"}, "strength must be a number"),
-        ({3: 2}, "strength"),
-        ({4: {"path": "\0"}}, "map must be an uploaded file"),
-        ({5: {"a": 1}}, "no segmenter"),
+        ({"image": {"path": "http://127.0.0.1:1/x.png", **FILE}}, "must be an uploaded file"),
+        ({"image": {"path": "http://x/gradio_api/file=/etc/hostname", **FILE}}, "image must be an uploaded file"),
+        ({"image": {"path": "/etc/hostname"}}, "image must be an uploaded file"),
+        ({"image": "/etc/hostname"}, "image must be an uploaded file"),
+        ({"mask": None}, "mask must be an uploaded file"),
+        ({"method": ["srin"]}, "method must be one of"),
+        ({"method": "magic"}, "no method 'magic'"),
+        ({"strength": "much"}, "strength must be a number"),
+        ({"strength": 2}, "strength"),
+        ({"semantic_map": {"path": "\0"}}, "map must be an uploaded file"),
+        ({"segmenter": {"a": 1}}, "no segmenter"),
     ],
 )
 def test_anything_else_is_refused_in_a_sentence(app_address, files, change, words):
     image, mask = (uploaded(app_address, file) for file in files)
-    data = [image, mask, "srin", 1.0, None, "auto"]
-    for place, value in change.items():
-        data[place] = value
-    event, answer = raw_call(app_address, "harmonize", data)
-    assert event == "error"
-    assert re.search(words, answer["error"]), answer
+    event, answer = raw_call(app_address, "harmonize", **{"image": image, "mask": mask, **change})
+    assert event == "error" and words in answer["error"]
+
+
+def test_files_of_the_server_are_refused_by_gradio_itself(app_address, files):
+    image = {"path": "/etc/hostname", **FILE}
+    event, answer = raw_call(app_address, "harmonize", image=image, mask=uploaded(app_address, files[1]))
+    assert event == "error" and answer["error"] is None
 
 
 def test_a_result_can_be_taken_further_by_its_address(app_address, files):
     image, mask = (uploaded(app_address, file) for file in files)
-    event, (labels, _, _) = raw_call(app_address, "segment", [image])
+    event, (labels, _, _) = raw_call(app_address, "segment", image=image)
     assert event == "complete" and labels["url"].startswith(app_address)
-    again = {"path": labels["url"], "meta": {"_type": "gradio.FileData"}}
-    event, (result,) = raw_call(app_address, "harmonize", [image, mask, "srin", 1.0, again, "auto"])
+    again = {"path": labels["url"], **FILE}
+    event, (result,) = raw_call(app_address, "harmonize", image=image, mask=mask, semantic_map=again)
     assert event == "complete" and httpx.get(result["url"]).content.startswith(b"\x89PNG")
 
 
@@ -239,24 +240,24 @@ def test_too_large_files_and_pictures_are_refused_in_a_sentence(walled, files, t
     with open(large, "rb") as file:
         refused = httpx.post(f"{walled}/gradio_api/upload", files={"files": file}, auth=USER)
     assert refused.status_code == 413 and "size" in refused.text
-    wide = write(tmp_path / "wide.png", np.zeros((1000, 1001, 3), np.uint8))
+    wide = write(tmp_path / "wide.png", np.zeros((1000, 2001, 3), np.uint8))
     image, mask = (uploaded(walled, file, auth=USER) for file in (wide, files[1]))
-    event, answer = raw_call(walled, "harmonize", [image, mask, "srin", 1.0, None, "auto"], auth=USER)
-    assert event == "error" and "1 million are allowed" in answer["error"]
+    event, answer = raw_call(walled, "harmonize", {"auth": USER}, image=image, mask=mask)
+    assert event == "error" and "2 million are allowed" in answer["error"]
 
 
 def test_a_full_queue_says_so_and_serves_the_others(walled, files):
     image, mask = (uploaded(walled, file, auth=USER) for file in files)
-    data = [image, mask, "copy-paste", 1.0, None, "auto"]
+    route = "/gradio_api/call/v2/compare"
 
     async def crowd():
         async with httpx.AsyncClient(base_url=walled, auth=USER, timeout=60) as http:
 
             async def one():
-                joined = await http.post("/gradio_api/call/compare", json={"data": data[:2]})
+                joined = await http.post(route, json={"image": image, "mask": mask})
                 if joined.status_code == 503:
                     return joined.json()["detail"]
-                return (await http.get(f"/gradio_api/call/compare/{joined.json()['event_id']}")).text
+                return (await http.get(f"{route}/{joined.json()['event_id']}")).text
 
             return await asyncio.gather(*[one() for _ in range(12)])
 
@@ -266,6 +267,8 @@ def test_a_full_queue_says_so_and_serves_the_others(walled, files):
     assert len(busy) >= 5 and len(done) >= 2 and len(busy) + len(done) == 12
 
 
-def test_the_start_script_explains_itself():
-    said = subprocess.run([sys.executable, "app.py", "--auth", "nobody"], cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 2 and "USER:PASSWORD" in said.stderr and "Traceback" not in said.stderr
+def test_a_login_needs_a_user_and_a_password():
+    assert credentials("someone:se:cret") == USER
+    for text in ("nobody", ":secret", "someone:"):
+        with pytest.raises(argparse.ArgumentTypeError, match="USER:PASSWORD"):
+            credentials(text)
