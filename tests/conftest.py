@@ -68,7 +68,7 @@ def running_app(folder, *arguments, root=ROOT, **environment):
             pytest.fail((folder / "log").read_text())
         yield address
     finally:
-        process.terminate()
+        process.kill()  # stopping in order takes seconds
         process.wait(20)
 
 

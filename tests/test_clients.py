@@ -14,7 +14,7 @@ from conftest import running_app
 from gradio.routes import App
 from gradio_client import Client, handle_file
 from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
+from mcp.client.streamable_http import streamable_http_client
 from page_parts import gradient, ragged, write
 from PIL import Image
 
@@ -169,16 +169,20 @@ def test_a_result_can_be_taken_further_by_its_address(app_address, files):
 # --- behind a login
 
 
-def routes():
-    """Methods and paths of all that the server answers, with something in place of the parameters."""
-    for route in App.create_app(build()).routes:
-        for method in getattr(route, "methods", None) or ["GET"]:
-            yield method, re.sub(r"{[^}]*}", "x", route.path)
+def routes(router):
+    """Methods and paths of all that a router answers, with something in place of the parameters."""
+    for route in router.routes:
+        if hasattr(route, "path"):
+            for method in getattr(route, "methods", None) or ["GET"]:
+                yield method, re.sub(r"{[^}]*}", "x", route.path)
+        else:
+            yield from routes(route.original_router)
 
 
 def test_nothing_but_the_login_page_answers_before_login(walled, files):
     login = {"/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events"}
-    asked = {*routes(), ("GET", "/gradio_api/mcp/"), ("POST", "/gradio_api/mcp/"), ("GET", "/gradio_api/mcp/schema")}
+    mcp = {("GET", "/gradio_api/mcp/"), ("POST", "/gradio_api/mcp/"), ("GET", "/gradio_api/mcp/schema")}
+    asked = mcp.union(routes(App.create_app(build())))
     asked |= {("GET", f"/gradio_api/file={files[0]}"), ("GET", "/gradio_api//info"), ("GET", "/static/../config")}
     open_to_all = set()
     with httpx.Client(base_url=walled) as http:
@@ -207,16 +211,18 @@ def test_a_client_logs_in(walled, files):
 
 def test_agents_have_the_four_tools(walled, files):
     given = [f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}" for file in files]
-    headers = {"Authorization": "Basic " + base64.b64encode(":".join(USER).encode()).decode()}
 
     async def talk():
-        async with streamablehttp_client(f"{walled}/gradio_api/mcp/", headers=headers) as (read, write, _):
-            async with ClientSession(read, write) as session:
-                await session.initialize()
-                tools = (await session.list_tools()).tools
-                done = await session.call_tool("harmonize", {"image": given[0], "mask": given[1], "method": "bain"})
-                wrong = await session.call_tool("compare", {"image": given[0], "mask": "http://127.0.0.1:1/mask.png"})
-                return tools, done, wrong
+        async with (
+            httpx.AsyncClient(auth=USER, timeout=60) as http,
+            streamable_http_client(f"{walled}/gradio_api/mcp/", http_client=http) as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = (await session.list_tools()).tools
+            done = await session.call_tool("harmonize", {"image": given[0], "mask": given[1], "method": "bain"})
+            wrong = await session.call_tool("compare", {"image": given[0], "mask": "http://127.0.0.1:1/mask.png"})
+            return tools, done, wrong
 
     tools, done, wrong = asyncio.run(talk())
     assert [tool.name for tool in tools] == NAMES

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srin.errors import SegmentationError
+from srin.gpu import is_lent
 from srin.segmentation.checkpoints import CHECKPOINTS
 
 DECODER_HEADS = 8
@@ -43,7 +44,8 @@ def load_sam(source: str | os.PathLike[str], device: str | None = None) -> Loade
 
     Args:
         source: name of a downloaded checkpoint (a key of CHECKPOINTS), or path of any checkpoint file.
-        device: where to put the model; by default the GPU if there is one.
+        device: where to put the model; by default the GPU if there is one that isn't lent call by call: photos are
+            read in the background, on nobody's behalf.
 
     Raises:
         SegmentationError: there is no such file; it is damaged, cut short or holds more than tensors; or it
@@ -57,7 +59,7 @@ def load_sam(source: str | os.PathLike[str], device: str | None = None) -> Loade
         raise SegmentationError(
             f"There is no checkpoint {path}. Download one of {names}, or give the path of a checkpoint file."
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or ("cuda" if torch.cuda.is_available() and not is_lent else "cpu")
     status = path.stat()
     key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
     with _load_lock:

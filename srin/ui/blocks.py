@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from srin import limits
+from srin.gpu import is_lent
 from srin.ui import api, compare, gallery, harmonizing, stage, why
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
@@ -34,6 +35,8 @@ LAUNCH: dict[str, Any] = {
 
 def build() -> gr.Blocks:
     """The whole app; `build().launch(**LAUNCH)` serves it."""
+    if is_lent:
+        harmonizing.warm_up()  # what is on a lent GPU before the first request is there in all calls
     with gr.Blocks(title="SRIN Studio", analytics_enabled=False) as demo:
         # Shorter than the files that it refers to are kept.
         visit = gr.State(Visit(), time_to_live=limits.KEEP_SECONDS * 3 // 4)

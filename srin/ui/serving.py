@@ -2,8 +2,10 @@
 
 import argparse
 import base64
+import logging
 import secrets
 import signal
+import threading
 
 import gradio as gr
 from gradio.routes import App
@@ -13,6 +15,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from srin.errors import SegmentationError
+from srin.segmentation.checkpoints import fetch_chosen
 from srin.ui.blocks import LAUNCH
 from srin.ui.files import sweeping
 
@@ -37,6 +41,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
     mcp: also serve the public endpoints as MCP tools (GRADIO_MCP_SERVER=true does the same). auth: nothing is answered
     before login as this user.
     """
+    threading.Thread(target=_fetch_checkpoint, daemon=True).start()
     wall = [Middleware(LoginWall, user=auth[0], password=auth[1])] if auth else []
     demo.launch(
         **LAUNCH,
@@ -53,6 +58,14 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         )  # fmt: skip
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
     demo.block_thread()
+
+
+def _fetch_checkpoint() -> None:
+    """Meanwhile masks come from GrabCut, as without a checkpoint."""
+    try:
+        fetch_chosen()
+    except SegmentationError as error:
+        logging.getLogger(__name__).error("%s", error)
 
 
 class LoginWall:
