@@ -3,9 +3,9 @@
     python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--keep 60] [--queue 40] [--json FILE]
 
 Starts the app with a short queue and a short life of files, and prints a Markdown table: errors other than "Queue is
-full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times (fair:
-nobody's mean is far from the others'), the server's memory per request (flat: near 0), and its disk, which stops growing
-once files reach their age limit. Linux only: it reads /proc.
+full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times
+(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), and its disk, which stops
+growing once files reach their age limit. Linux only: it reads /proc.
 """
 
 import argparse
@@ -223,8 +223,8 @@ def main() -> None:
     peaks = ", ".join(f"{size:.2f}" for size in lives)
     print(f"Disk: at most {peaks} MB in each {options.keep} s under load; {rest:.2f} MB {options.keep} s after it.")
     if options.json:
-        figures: dict[str, object] = {"rows": rows, "memory_kib_a_request": slope, "disk_peaks_mb": lives, "disk_at_rest_mb": rest}
-        options.json.write_text(json.dumps(figures, indent=1))
+        found = {"rows": rows, "memory_kib_a_request": slope, "disk_peaks_mb": lives, "disk_at_rest_mb": rest}
+        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
