@@ -81,3 +81,20 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator(".stale").wait_for()
     page.locator('[data-act="undo"]').click()
     page.locator(".stale").wait_for(state="hidden")
+
+
+@pytest.mark.browser
+def test_a_full_queue_only_delays(open_page):
+    """What the server refuses is asked for again, and said; nothing is lost."""
+    page, refused = open_page(), []
+
+    def full(route):
+        refused.append(route)
+        route.fulfill(status=503, json={"detail": "Queue is full."})
+
+    page.route("**/queue/join*", full, times=2)
+    page.locator(".gallery-card").nth(2).click()
+    page.locator(".queue-note", has_text="Waiting for a place").wait_for()
+    page.locator('[data-role="background"] .slot-name', has_text="old_arena.jpg").wait_for()
+    page.locator(".queue-note", has_text="Waiting").wait_for(state="hidden")
+    assert len(refused) == 2

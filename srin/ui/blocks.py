@@ -11,6 +11,7 @@ import gradio as gr
 from srin import limits
 from srin.gpu import is_lent
 from srin.ui import api, compare, gallery, harmonizing, stage, why
+from srin.ui.island import WEB
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
 
@@ -25,6 +26,7 @@ files are deleted after a few hours.</p>"""
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
+    "head": f"<script>{(WEB / 'queue.js').read_text(encoding='utf-8')}</script>",
     "footer_links": ["api"],
     "run_history": False,
     "enable_monitoring": False,

@@ -47,6 +47,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         **LAUNCH,
         mcp_server=mcp or None,
         auth=auth,
+        auth_message="SRIN Studio is for those who have a password.",
         app_kwargs={"middleware": wall, "lifespan": sweeping},
         prevent_thread_lock=True,
     )
