@@ -36,10 +36,10 @@ class Harmonizer:
         needs_map: whether it looks at a semantic map.
     """
 
-    def __init__(self, method: str, network: "HarmonizationNet | None", device: str | None = None) -> None:
+    def __init__(self, method: str, network: "HarmonizationNet | None") -> None:
         self.method = method
         self._network = network
-        self._device = device
+        self._origin: tuple[str, str | None] | None = None  # from_pretrained's arguments
         self.needs_map = network is not None and network.config.slot == "srin"
 
     @classmethod
@@ -57,13 +57,13 @@ class Harmonizer:
         """
         if method not in METHODS:
             raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
-        return cls(method, load_network(method, device) if method in NETWORKS else None, device)
+        harmonizer = cls(method, load_network(method, device) if method in NETWORKS else None)
+        harmonizer._origin = (method, device)
+        return harmonizer
 
     def __reduce__(self) -> Any:
-        """With a network that all share, it goes to another process by its name: there it is, or is loaded, already."""
-        if self._network is None or self._network is load_network(self.method, self._device):
-            return Harmonizer.from_pretrained, (self.method, self._device)
-        return super().__reduce__()
+        """From `from_pretrained`, it goes to another process by its name: there its network is, or is loaded."""
+        return (Harmonizer.from_pretrained, self._origin) if self._origin else super().__reduce__()
 
     def harmonize(
         self,
