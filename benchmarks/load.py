@@ -52,11 +52,12 @@ class Server:
     def disk(self) -> float:
         """Megabytes of visitors' files."""
         total = 0
-        for file in self.folder.rglob("*"):
-            try:
-                total += file.stat().st_size
-            except FileNotFoundError:
-                pass  # just swept
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                try:
+                    total += Path(parent, name).stat().st_size
+                except FileNotFoundError:
+                    pass  # just swept
         return total / 1e6
 
 
