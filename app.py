@@ -6,7 +6,10 @@ from 7860); docs/hosting.md has the rest.
 
 import argparse
 import os
+from pathlib import Path
 
+from srin.errors import SrinError
+from srin.ui import study
 from srin.ui.blocks import build
 from srin.ui.serving import credentials, serve
 
@@ -22,5 +25,10 @@ if __name__ == "__main__":
         default=os.environ.get("SRIN_AUTH"),
         help="nothing is answered before login; or set SRIN_AUTH, which other users of the machine can't see",
     )
+    parser.add_argument("--study", metavar="FOLDER", type=Path, help="serve a user study instead: see docs/study.md")
     options = parser.parse_args()
-    serve(demo, mcp=options.mcp, auth=options.auth)
+    try:
+        page = study.build(options.study) if options.study else demo
+    except SrinError as error:
+        parser.exit(2, f"{error}\n")
+    serve(page, mcp=options.mcp, auth=options.auth)

@@ -1,10 +1,12 @@
 """All methods on one composite: results with their times, and the sheet that shows them side by side."""
 
+import io
 import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, Harmonizer
+from srin.image_io import write_whole
 from srin.segmentation.semantic_map import SemanticMap
 
 TILE = 480  # pixels of a tile's longer side
@@ -105,10 +108,14 @@ def animation(before: np.ndarray, after: np.ndarray, path: str | os.PathLike[str
     Args:
         before, after: uint8 (H, W, 3), of one size.
         path: ends in .webp; its folder exists.
+
+    Raises OutputError when it can't be written.
     """
     blends = [(1 - math.cos(math.pi * i / FADE)) / 2 for i in range(FADE + 1)]
     frames = [Image.fromarray(cv2.addWeighted(before, 1 - share, after, share, 0)) for share in blends]
     # There and back again; the two ends stand still for a while.
     times = [HOLD_MS, *[FRAME_MS] * (FADE - 1), HOLD_MS, *[FRAME_MS] * (FADE - 1)]
     round_trip = [*frames, *frames[-2:0:-1]]
-    round_trip[0].save(path, "WEBP", save_all=True, append_images=round_trip[1:], duration=times, loop=0, quality=80)
+    encoded = io.BytesIO()
+    round_trip[0].save(encoded, "WEBP", save_all=True, append_images=round_trip[1:], duration=times, loop=0, quality=80)
+    write_whole(encoded.getbuffer(), Path(path))

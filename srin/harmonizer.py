@@ -9,6 +9,7 @@ import numpy as np
 
 from srin.classical import CLASSICAL
 from srin.composite import Composite, blend, check_strength
+from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.gpu import on_gpu
 from srin.image_io import Source
@@ -54,6 +55,7 @@ class Harmonizer:
             UnknownMethod: there is no such method.
             MissingWeights: its weights file is not here.
             WeightsError: the weights file is broken.
+            SrinError: the device can't be used.
         """
         if method not in METHODS:
             raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
@@ -181,7 +183,7 @@ def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
     reason = unavailable(method)
     if reason is not None:
         raise MissingWeights(reason)
-    return _network(method, device or _best_device())
+    return _network(method, checked_device(device) if device else best_device())
 
 
 def _weights_file(method: str) -> Path:
@@ -194,14 +196,6 @@ def _network(method: str, device: str) -> "HarmonizationNet":
     from srin.models.checkpoint import load_weights
 
     return load_weights(_weights_file(method), device)
-
-
-def _best_device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _working_size(size: tuple[int, ...], side: int) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 import copy
 import threading
 
-import cv2
 import numpy as np
 import pytest
 from page_parts import gradient, ragged, write
@@ -45,7 +44,7 @@ def test_every_visitor_starts_afresh():
     assert other.answered == 0 and other.versions is not visit.versions
 
 
-def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
+def test_painting_keeps_full_detail_where_nothing_was_painted(photo, tmp_path):
     visit = Visit()
     visit.scene = type(visit.scene)(object=photo)
     fine = ragged(1600, 2000)
@@ -55,7 +54,7 @@ def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
     layer = np.zeros((*before.proxy.shape, 4), np.uint8)
     layer[..., 3] = before.proxy
     layer[20:80, 20:80, 3] = 255  # painted in a corner
-    mask = masks.edited(photo, before, cv2.imencode(".png", layer)[1].tobytes())
+    mask = masks.edited(photo, before, write(tmp_path / "painted.png", layer))
     assert np.array_equal(mask[200:], fine[200:])
     assert mask[60:90, 60:90].min() == 255
 

@@ -103,7 +103,7 @@ class SemanticMap:
         try:
             with Image.open(path) as image:
                 return image.info.get(NOTE)
-        except OSError:
+        except Exception:  # on what is no picture Pillow raises nearly anything
             return None
 
     @staticmethod

@@ -8,7 +8,13 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
-_folder = tempfile.mkdtemp(prefix="srin-studio-", dir=os.environ.get("GRADIO_TEMP_DIR"))
+from srin.batch import make_folder
+
+_given = os.environ.get("GRADIO_TEMP_DIR")
+if _given:
+    make_folder(Path(_given))
+_folder = tempfile.mkdtemp(prefix="srin-studio-", dir=_given)
 os.environ["GRADIO_TEMP_DIR"] = _folder
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)

@@ -10,22 +10,32 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gradio.utils import get_upload_folder, is_in_or_equal
+from gradio_client.utils import strip_invalid_filename_characters
 
 from srin import limits
+from srin.batch import make_folder
 
 KEPT = "kept"  # subfolder of files that all visitors see, which stay
+MOST_NAME = 120  # bytes of a file's name without its extension
 
 
 def new_file(name: str) -> Path:
-    """Where to write a visitor's result: a path that nobody can guess, in a folder that exists."""
-    path = Path(get_upload_folder(), uuid.uuid4().hex, name)
-    path.parent.mkdir(parents=True)
-    return path
+    """Where to write a visitor's result: a path that nobody can guess, in a folder that exists.
+
+    name: visitors choose parts of it, so it is made harmless. Raises OutputError when the disk is full or read-only.
+    """
+    stem, dot, extension = name.rpartition(".")
+    folder = Path(get_upload_folder(), uuid.uuid4().hex)
+    make_folder(folder)
+    return folder / (strip_invalid_filename_characters(stem, MOST_NAME) + dot + extension)
 
 
 def is_visitors(path: str) -> bool:
     """Whether a path that a request names is an upload or a result, and not some other file of the server."""
-    return is_in_or_equal(path, get_upload_folder())
+    try:
+        return is_in_or_equal(path, get_upload_folder()) and Path(path).is_file()
+    except (OSError, ValueError):  # too long a name, or one that no file can have
+        return False
 
 
 @asynccontextmanager

@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 from gradio.utils import get_upload_folder
 
+from srin.batch import make_folder
+from srin.image_io import write_whole
+
 PROXY_SIDE = 1280  # pixels of the longer side of anything that the browser gets to see
 MASK_COLOUR = (255, 70, 120)  # the same as in stage/brush.js
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
@@ -26,7 +29,7 @@ def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
 
 
 def shown(image: np.ndarray, folder: str = "") -> str:
-    """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG.
+    """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG. Raises OutputError, as all that write here.
 
     folder: of the visitors' files, see files.KEPT.
 
@@ -63,6 +66,6 @@ def address(path: Path) -> str:
 
 def _served(data: bytes, kind: str, folder: str = "") -> str:
     path = Path(get_upload_folder(), folder, hashlib.sha256(data).hexdigest(), f"preview.{kind}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    make_folder(path.parent)
+    write_whole(data, path)
     return address(path)

@@ -19,6 +19,7 @@ from srin.errors import SegmentationError
 from srin.segmentation.checkpoints import fetch_chosen
 from srin.ui.blocks import LAUNCH
 from srin.ui.files import sweeping
+from srin.ui.guard import Guard
 
 # What the login page is made of; "/" itself is that page as long as nobody is logged in.
 LOGIN_PATHS = ("/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events")
@@ -48,7 +49,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         mcp_server=mcp or None,
         auth=auth,
         auth_message="SRIN Studio is for those who have a password.",
-        app_kwargs={"middleware": wall, "lifespan": sweeping},
+        app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": sweeping},
         prevent_thread_lock=True,
     )
     if auth and demo.mcp_server_obj:

@@ -5,7 +5,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-CSS = [Path(__file__).with_name("web") / name for name in ("page.css", "stage.css", "compare.css", "gallery.css")]
+SHEETS = ("page.css", "stage.css", "compare.css", "gallery.css", "study.css")
+CSS = [Path(__file__).with_name("web") / name for name in SHEETS]
 
 
 def theme() -> gr.themes.Base:

@@ -1,5 +1,6 @@
 """Why: where the networks looked, drawn over the picture."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -11,7 +12,7 @@ from srin.harmonizer import Harmonizer, unavailable
 from srin.ui import deadline
 from srin.ui.harmonizing import LABELS
 from srin.ui.pictures import inline, shrink
-from srin.ui.stage import number
+from srin.ui.stage import UNEXPECTED, number
 from srin.ui.visit import Run, Visit
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ PART = (45, 212, 191)
 def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """Where SRIN and BAIN looked for the part of the object at the point that the page sends."""
     data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": data.get("request")}
+    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     try:
         if visit.run is None:
             raise SrinError("Harmonize first.")
@@ -35,6 +36,9 @@ def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
         answer["items"] = deadline.run(_items, visit.run, point)
     except SrinError as error:
         answer["problem"] = str(error)
+    except Exception:
+        logging.getLogger(__name__).exception("an explanation failed")
+        answer["problem"] = UNEXPECTED
     return gr.update(why=answer)
 
 
