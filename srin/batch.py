@@ -101,8 +101,8 @@ def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder by name. Raises ImageError when there are none."""
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    """The pictures of a folder by name. Raises ImageError when there are none, or when it can't be read."""
+    found = _pictures(folder)
     if not found:
         raise ImageError(f"There are no pictures in {folder}.")
     return found
@@ -112,7 +112,14 @@ def by_stem(folder: Path, what: str) -> dict[str, Path]:
     """The pictures of a folder that goes with a folder of pictures. Raises MaskError when it is none."""
     if not folder.is_dir():
         raise MaskError(f"The pictures are a folder, so the {what} must be a folder too; {folder} is not.")
-    return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURES}
+    return {path.stem: path for path in _pictures(folder)}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
+    except OSError as error:
+        raise ImageError(f"The folder {folder} can't be read: {error.strerror}.") from error
 
 
 def make_folder(folder: Path) -> None:

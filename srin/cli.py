@@ -5,30 +5,35 @@ Heavy imports wait until a command runs, so that `srin --help` answers at once.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srin.errors import MaskError, SegmentationError, SrinError
+from srin.errors import SegmentationError, SrinError
 
 if TYPE_CHECKING:
     from srin.batch import Processes
-    from srin.composite import Composite
     from srin.harmonizer import Harmonizer
-    from srin.segmentation.semantic_map import SemanticMap
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command. Returns 0, or 1 when anything failed (usage errors exit with 2, as argparse does)."""
     options = _parser().parse_args(arguments)
+    warnings.filterwarnings("ignore", module="PIL")  # about odd metadata, one for each picture of a folder
     try:
         failed = options.run(options)
     except SrinError as error:
-        print(f"srin: {error}", file=sys.stderr)
+        print(f"srin: {_printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     return 1 if failed else 0
+
+
+def _printable(text: str) -> str:
+    """Without what a file's name could tell a terminal to do."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,11 +123,12 @@ def _harmonize_file(
     from srin.composite import Composite
     from srin.harmonizer import MAP_SIDE
     from srin.image_io import save_image
+    from srin.segmentation.semantic_map import read_or_draw
 
     composite = Composite.load(image, mask)
     semantic_map = None
     if harmonizer.needs_map:
-        semantic_map = _map(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
+        semantic_map = read_or_draw(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
         if semantic_map.segmenter not in said:
             said.add(semantic_map.segmenter)
             print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
@@ -154,7 +160,7 @@ def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", pro
             bar.update()
             if problem:
                 failed += 1
-                tqdm.write(f"srin: {job.image.name}: {problem}", file=sys.stderr)
+                tqdm.write(_printable(f"srin: {job.image.name}: {problem}"), file=sys.stderr)
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
     skipped = f", {len(mine) - len(todo)} were finished before" if len(mine) > len(todo) else ""
     done = f"{len(todo) - failed} of {len(todo)} pictures harmonized into {options.output}"
@@ -164,22 +170,16 @@ def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", pro
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from srin.compare import comparison_sheet
+    from srin.compare import comparison_sheet, run_methods
     from srin.composite import Composite
     from srin.image_io import save_image
+    from srin.segmentation.semantic_map import read_or_draw
 
     composite = Composite.load(options.image, options.mask)
-    semantic_map = _map(composite, options.map, options.segmenter)
-    save_image(comparison_sheet(composite, semantic_map, options.device), options.output)
+    semantic_map = read_or_draw(composite, options.map, options.segmenter)
+    results = run_methods(composite, semantic_map, device=options.device)
+    save_image(comparison_sheet(composite, semantic_map, results), options.output)
     return 0
-
-
-def _map(composite: "Composite", labels: Path | None, segmenter: str) -> "SemanticMap":
-    from srin.segmentation.semantic_map import SemanticMap, build, segment
-
-    if labels is None:
-        return segment(composite, segmenter)
-    return build(composite, SemanticMap.load(labels).labels, "provided")
 
 
 def _segment(options: argparse.Namespace) -> int:
@@ -237,20 +237,27 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
     images = batch.pictures(options.image)
     masks = batch.by_stem(options.mask, "masks") if options.mask else {}
     batch.make_folder(options.output)
-    failed = kept = 0
-    for image in tqdm(images, unit="picture", disable=not sys.stderr.isatty()):
+    todo, kept = [], 0
+    for image in images:
         output = options.output / f"{image.stem}.png"
         if SemanticMap.saved_by(output) == name:
             kept += 1
             continue
-        try:
-            if options.mask and image.stem not in masks:
-                raise MaskError(f"There is no mask named {image.stem} in {options.mask}.")
-            one(image, masks.get(image.stem), output)
-        except SrinError as error:
-            failed += 1
-            tqdm.write(f"srin: {image.name}: {error}", file=sys.stderr)
-    done = len(images) - failed - kept
+        mask = masks.get(image.stem)
+        problem = f"There is no mask named {image.stem} in {options.mask}." if options.mask and not mask else None
+        todo.append(batch.Job(image, mask, None, output, problem))
+
+    def work(job: batch.Job) -> None:
+        one(job.image, job.mask, job.output)
+
+    failed = 0
+    with tqdm(total=len(todo), unit="picture", disable=not sys.stderr.isatty()) as bar:
+        for job, problem in batch.run(work, todo, workers=1):
+            bar.update()
+            if problem:
+                failed += 1
+                tqdm.write(_printable(f"srin: {job.image.name}: {problem}"), file=sys.stderr)
+    done = len(todo) - failed
     print(f"{done} of {len(images)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
     return failed
 

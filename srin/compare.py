@@ -1,10 +1,12 @@
 """All methods on one composite: results with their times, and the sheet that shows them side by side."""
 
+import io
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, Harmonizer
+from srin.image_io import write_whole
 from srin.segmentation.semantic_map import SemanticMap
 
 TILE = 480  # pixels of a tile's longer side
@@ -51,8 +54,8 @@ def run_methods(
             yield Result(method, harmonized, 1000 * (time.perf_counter() - began))
 
 
-def comparison_sheet(composite: Composite, semantic_map: SemanticMap, device: str | None = None) -> np.ndarray:
-    """Mask, semantic map (built for this composite) and every method's result with its time, in one labelled picture.
+def comparison_sheet(composite: Composite, semantic_map: SemanticMap, results: Iterable[Result]) -> np.ndarray:
+    """Mask, semantic map (built for this composite) and every result with its time, in one labelled picture.
 
     Returns:
         uint8 (H', W', 3): three columns of tiles at most 480 px on the longer side.
@@ -61,7 +64,7 @@ def comparison_sheet(composite: Composite, semantic_map: SemanticMap, device: st
         ("mask", _outlined(composite)),
         (f"semantic map: {semantic_map.segmenter}", semantic_map.paint(composite.image)),
     ]
-    for result in run_methods(composite, semantic_map, device=device):
+    for result in results:
         if result.harmonized is None:
             tiles.append((f"{result.method}: unavailable", np.full_like(composite.image, 128)))
         else:
@@ -105,10 +108,14 @@ def animation(before: np.ndarray, after: np.ndarray, path: str | os.PathLike[str
     Args:
         before, after: uint8 (H, W, 3), of one size.
         path: ends in .webp; its folder exists.
+
+    Raises OutputError when it can't be written.
     """
     blends = [(1 - math.cos(math.pi * i / FADE)) / 2 for i in range(FADE + 1)]
     frames = [Image.fromarray(cv2.addWeighted(before, 1 - share, after, share, 0)) for share in blends]
     # There and back again; the two ends stand still for a while.
     times = [HOLD_MS, *[FRAME_MS] * (FADE - 1), HOLD_MS, *[FRAME_MS] * (FADE - 1)]
     round_trip = [*frames, *frames[-2:0:-1]]
-    round_trip[0].save(path, "WEBP", save_all=True, append_images=round_trip[1:], duration=times, loop=0, quality=80)
+    encoded = io.BytesIO()
+    round_trip[0].save(encoded, "WEBP", save_all=True, append_images=round_trip[1:], duration=times, loop=0, quality=80)
+    write_whole(encoded.getbuffer(), Path(path))

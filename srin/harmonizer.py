@@ -2,14 +2,16 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from srin.classical import CLASSICAL
 from srin.composite import Composite, blend, check_strength
+from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
+from srin.gpu import on_gpu
 from srin.image_io import Source
 from srin.segmentation.semantic_map import SemanticMap, build, segment
 
@@ -38,6 +40,7 @@ class Harmonizer:
     def __init__(self, method: str, network: "HarmonizationNet | None") -> None:
         self.method = method
         self._network = network
+        self._origin: tuple[str, str | None] | None = None  # from_pretrained's arguments
         self.needs_map = network is not None and network.config.slot == "srin"
 
     @classmethod
@@ -52,10 +55,17 @@ class Harmonizer:
             UnknownMethod: there is no such method.
             MissingWeights: its weights file is not here.
             WeightsError: the weights file is broken.
+            SrinError: the device can't be used.
         """
         if method not in METHODS:
             raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
-        return cls(method, load_network(method, device) if method in NETWORKS else None)
+        harmonizer = cls(method, load_network(method, device) if method in NETWORKS else None)
+        harmonizer._origin = (method, device)
+        return harmonizer
+
+    def __reduce__(self) -> Any:
+        """From `from_pretrained`, it goes to another process by its name: there its network is, or is loaded."""
+        return (Harmonizer.from_pretrained, self._origin) if self._origin else super().__reduce__()
 
     def harmonize(
         self,
@@ -110,9 +120,12 @@ class Harmonizer:
         labels = None
         if self.needs_map:
             labels = (semantic_map or segment(composite.shrunk(MAP_SIDE))).labels
+        import torch
+
         from srin.full_resolution import apply_coefficients
 
-        return apply_coefficients(_transform(self._network, composite, labels, working_size), composite, strength)
+        coefficients = torch.from_numpy(_transform(self, composite, labels, working_size))
+        return apply_coefficients(coefficients, composite, strength)
 
     def explain(
         self,
@@ -142,12 +155,7 @@ class Harmonizer:
         self, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
     ) -> "Explanation":
         """`explain` for a composite that is already decoded, with a map that was built for it."""
-        if self._network is None:
-            raise SrinError(f"{self.method} has no attention to show. Choose BAIN or SRIN.")
-        from srin.explain import explain_network
-
-        inputs = network_inputs(self._network, composite, semantic_map.labels if self.needs_map else None)
-        return explain_network(self._network, inputs, composite, semantic_map, point)
+        return _explain(self, composite, point, semantic_map)
 
 
 def unavailable(method: str) -> str | None:
@@ -175,7 +183,7 @@ def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
     reason = unavailable(method)
     if reason is not None:
         raise MissingWeights(reason)
-    return _network(method, device or _best_device())
+    return _network(method, checked_device(device) if device else best_device())
 
 
 def _weights_file(method: str) -> Path:
@@ -190,14 +198,6 @@ def _network(method: str, device: str) -> "HarmonizationNet":
     return load_weights(_weights_file(method), device)
 
 
-def _best_device() -> str:
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
 def _working_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
     """The size at which a network sees a picture: longer side `side`, both sides multiples of 8."""
     shrink = side / max(size)
@@ -205,22 +205,39 @@ def _working_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
     return rows, columns
 
 
+@on_gpu
+def _explain(
+    harmonizer: Harmonizer, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+) -> "Explanation":
+    """`Harmonizer.explain_composite`."""
+    network = harmonizer._network
+    if network is None:
+        raise SrinError(f"{harmonizer.method} has no attention to show. Choose BAIN or SRIN.")
+    from srin.explain import explain_network
+
+    inputs = network_inputs(network, composite, semantic_map.labels if harmonizer.needs_map else None)
+    return explain_network(network, inputs, composite, semantic_map, point)
+
+
+@on_gpu
 def _transform(
-    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int | None
-) -> "Tensor":
-    """What the network does to the foreground's colours: (1, 12, h, w), see `apply_coefficients`."""
+    harmonizer: Harmonizer, composite: Composite, labels: np.ndarray | None, working_size: int | None
+) -> np.ndarray:
+    """What the network does to the foreground's colours: float32 (1, 12, h, w), see `apply_coefficients`."""
     import torch
 
     from srin.full_resolution import fit_coefficients
 
+    network = harmonizer._network
+    assert network is not None
     image, mask, regions = network_inputs(network, composite, labels, working_size)
     kind = image.device.type
     # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
     with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
-        if network.config.head == "affine":
-            return network.coefficients(image, mask, regions)
-        harmonized = network(image, mask, regions)
-    return fit_coefficients(harmonized.float(), image, mask)
+        affine = network.config.head == "affine"
+        found = network.coefficients(image, mask, regions) if affine else network(image, mask, regions)
+    coefficients = found if affine else fit_coefficients(found.float(), image, mask)
+    return coefficients.float().cpu().numpy()
 
 
 def network_inputs(

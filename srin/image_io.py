@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import time
 import uuid
 import warnings
 from collections.abc import Mapping
@@ -11,15 +12,17 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngInfo
 
 from srin.errors import ImageError, OutputError
+from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, MAX_SIDE
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 
-MAX_PIXELS = 100_000_000
-MAX_SIDE = 16_384
+MAX_READ = 8  # times a file's size that decoding it may read
+MAX_EXIF = 1 << 16  # bytes, what cameras can write; Pillow may need memory by its square
 
 # Only what Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
@@ -37,7 +40,7 @@ def load_image(source: Source, what: str = "image") -> np.ndarray:
 
     source: a path, the bytes of a file, a PIL image, or a uint8 array (H, W) or (H, W, 1 | 3 | 4).
     what: how messages name the picture ("The background is empty ...").
-    Raises ImageError for anything that is not a readable picture within MAX_PIXELS and MAX_SIDE.
+    Raises ImageError for anything that is not a readable picture within the limits of srin.limits.
     """
     return load_rgba(source, what)[0]
 
@@ -100,7 +103,7 @@ def save_photo(array: np.ndarray, path: str | os.PathLike, original: str | os.Pa
     as EXIF user comment. Extensions and errors as in `save_image`; ImageError when the original can't be read.
     """
     with _opened(original, Path(original).name) as photo:
-        exif, profile = photo.getexif(), photo.info.get("icc_profile")
+        exif, profile = _exif(photo), photo.info.get("icc_profile")
     picture, profile = _into_profile(Image.fromarray(array), profile)
     exif.pop(GPS_IFD, None)
     details = exif.get_ifd(EXIF_IFD)
@@ -160,20 +163,28 @@ def _save(image: Image.Image, path: Path, **extra: Any) -> None:
         image.save(encoded, **options, **extra)
     except (OSError, ValueError) as error:
         raise OutputError(f"Can't save {path} as {options['format']}: {error}. PNG may work.") from error
+    write_whole(encoded.getbuffer(), path)
 
+
+def write_whole(content: bytes | memoryview, path: Path) -> None:
+    """Writes a file, or replaces it, so that nobody ever finds a part of it, even after a crash.
+
+    Raises OutputError when the folder is missing or can't be written, or the disk is full; see `save_image`.
+    """
     # A short name of its own: the target's may already be as long as the file system allows.
     temporary = path.parent / f".{uuid.uuid4().hex}.part"
     try:
         try:
             with open(temporary, "xb") as file:
-                file.write(encoded.getbuffer())
+                file.write(content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)  # after a success it has its final name already
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            megabytes = encoded.getbuffer().nbytes / 1e6
-            reason = f"no space is left on the disk ({megabytes:.1f} MB are needed). Free some and try again"
+    except (OSError, ValueError) as error:
+        if isinstance(error, ValueError):
+            reason = "no file can have this name"
+        elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = f"no space is left on the disk ({len(content) / 1e6:.1f} MB are needed). Free some and try again"
         elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             reason = "writing there is not permitted. Choose another folder"
         else:
@@ -221,24 +232,41 @@ def _decoded(source: str | os.PathLike | bytes | Image.Image, what: str) -> Imag
         return _upright(image, what)
 
 
+class _Costly(Exception):
+    """A file that is built to take forever, or all memory."""
+
+
+class _Measured(io.BytesIO):
+    """A file in memory that stops decoders which read on and on, as some formats let a small file make them do."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self._bytes_left = MAX_READ * len(content) + (1 << 20)
+        self._exif_left = MAX_EXIF
+        self._deadline = time.thread_time() + DECODE_SECONDS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0 or time.thread_time() > self._deadline:
+            raise _Costly("decoding it takes far longer than a picture of its size should")
+        if data.startswith(b"Exif\0"):  # a JPEG's: Pillow joins any number of them, and parses them on opening
+            self._exif_left -= len(data)
+            if self._exif_left < 0:
+                raise _Costly(f"it carries more than {MAX_EXIF >> 10} KB of EXIF data")
+        return data
+
+
 def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
     """The picture behind a path or bytes, with only its header read."""
-    if isinstance(source, bytes):
-        size = len(source)
-    elif isinstance(source, str | os.PathLike):
-        if not Path(source).is_file():
-            raise ImageError(f"The {what} can't be opened: there is no such file.")
-        size = Path(source).stat().st_size
-    else:
-        raise ImageError(
-            f"The {what} must be a path, bytes, a PIL image or an array, not {type(source).__name__}."
-        )
-    if size == 0:
+    content = source if isinstance(source, bytes) else _read(source, what)
+    if not content:
         raise ImageError(f"The {what} is an empty file (0 bytes).")
     try:
+        _check_avif(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check_size` decides
-            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+            image = Image.open(_Measured(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"The {what} is too large, {MAX_PIXELS / 1e6:.0f} million pixels are allowed ({error})"
@@ -247,17 +275,54 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
         raise ImageError(
             f"The {what} is not an image that can be read. Use JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP."
         ) from error
-    except PermissionError as error:
-        raise ImageError(f"The {what} can't be opened: reading it is not permitted.") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything
         raise ImageError(f"The {what} is damaged, its header can't be read ({error}).") from error
+    if isinstance(image, JpegImageFile):
+        image.decodermaxblock = 4096  # a JPEG may draw the whole picture anew every few bytes: look at the clock often
+    return image
+
+
+def _read(path: str | os.PathLike, what: str) -> bytes:
+    """A file's content. Raises ImageError, also for what is no ordinary file."""
+    if not isinstance(path, str | os.PathLike):
+        raise ImageError(f"The {what} must be a path, bytes, a PIL image or an array, not {type(path).__name__}.")
+    if not Path(path).is_file():
+        raise ImageError(f"The {what} can't be opened: there is no such file.")
+    try:
+        size = Path(path).stat().st_size
+        if size > MAX_FILE:
+            raise ImageError(f"The {what} is a file of {size / 1e6:,.0f} MB, and {MAX_FILE / 1e6:,.0f} MB are allowed.")
+        return Path(path).read_bytes()
+    except PermissionError as error:
+        raise ImageError(f"The {what} can't be opened: reading it is not permitted.") from error
+    except OSError as error:
+        raise ImageError(f"The {what} can't be read: {error.strerror}.") from error
+
+
+def _check_avif(content: bytes) -> None:
+    """Raises _Costly for an AVIF with more than MAX_EXIF, which Pillow parses on opening."""
+    if content[4:8] == b"ftyp" and features.check("avif"):
+        from PIL import _avif
+
+        exif = _avif.AvifDecoder(content, "auto", 1).get_info()[4]
+        if exif and len(exif) > MAX_EXIF:
+            raise _Costly(f"it carries more than {MAX_EXIF >> 10} KB of EXIF data")
+
+
+def _exif(image: Image.Image) -> Image.Exif:
+    """A picture's EXIF data; none where there are more than MAX_EXIF."""
+    image.load()  # PNGs may hold them behind the pixels
+    for key, size in (("exif", MAX_EXIF), ("Raw profile type exif", 2 * MAX_EXIF)):  # the second is in hexadecimal
+        if len(image.info.get(key, b"")) > size:
+            del image.info[key]
+    return image.getexif()
 
 
 def _upright(image: Image.Image, what: str) -> Image.Image:
     """A decoded copy, rotated as EXIF says. The header's size is checked before any pixel is decoded."""
     _check_size(image.width, image.height, what)
     try:
-        image.load()
+        _exif(image)
         return ImageOps.exif_transpose(image)
     except Exception as error:  # as in `_opened`
         raise ImageError(

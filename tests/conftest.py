@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,13 +40,21 @@ def corpus() -> Path:
 @pytest.fixture(scope="session")
 def app_address(tmp_path_factory):
     """The app as a user starts it; its address."""
+    with running_app(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+@contextmanager
+def running_app(folder, *arguments, root=ROOT, **environment):
+    """The app with these arguments and variables; its address. folder: for its log and its files."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("server")
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")}
+    (folder / "files").mkdir()
+    variables = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")} | environment
+    command = [sys.executable, "app.py", *arguments]
     with open(folder / "log", "w") as log:
-        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=root, env=variables, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(1200):
@@ -59,7 +68,7 @@ def app_address(tmp_path_factory):
             pytest.fail((folder / "log").read_text())
         yield address
     finally:
-        process.terminate()
+        process.kill()  # stopping in order takes seconds
         process.wait(20)
 
 

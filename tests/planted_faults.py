@@ -50,13 +50,55 @@ FAULTS = (
         "weight = torch.ones_like(level.background.flatten(1)[:, outside])",
         "test_models",
     ),
-    Fault("the mask inverted", "srin/image_io.py", "mask = gray if alpha is None", "mask = 255 - gray if alpha is None", "test_image_io"),
-    Fault("a transform off by a pixel", "srin/composite.py", ".sum(axis=1) / 2 - 0.5 -", ".sum(axis=1) / 2 + 0.5 -", "test_composite"),
-    Fault("a turn the wrong way", "srin/composite.py", "math.radians(placement.rotation", "-math.radians(placement.rotation", "test_composite"),
-    Fault("soft edges made hard", "srin/composite.py", "weight = mask[rows, :, None] * np", "weight = (mask[rows, :, None] > 127) * 255 * np", "test_composite"),
-    Fault("the wrong PSNR peak", "srin/metrics.py", "math.log10(PEAK**2", "math.log10((PEAK + 1) ** 2", "test_metrics"),
-    Fault("fMSE over the whole picture", "srin/metrics.py", "squared[inside].mean()", "squared.mean()", "test_metrics"),
-    Fault("truncated instead of rounded", "srin/full_resolution.py", ".add_(change).round_()", ".add_(change)", "test_full_resolution"),
+    Fault(
+        "the mask inverted",
+        "srin/image_io.py",
+        "mask = gray if alpha is None",
+        "mask = 255 - gray if alpha is None",
+        "test_image_io",
+    ),
+    Fault(
+        "a transform off by a pixel",
+        "srin/composite.py",
+        ".sum(axis=1) / 2 - 0.5 -",
+        ".sum(axis=1) / 2 + 0.5 -",
+        "test_composite",
+    ),
+    Fault(
+        "a turn the wrong way",
+        "srin/composite.py",
+        "math.radians(placement.rotation",
+        "-math.radians(placement.rotation",
+        "test_composite",
+    ),
+    Fault(
+        "soft edges made hard",
+        "srin/composite.py",
+        "weight = mask[rows, :, None] * np",
+        "weight = (mask[rows, :, None] > 127) * 255 * np",
+        "test_composite",
+    ),
+    Fault(
+        "the wrong PSNR peak",
+        "srin/metrics.py",
+        "math.log10(PEAK**2",
+        "math.log10((PEAK + 1) ** 2",
+        "test_metrics",
+    ),
+    Fault(
+        "fMSE over the whole picture",
+        "srin/metrics.py",
+        "squared[inside].mean()",
+        "squared.mean()",
+        "test_metrics",
+    ),
+    Fault(
+        "truncated instead of rounded",
+        "srin/full_resolution.py",
+        ".add_(change).round_()",
+        ".add_(change)",
+        "test_full_resolution",
+    ),
     Fault(
         "colours between cells weighed without the mask",
         "srin/full_resolution.py",
@@ -64,18 +106,60 @@ FAULTS = (
         ".float()[None] * 0 + 1",
         "test_full_resolution",
     ),
-    Fault("a photo's rotation ignored", "srin/image_io.py", "return ImageOps.exif_transpose(image)", "return image.copy()", "test_image_io"),
-    Fault("the place kept in a saved photo", "srin/image_io.py", "exif.pop(GPS_IFD, None)", "pass", "test_saving"),
-    Fault("written in place instead of renamed", "srin/image_io.py", "temporary = path.parent / ", "temporary = path or ", "test_image_io"),
-    Fault("a download's hash not compared", "srin/segmentation/checkpoints.py", "digest.hexdigest() != checkpoint.sha256", "False", "test_downloads"),
-    Fault("a test photo trained on", "train/data/photos.py", 'if r["split"] == "train" and', "if", "test_train"),
-    Fault("the optimizer forgotten on resume", "train/train.py", '            optimizer.load_state_dict(state["optimizer"])\n', "", "test_train"),
-    Fault("a rejected composite trained on", "train/objective.py", "/ (3 * area) * batch.weight)", "/ (3 * area))", "test_train"),
-)  # fmt: skip
+    Fault(
+        "a photo's rotation ignored",
+        "srin/image_io.py",
+        "return ImageOps.exif_transpose(image)",
+        "return image.copy()",
+        "test_image_io",
+    ),
+    Fault(
+        "the place kept in a saved photo",
+        "srin/image_io.py",
+        "exif.pop(GPS_IFD, None)",
+        "pass",
+        "test_saving",
+    ),
+    Fault(
+        "written in place instead of renamed",
+        "srin/image_io.py",
+        "temporary = path.parent / ",
+        "temporary = path or ",
+        "test_image_io",
+    ),
+    Fault(
+        "a download's hash not compared",
+        "srin/segmentation/checkpoints.py",
+        "digest.hexdigest() != checkpoint.sha256",
+        "False",
+        "test_downloads",
+    ),
+    Fault(
+        "a test photo trained on",
+        "train/data/photos.py",
+        'if r["split"] == "train" and',
+        "if",
+        "test_train",
+    ),
+    Fault(
+        "the optimizer forgotten on resume",
+        "train/train.py",
+        '            optimizer.load_state_dict(state["optimizer"])\n',
+        "",
+        "test_train",
+    ),
+    Fault(
+        "a rejected composite trained on",
+        "train/objective.py",
+        "/ (3 * area) * batch.weight)",
+        "/ (3 * area))",
+        "test_train",
+    ),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("tests.planted_faults", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("numbers", nargs="*", type=int, metavar="NUMBER", help="rows of the table; default: all")
     chosen = parser.parse_args().numbers or range(1, len(FAULTS) + 1)
     print("| | planted fault | noticed by |\n| --- | --- | --- |")
@@ -101,7 +185,7 @@ def _plant(copy: Path, fault: Fault) -> str | None:
     """The first test that fails with the fault in place, or None."""
     file = copy / fault.file
     sound = file.read_text()
-    assert sound.count(fault.old) == 1, f"{fault.what}: {fault.old!r} stands {sound.count(fault.old)} times in {fault.file}"
+    assert sound.count(fault.old) == 1, f"{fault.old!r} stands {sound.count(fault.old)} times in {fault.file}"
     file.write_text(sound.replace(fault.old, fault.new))
     try:
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{fault.tests}.py"]

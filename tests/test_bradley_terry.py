@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from srin.errors import SrinError
-from train import bradley_terry as module
-from train.bradley_terry import bradley_terry, main, read_votes
+from srin.study import scoring as module
+from srin.study.scoring import agreement, bradley_terry, read_votes
+from train.bradley_terry import main
 
 HEADER = ["rater", "item", "left", "right", "winner"]
 # Games won in 1987, row against column: A. Agresti, "Categorical Data Analysis", 2nd edition, 2002, Table 10.10.
@@ -82,6 +83,15 @@ def test_ties_are_half_a_vote_for_each(tmp_path):
     b, a = bradley_terry(read_votes(write(tmp_path / "v.csv", rows)))
     assert (b.method, b.score, b.won, b.votes) == ("b", pytest.approx(2.5 / 4), 2.5 / 4, 4)
     assert a.score == pytest.approx(1.5 / 4)
+
+
+def test_agreement_counts_pairs_of_raters_who_judged_the_same(tmp_path):
+    """Two pictures: three raters of whom two agree, and two raters who agree; the third pair has but one rater."""
+    rows = [["r", "1", "a", "b", "a"], ["s", "1", "b", "a", "a"], ["t", "1", "a", "b", "b"], ["r", "2", "a", "b", "b"]]
+    rows += [["s", "2", "a", "b", "b"], ["t", "2", "a", "b", "tie"], ["r", "1", "a", "c", "c"]]
+    assert agreement(read_votes(write(tmp_path / "v.csv", rows))) == (2 / 4, 4)
+    share, pairs = agreement(read_votes(write(tmp_path / "v.csv", rows[-1:])))
+    assert np.isnan(share) and pairs == 0
 
 
 @pytest.mark.parametrize(

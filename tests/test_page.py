@@ -1,11 +1,11 @@
-"""The whole page in a real Chromium, and the public endpoint."""
+"""The whole page in a real Chromium."""
 
 import numpy as np
 import pytest
 from conftest import ROOT
 from page_parts import only, settle
 
-from srin.harmonizer import METHODS, Harmonizer, unavailable
+from srin.harmonizer import METHODS, unavailable
 from srin.image_io import load_image, load_mask
 
 USABLE = [method for method in METHODS if unavailable(method) is None]
@@ -86,21 +86,18 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator(".stale").wait_for(state="hidden")
 
 
-def test_the_endpoint_gives_what_python_gives(app_address):
-    from gradio_client import Client, handle_file
+@pytest.mark.browser
+def test_a_full_queue_only_delays(open_page):
+    """What the server refuses is asked for again, and said; nothing is lost."""
+    page, refused = open_page(), []
 
-    image = ROOT / "assets" / "examples" / "otter.jpg"
-    mask = ROOT / "assets" / "examples" / "otter_mask.png"
-    client = Client(app_address, verbose=False)
-    result = client.predict(handle_file(image), handle_file(mask), "histogram", 1.0, api_name="/harmonize")
-    expected = Harmonizer.from_pretrained("histogram").harmonize(image, mask)
-    assert np.array_equal(load_image(result), expected)
+    def full(route):
+        refused.append(route)
+        route.fulfill(status=503, json={"detail": "Queue is full."})
 
-
-def test_the_endpoint_refuses_in_a_sentence(app_address):
-    from gradio_client import Client, handle_file
-
-    image = handle_file(ROOT / "assets" / "examples" / "otter.jpg")
-    mask = handle_file(ROOT / "assets" / "examples" / "osprey_mask.png")
-    with pytest.raises(Exception, match="same size"):
-        Client(app_address, verbose=False).predict(image, mask, "histogram", 1.0, api_name="/harmonize")
+    page.route("**/queue/join*", full, times=2)
+    page.locator(".gallery-card").nth(2).click()
+    page.locator(".queue-note", has_text="Waiting for a place").wait_for()
+    page.locator('[data-role="background"] .slot-name', has_text="old_arena.jpg").wait_for()
+    page.locator(".queue-note", has_text="Waiting").wait_for(state="hidden")
+    assert len(refused) == 2

@@ -4,10 +4,8 @@ import copy
 import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from gradio.route_utils import delete_files_created_by_app
 from page_parts import gradient, ragged, write
 
 from srin.composite import Placement
@@ -15,7 +13,8 @@ from srin.errors import SrinError
 from srin.foreground import estimate_foreground
 from srin.ui import masks
 from srin.ui.blocks import build
-from srin.ui.pictures import new_file, shown, shown_mask
+from srin.ui.files import new_file, sweep
+from srin.ui.pictures import shown, shown_mask
 from srin.ui.stage import act
 from srin.ui.visit import Photo, Visit
 
@@ -49,7 +48,7 @@ def test_every_visitor_starts_afresh():
     assert other.answered == 0 and other.versions is not visit.versions
 
 
-def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
+def test_painting_keeps_full_detail_where_nothing_was_painted(photo, tmp_path):
     visit = Visit()
     visit.scene = type(visit.scene)(object=photo)
     fine = ragged(1600, 2000)
@@ -59,22 +58,21 @@ def test_painting_keeps_full_detail_where_nothing_was_painted(photo):
     layer = np.zeros((*before.proxy.shape, 4), np.uint8)
     layer[..., 3] = before.proxy
     layer[20:80, 20:80, 3] = 255  # painted in a corner
-    mask = masks.edited(photo, before, cv2.imencode(".png", layer)[1].tobytes())
+    mask = masks.edited(photo, before, write(tmp_path / "painted.png", layer))
     assert np.array_equal(mask[200:], fine[200:])
     assert mask[60:90, 60:90].min() == 255
 
 
 def test_what_was_written_for_visitors_expires_and_the_gallery_stays(photo, tmp_path, monkeypatch):
-    """By Gradio's own deleter, with an age of no time at all."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    demo = build()
+    build()
     gallery = set(tmp_path.rglob("preview.jpg"))
     files = [Path(url.removeprefix("gradio_api/file=")) for url in (shown(photo.proxy), shown_mask(ragged(90, 80)))]
     files.append(new_file("meadow-srin.png"))
     files[-1].touch()
-    delete_files_created_by_app(demo, 3600)
+    sweep(tmp_path, 3600)
     assert all(file.is_file() for file in files)
-    delete_files_created_by_app(demo, -1)
+    sweep(tmp_path, -1)
     assert not any(file.exists() for file in files)
     assert gallery and all(file.is_file() for file in gallery)
 

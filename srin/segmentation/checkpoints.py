@@ -18,6 +18,7 @@ from srin.errors import SegmentationError
 LICENCE = "Apache-2.0"  # of all official checkpoints
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
+HUB = "hf://"
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,60 @@ def cache_folder() -> Path:
 
 
 def find_checkpoint() -> Path | None:
-    """The checkpoint to use: the file named by SRIN_SAM_CHECKPOINT, or the smallest one in the cache.
+    """The checkpoint to use: what SRIN_SAM_CHECKPOINT names, or the smallest one in the cache.
+
+    SRIN_SAM_CHECKPOINT is a file, or what `fetch_chosen` fetches.
 
     Returns:
-        Its path, or None where there is none.
+        Its path, or None where there is none, or none yet.
 
     Raises:
-        SegmentationError: SRIN_SAM_CHECKPOINT names no file.
+        SegmentationError: SRIN_SAM_CHECKPOINT is neither.
     """
     chosen = os.environ.get("SRIN_SAM_CHECKPOINT")
+    if chosen in CHECKPOINTS:
+        return CHECKPOINTS[chosen].path if CHECKPOINTS[chosen].is_complete else None
+    if chosen and chosen.startswith(HUB):
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(*_on_hub(chosen))
+        return Path(cached) if isinstance(cached, str) else None
     if chosen:
         if not Path(chosen).is_file():
             raise SegmentationError(f"SRIN_SAM_CHECKPOINT is {chosen}, but there is no such file.")
         return Path(chosen)
     complete = [checkpoint for checkpoint in CHECKPOINTS.values() if checkpoint.is_complete]
     return min(complete, key=lambda checkpoint: checkpoint.size).path if complete else None
+
+
+def fetch_chosen() -> None:
+    """Brings the checkpoint here that SRIN_SAM_CHECKPOINT names, unless it is here: for servers, whose disk may be empty
+    at every start.
+
+    Names are the keys of CHECKPOINTS, and hf://OWNER/REPOSITORY/FILE for any repository of models on the Hugging Face
+    Hub; for private ones HF_TOKEN is a token that may read them.
+
+    Raises:
+        SegmentationError: as `download`; or the Hub doesn't give the file.
+    """
+    chosen = os.environ.get("SRIN_SAM_CHECKPOINT", "")
+    if chosen in CHECKPOINTS:
+        download(CHECKPOINTS[chosen])
+    elif chosen.startswith(HUB) and find_checkpoint() is None:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            hf_hub_download(*_on_hub(chosen))
+        except Exception as error:  # of many kinds: no network, no such file, no permission, no space
+            raise SegmentationError(f"{chosen} can't be fetched: {error}") from error
+
+
+def _on_hub(address: str) -> tuple[str, str]:
+    """The repository and the file of hf://OWNER/REPOSITORY/FILE. Raises SegmentationError when it is none."""
+    parts = address.removeprefix(HUB).split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise SegmentationError(f"SRIN_SAM_CHECKPOINT is {address}; it must be hf://OWNER/REPOSITORY/FILE.")
+    return f"{parts[0]}/{parts[1]}", parts[2]
 
 
 def offer(checkpoint: Checkpoint) -> str:

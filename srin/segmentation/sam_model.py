@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from srin.device import best_device
 from srin.errors import SegmentationError
+from srin.gpu import is_lent
 from srin.segmentation.checkpoints import CHECKPOINTS
 
 DECODER_HEADS = 8
@@ -43,21 +45,20 @@ def load_sam(source: str | os.PathLike[str], device: str | None = None) -> Loade
 
     Args:
         source: name of a downloaded checkpoint (a key of CHECKPOINTS), or path of any checkpoint file.
-        device: where to put the model; by default the GPU if there is one.
+        device: where to put the model; by default the GPU if there is one that isn't lent call by call: photos are
+            read in the background, on nobody's behalf.
 
     Raises:
         SegmentationError: there is no such file; it is damaged, cut short or holds more than tensors; or it
             holds another model's weights.
     """
-    import torch
-
     path = Path(CHECKPOINTS[source].path if source in CHECKPOINTS else source)
     if not path.is_file():
         names = ", ".join(CHECKPOINTS)
         raise SegmentationError(
             f"There is no checkpoint {path}. Download one of {names}, or give the path of a checkpoint file."
         )
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or ("cpu" if is_lent else best_device(("cuda",)))
     status = path.stat()
     key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
     with _load_lock:

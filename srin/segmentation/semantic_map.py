@@ -103,7 +103,7 @@ class SemanticMap:
         try:
             with Image.open(path) as image:
                 return image.info.get(NOTE)
-        except OSError:
+        except Exception:  # on what is no picture Pillow raises nearly anything
             return None
 
     @staticmethod
@@ -142,6 +142,17 @@ def build(
     """
     _check_size(labels, composite.image)
     return _fit(composite.image, composite.mask, labels, segmenter, max_regions)
+
+
+def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segmenter: str = "auto") -> SemanticMap:
+    """The map in a file that goes with a composite, fitted to it; without one, what `segment` draws.
+
+    Raises:
+        ImageError, SegmentationError: as `SemanticMap.load`, `build` and `segment`.
+    """
+    if path is None:
+        return segment(composite, segmenter)
+    return build(composite, SemanticMap.load(path).labels, "provided")
 
 
 def segment(

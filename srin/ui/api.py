@@ -1,46 +1,231 @@
-"""The one public endpoint: files in, a PNG out."""
+"""The public endpoints, which are the MCP tools too: uploaded files in, files and JSON out. See docs/api.md.
 
+Gradio documents them by their type hints and docstrings; a parameter's description has to fit on one line.
+"""
+
+import functools
+import logging
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, ParamSpec, TypeVar
+from urllib.parse import unquote
 
 import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
+import numpy as np
 
-from srin.errors import ImageError, SrinError
-from srin.harmonizer import METHODS, Harmonizer
-from srin.image_io import save_image
-from srin.ui.pictures import new_file
+from srin.compare import comparison_sheet, run_methods
+from srin.composite import Composite
+from srin.errors import ImageError, SrinError, UnknownMethod
+from srin.harmonizer import MAP_SIDE, METHODS, Harmonizer
+from srin.image_io import load_image, save_image
+from srin.segmentation.semantic_map import read_or_draw
+from srin.segmentation.semantic_map import segment as draw
+from srin.ui import deadline
+from srin.ui.files import is_visitors, new_file
+from srin.ui.stage import UNEXPECTED
+from srin.ui.why import overlay
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
+Segmenter = Literal["auto", "sam", "colour"]
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+FILE_ROUTE = "/gradio_api/file="  # before the path, in the address of a file that this server has
+NO_FILE: Any = None  # default of optional files; as "FileData | None", MCP wouldn't know them for files
+NOT_UPLOADED = "The {} must be an uploaded file. Send it to /gradio_api/upload first."
 
 
-def harmonize(image: gr.FileData, mask: gr.FileData, method: Method, strength: float = 1.0) -> gr.FileData:
-    """Makes the masked foreground of a composite match its background.
+def _endpoint(work: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """Runs on the models' worker, within the time limit; what goes wrong is told in words."""
+
+    @functools.wraps(work)
+    def endpoint(*arguments: Parameters.args, **named: Parameters.kwargs) -> Returned:
+        try:
+            return deadline.run(functools.partial(work, *arguments, **named))
+        except SrinError as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except Exception as error:
+            logging.getLogger(__name__).exception("%s failed", work.__name__)
+            raise gr.Error(UNEXPECTED, print_exception=False) from error
+
+    return endpoint
+
+
+@_endpoint
+def harmonize(
+    image: gr.FileData,
+    mask: gr.FileData,
+    method: Method = "srin",
+    strength: float = 1.0,
+    semantic_map: gr.FileData = NO_FILE,
+    segmenter: Segmenter = "auto",
+) -> gr.FileData:
+    """Makes an object that was pasted into a photo match the light and colours of its background.
 
     Args:
-        image: the composite: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP.
-        mask: of the same size, white on the pasted foreground.
-        method: how to harmonize.
-        strength: 0 leaves the composite as it is, 1 takes the method's result in full.
+        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
+        method: srin is the best choice; copy-paste returns the composite as it is
+        strength: from 0, which leaves the composite as it is, to 1, which takes the method's result in full
+        semantic_map: an uploaded label picture, as segment returns it; only srin uses it; without one it is drawn
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
 
     Returns:
-        a PNG of the same size, identical to the composite where the mask is black.
+        a PNG of the same size, identical to the composite where the mask is black
     """
-    try:
-        if not isinstance(strength, int | float):
-            raise SrinError(f"The strength must be a number from 0 to 1, not {strength!r}.")
-        harmonizer = Harmonizer.from_pretrained(method)
-        result = harmonizer.harmonize(_uploaded(image, "image"), _uploaded(mask, "mask"), strength=strength)
-        path = new_file(f"{method}.png")
-        save_image(result, path)
-    except SrinError as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    return gr.FileData(path=str(path), orig_name=path.name).model_dump()  # type: ignore[return-value]  # Gradio wants the dict
+    harmonizer = Harmonizer.from_pretrained(_known(method))
+    composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    regions = None
+    if harmonizer.needs_map:
+        given = _optional(semantic_map, "semantic map")
+        regions = read_or_draw(composite if given else composite.shrunk(MAP_SIDE), given, segmenter)
+    return _file(harmonizer.harmonize_composite(composite, regions, _number(strength, "strength")), f"{method}.png")
+
+
+@_endpoint
+def compare(
+    image: gr.FileData,
+    mask: gr.FileData,
+    semantic_map: gr.FileData = NO_FILE,
+    segmenter: Segmenter = "auto",
+) -> tuple[gr.FileData, dict]:
+    """Runs all harmonization methods on one composite, and shows them side by side in one labelled picture.
+
+    Args:
+        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
+        semantic_map: an uploaded label picture, as segment returns it; without one it is drawn
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+
+    Returns:
+        a PNG with the mask, the semantic map and every method's result as captioned tiles
+        JSON of who drew the map, and of each method's milliseconds, or why it failed
+    """
+    composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
+    results = list(run_methods(composite, regions))
+    times = [
+        {"method": result.method, "milliseconds": round(result.milliseconds, 1), "problem": result.problem}
+        for result in results
+    ]
+    sheet = _file(comparison_sheet(composite, regions, results), "comparison.png")
+    return sheet, {"segmenter": regions.segmenter, "methods": times}
+
+
+@_endpoint
+def segment(
+    image: gr.FileData, mask: gr.FileData = NO_FILE, segmenter: Segmenter = "auto"
+) -> tuple[gr.FileData, gr.FileData, dict]:
+    """Divides a photo into regions of things that belong together: the semantic map that harmonize takes.
+
+    Args:
+        image: an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        mask: an uploaded picture of the same size, white on an object whose regions are to be kept apart
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+
+    Returns:
+        a PNG of labels: each pixel's value is the number of its region
+        a PNG to look at: each region in its mean colour, with white outlines
+        JSON of the number of regions, and of who drew them
+    """
+    path, cut = _uploaded(image, "image"), _optional(mask, "mask")
+    composite = Composite.load(path, cut) if cut else None
+    picture = composite.image if composite else load_image(path)
+    regions = draw(composite or picture, segmenter)
+    labels, painted = new_file("map.png"), new_file("map_painted.png")
+    regions.save(labels)
+    regions.save_painted(picture, painted)
+    return _data(labels), _data(painted), {"regions": int(regions.labels.max()) + 1, "segmenter": regions.segmenter}
+
+
+@_endpoint
+def explain(
+    image: gr.FileData,
+    mask: gr.FileData,
+    x: float,
+    y: float,
+    method: Literal["srin", "bain"] = "srin",
+    semantic_map: gr.FileData = NO_FILE,
+    segmenter: Segmenter = "auto",
+) -> tuple[gr.FileData, dict]:
+    """Shows from which places of the background a method took the light for one part of the pasted object.
+
+    Args:
+        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
+        x: pixels from the left edge, of a point on the pasted object: the part there is asked about
+        y: pixels from the upper edge, of the same point
+        method: srin looks at regions of the semantic map, bain at single places
+        semantic_map: an uploaded label picture, as segment returns it; without one it is drawn
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+
+    Returns:
+        a PNG with transparency, to lay over the composite: bright where the method looked
+        JSON of a sentence that says the same in words, and of who drew the map
+    """
+    harmonizer = Harmonizer.from_pretrained(_known(method))
+    composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
+    shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions)
+    return _file(overlay(shown), "attention.png"), {"sentence": shown.sentence, "segmenter": regions.segmenter}
+
+
+ENDPOINTS: tuple[Callable[..., Any], ...] = (harmonize, compare, segment, explain)
+
+
+def register(demo: gr.Blocks, **how: Any) -> None:
+    """Adds the endpoints to the app that is being built. how: for gr.api."""
+    for endpoint in ENDPOINTS:
+        gr.api(endpoint, api_name=endpoint.__name__, **how)
+    for function in demo.fns.values():
+        for parameter in function.inputs if function.fn in ENDPOINTS else ():
+            # Before the endpoint is called, Gradio would fetch any address, of any size, that stands for a file.
+            setattr(parameter, "async_move_resource_to_block_cache", _no_fetching)  # noqa: B010  # mypy's own rule
+
+
+async def _no_fetching(path: str) -> str:
+    """The path of a file of this server, which MCP clients call by its address. Other addresses raise gr.Error."""
+    if not path.startswith(("http://", "https://")):
+        return path
+    _, route, own = path.partition(FILE_ROUTE)
+    if not route:
+        raise gr.Error(NOT_UPLOADED.format("file"), print_exception=False)
+    return unquote(own)
+
+
+# --- Requests are arbitrary JSON, whatever the hints say.
+
+
+def _known(method: object) -> str:
+    if not isinstance(method, str):
+        raise UnknownMethod(f"The method must be one of {', '.join(METHODS)}.")
+    return method
+
+
+def _number(value: object, name: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise SrinError(f"{name} must be a number, not {str(value)[:80]!r}.")
+    return value
+
+
+def _optional(file: object, what: str) -> Path | None:
+    return None if file is None else _uploaded(file, what)
 
 
 def _uploaded(file: object, what: str) -> Path:
-    """The path of an upload: requests are arbitrary JSON, and must not reach any other file of the server."""
+    """The path of an upload or of a result, never of another file of the server."""
     path = file.get("path") if isinstance(file, dict) else None
-    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
-        raise ImageError(f"The {what} must be an uploaded file.")
+    if not isinstance(path, str) or "\0" in path or not is_visitors(path):
+        raise ImageError(NOT_UPLOADED.format(what))
     return Path(path)
+
+
+def _file(array: np.ndarray, name: str) -> gr.FileData:
+    path = new_file(name)
+    save_image(array, path)
+    return _data(path)
+
+
+def _data(path: Path) -> gr.FileData:
+    return gr.FileData(path=str(path), orig_name=path.name).model_dump()  # type: ignore[return-value]  # Gradio wants the dict

@@ -8,13 +8,14 @@ from typing import Any
 
 import gradio as gr
 
+from srin import limits
+from srin.gpu import is_lent
 from srin.ui import api, compare, gallery, harmonizing, stage, why
-from srin.ui.pictures import EXPIRING
+from srin.ui.island import WEB
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
 
-HOUR = 3600
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # one typed endpoint is public, see api.py
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoints of api.py are public
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 TITLE = "<h1>SRIN <span>Studio</span></h1><p>Make a pasted object belong to its new photo.</p>"
@@ -25,26 +26,29 @@ files are deleted after a few hours.</p>"""
 LAUNCH: dict[str, Any] = {
     "theme": theme(),
     "css_paths": CSS,
+    "head": f"<script>{(WEB / 'queue.js').read_text(encoding='utf-8')}</script>",
     "footer_links": ["api"],
     "run_history": False,
     "enable_monitoring": False,
-    "max_file_size": "100mb",
-    "state_session_capacity": 100,  # visitors; each takes some 20 MB
+    "max_file_size": limits.MAX_UPLOAD,
     "ssr_mode": False,
 }
 
 
 def build() -> gr.Blocks:
     """The whole app; `build().launch(**LAUNCH)` serves it."""
-    with gr.Blocks(title="SRIN Studio", analytics_enabled=False, delete_cache=(HOUR, 4 * HOUR)) as demo:
-        # Longer than a visitor is likely to pause, shorter than the files that it refers to are kept.
-        visit = gr.State(Visit(), time_to_live=3 * HOUR)
+    if is_lent:
+        harmonizing.warm_up()  # what is on a lent GPU before the first request is there in all calls
+    with gr.Blocks(title="SRIN Studio", analytics_enabled=False) as demo:
+        # Shorter than the files that it refers to are kept.
+        visit = gr.State(Visit(), time_to_live=limits.KEEP_SECONDS * 3 // 4)
         gr.HTML(TITLE, elem_id="title")
         cards = gallery.layout()
         canvas = stage.layout()
         results = compare.layout()
         gr.HTML(ABOUT, elem_id="about")
 
+        api.register(demo, **MODEL)
         canvas.act(stage.act, visit, [visit, canvas], concurrency_limit=8, **QUIET)
         canvas.peek(stage.peek, visit, canvas, concurrency_limit=8, **QUIET)
         canvas.hover(stage.hover, visit, canvas, concurrency_limit=2, **QUIET)
@@ -54,8 +58,6 @@ def build() -> gr.Blocks:
         results.cancel(compare.cancel, visit, results, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, **MODEL, **QUIET)
         results.explain(why.explain, visit, results, **MODEL, **QUIET)
-        gr.api(api.harmonize, api_name="harmonize", **MODEL)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)
-    demo.temp_file_sets.append(EXPIRING)
-    return demo
+    return demo.queue(max_size=limits.MAX_QUEUE)

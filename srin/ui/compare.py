@@ -9,11 +9,11 @@ import gradio as gr
 
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
-from srin.ui import saving
+from srin.ui import deadline, saving
 from srin.ui.harmonizing import LABELS, Step, run_steps
 from srin.ui.island import island
 from srin.ui.pictures import address
-from srin.ui.stage import UNEXPECTED, number, placement
+from srin.ui.stage import UNEXPECTED, number, placement, text
 from srin.ui.visit import Outcome, Run, Visit
 
 SCRIPTS = ("zoom", "grid", "viewer", "controls", "why", "main")
@@ -39,12 +39,12 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
         placement(data.get("placement")),
         segmenter if segmenter in SEGMENTERS else "auto",
         methods,
-        str(data.get("key"))[:2000],
+        text(data, "key"),
     )
     run_number = int(number(data, "run", 0, 1e9))
     visit.begin_run(run_number)
     try:
-        for step in steps:
+        for step in deadline.steps(steps):
             if not visit.is_running(run_number):
                 return
             if step.run is not None:
@@ -62,8 +62,8 @@ def cancel(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     data = event._data if isinstance(event._data, dict) else {}
     visit.cancel_run(int(number(data, "run", 0, 1e9)))
     run = visit.run
-    text = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
-    return gr.update(run={**_view(run, run.done if run else [], None), "state": "cancelled", "text": text})
+    said = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
+    return gr.update(run={**_view(run, run.done if run else [], None), "state": "cancelled", "text": said})
 
 
 def _update(step: Step, methods: list[str]) -> dict[str, Any]:
@@ -73,8 +73,8 @@ def _update(step: Step, methods: list[str]) -> dict[str, Any]:
     )
 
 
-def _problem(text: str) -> dict[str, Any]:
-    return gr.update(run={**_view(None, [], None), "state": "error", "text": text})
+def _problem(said: str) -> dict[str, Any]:
+    return gr.update(run={**_view(None, [], None), "state": "error", "text": said})
 
 
 def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str, Any]:
@@ -116,16 +116,16 @@ def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
         if visit.run is None:
             raise SrinError("Harmonize first.")
         choice = saving.Choice(
-            str(data.get("what")),
-            str(data.get("method")),
-            str(data.get("format")),
+            text(data, "what"),
+            text(data, "method"),
+            text(data, "format"),
             number(data, "strength", 0, 1, 1.0),
             number(data, "feather", 0, 100),
         )
-        for step in saving.steps(visit.run, choice):
+        for step in deadline.steps(saving.steps(visit.run, choice)):
             if isinstance(step, Path):
                 file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
-                yield gr.update(saved={**file, "request": data.get("request")})
+                yield gr.update(saved={**file, "request": number(data, "request", 0, 1e9)})
             else:
                 yield gr.update(saved={"text": step})
     except SrinError as error:

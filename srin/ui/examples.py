@@ -12,7 +12,8 @@ import numpy as np
 from srin.composite import Composite, Placement, blend, crop_to_mask, place
 from srin.errors import SrinError
 from srin.image_io import load_image, load_mask, save_image
-from srin.ui.pictures import new_file, shrink
+from srin.ui.files import new_file
+from srin.ui.pictures import shrink
 from srin.ui.visit import Photo, Visit
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"

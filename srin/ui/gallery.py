@@ -10,6 +10,7 @@ from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer, unavailable
 from srin.ui.examples import all_examples, load_examples, load_recoloured, thumbnails
+from srin.ui.files import KEPT
 from srin.ui.island import island
 from srin.ui.pictures import shown
 
@@ -37,7 +38,7 @@ def _results() -> list[str | None]:
         return [None] * len(_composites())
     try:
         harmonizer = Harmonizer.from_pretrained(SHOWN)
-        return [shown(harmonizer.harmonize_composite(composite), expires=False) for composite in _composites()]
+        return [shown(harmonizer.harmonize_composite(composite), KEPT) for composite in _composites()]
     except SrinError:
         logging.getLogger(__name__).exception("the examples can't be harmonized")
         return [None] * len(_composites())
@@ -45,6 +46,6 @@ def _results() -> list[str | None]:
 
 def _cards(results: list[str | None]) -> list[dict[str, Any]]:
     return [
-        {"name": example.name, "before": shown(composite.image, expires=False), "after": after}
+        {"name": example.name, "before": shown(composite.image, KEPT), "after": after}
         for example, composite, after in zip(all_examples(), _composites(), results, strict=True)
     ]

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from srin.errors import MaskError
-from srin.image_io import load_mask
+from srin.image_io import load_mask, load_rgba
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.grabcut import subject_mask
 from srin.segmentation.refine import feathered_alpha
@@ -46,12 +46,13 @@ def subject(photo: Photo) -> tuple[np.ndarray, str]:
     return softened(_enlarged(subject_mask(photo.proxy), photo), photo), "GrabCut, the subject"
 
 
-def edited(photo: Photo, before: Selection | None, painted: bytes) -> np.ndarray:
+def edited(photo: Photo, before: Selection | None, painted: Path) -> np.ndarray:
     """A mask after painting on its proxy: what was not painted keeps the detail of full size.
 
-    painted: PNG of the painted proxy, by its opacity. Raises MaskError.
+    painted: PNG of the painted proxy, by its opacity. Raises MaskError, ImageError.
     """
-    layer = load_image_alpha(painted)
+    rgb, opacity = load_rgba(painted, "painted mask")
+    layer = np.full(rgb.shape[:2], 255, np.uint8) if opacity is None else opacity
     height, width = photo.proxy.shape[:2]
     if layer.shape != (height, width):
         raise MaskError("The painted mask doesn't belong to this photo. Load the page again.")
@@ -61,14 +62,6 @@ def edited(photo: Photo, before: Selection | None, painted: bytes) -> np.ndarray
     change = layer.astype(np.int16) - before.proxy
     large = cv2.resize(change.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     return np.rint((before.mask() + large).clip(0, 255)).astype(np.uint8)
-
-
-def load_image_alpha(png: bytes) -> np.ndarray:
-    """uint8 (h, w): the opacity of a PNG of the page's."""
-    decoded = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_UNCHANGED)
-    if decoded is None or decoded.ndim != 3 or decoded.shape[2] != 4:
-        raise MaskError("The painted mask arrived damaged. Paint the last stroke again.")
-    return np.ascontiguousarray(decoded[..., 3])
 
 
 def adjusted(mask: np.ndarray, photo: Photo, kind: str, amount: float) -> np.ndarray:

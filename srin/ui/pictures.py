@@ -2,13 +2,14 @@
 
 import base64
 import hashlib
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from gradio.utils import get_upload_folder
+
+from srin.batch import make_folder
+from srin.image_io import write_whole
 
 PROXY_SIDE = 1280  # pixels of the longer side of anything that the browser gets to see
 LIVE_SIDE = 512  # of the live preview's result; the network sees its own working size
@@ -16,16 +17,6 @@ MASK_COLOUR = (255, 70, 120)  # the same as in stage/brush.js
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 CUTOUT_QUALITY = 95
 LIVE_QUALITY = 85
-
-
-class _Paths(set[str]):
-    """Paths that threads may add to while Gradio looks through them."""
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(super().__iter__()))
-
-
-EXPIRING = _Paths()  # files that we wrote for visitors; blocks.py has Gradio delete them as it deletes uploads
 
 
 def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
@@ -38,12 +29,14 @@ def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
     return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
 
 
-def shown(image: np.ndarray, expires: bool = True) -> str:
-    """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG. expires: whether it is a visitor's.
+def shown(image: np.ndarray, folder: str = "") -> str:
+    """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG. Raises OutputError, as all that write here.
+
+    folder: of the visitors' files, see files.KEPT.
 
     With OpenCV, because Gradio's own encoders take ten times as long as all the rest of a preview.
     """
-    return _served(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg", expires)
+    return _served(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg", folder)
 
 
 def shown_mask(mask: np.ndarray) -> str:
@@ -67,23 +60,13 @@ def inline(rgba: np.ndarray) -> str:
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
-def new_file(name: str) -> Path:
-    """Where a visitor's file of this name is to be written."""
-    path = Path(get_upload_folder(), uuid.uuid4().hex, name)
-    path.parent.mkdir(parents=True)
-    EXPIRING.add(str(path))
-    return path
-
-
 def address(path: Path) -> str:
     """Where the browser finds a file of the upload folder."""
     return f"gradio_api/file={path}"
 
 
-def _served(data: bytes, kind: str, expires: bool = True) -> str:
-    path = Path(get_upload_folder(), hashlib.sha256(data).hexdigest(), f"preview.{kind}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    if expires:
-        EXPIRING.add(str(path))
+def _served(data: bytes, kind: str, folder: str = "") -> str:
+    path = Path(get_upload_folder(), folder, hashlib.sha256(data).hexdigest(), f"preview.{kind}")
+    make_folder(path.parent)
+    write_whole(data, path)
     return address(path)

@@ -13,8 +13,9 @@ from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import save_image, save_photo
+from srin.ui.files import new_file
 from srin.ui.harmonizing import LABELS
-from srin.ui.pictures import new_file, shrink
+from srin.ui.pictures import shrink
 from srin.ui.visit import Run
 
 FORMATS = ("png", "jpg", "webp")

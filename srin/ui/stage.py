@@ -1,7 +1,6 @@
 """The Stage: the page's canvas, and what it asks of the server. Its browser side is in web/stage/."""
 
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -9,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder, is_in_or_equal
 
 from srin.composite import MAX_SCALE, MIN_SCALE, Placement
-from srin.errors import ImageError, SrinError
+from srin.errors import ImageError, OutputError, SrinError
 from srin.image_io import load_rgba
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
 from srin.ui import masks, preview
 from srin.ui.examples import all_examples
+from srin.ui.files import is_visitors
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
@@ -28,6 +27,7 @@ SCRIPTS = (
     *("panel", "empty", "files", "requests", "background", "../cards", "main"),
 )
 ROLES = {"background": "background", "object": "object's photo", "picture": "composite", "mask": "mask"}
+MOST_TEXT = 2000
 UNEXPECTED = "Something went wrong on our side; the server's log says what. Nothing of yours is lost."
 
 Data = dict[str, Any]
@@ -44,11 +44,11 @@ def act(visit: Visit, event: gr.EventData) -> tuple[Visit, dict[str, Any]]:
     with visit.turn(int(number(data, "request", 0, 1e9))):
         visit.strokes = int(number(data, "strokes", 0, 1e9))
         try:
-            ACTIONS.get(str(data.get("kind")), unknown)(visit, data)
+            ACTIONS.get(text(data, "kind"), unknown)(visit, data)
         except SrinError as error:
             problem = str(error)
         except Exception:
-            logging.getLogger(__name__).exception("%s failed", data.get("kind"))
+            logging.getLogger(__name__).exception("%r failed", text(data, "kind"))
             problem = UNEXPECTED
     return visit, gr.update(state=view(visit, problem))
 
@@ -56,11 +56,12 @@ def act(visit: Visit, event: gr.EventData) -> tuple[Visit, dict[str, Any]]:
 def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release."""
     data: Data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": data.get("request")}
+    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     began = time.perf_counter()
     try:
         method = str(data.get("method"))
         picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), method)
+        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), text(data, "method"))
         milliseconds = round(1000 * (time.perf_counter() - began))
         answer |= {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
     except SrinError as error:
@@ -74,7 +75,7 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """The semantic map of the present composite, for the layer on the Stage."""
     data: Data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": data.get("request")}
+    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     try:
         place = placement(data.get("placement"))
         composite = visit.scene.preview(place)
@@ -97,7 +98,7 @@ def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
             url = _proposal(masks.from_prompts(photo, [point], None, None)[0])["url"]
         except SrinError:
             pass  # nothing to select there
-    return gr.update(hover={"request": data.get("request"), "url": url})
+    return gr.update(hover={"request": number(data, "request", 0, 1e9), "url": url})
 
 
 def peek(visit: Visit) -> dict[str, Any]:
@@ -106,9 +107,12 @@ def peek(visit: Visit) -> dict[str, Any]:
 
 
 def view(visit: Visit, problem: str) -> dict[str, Any]:
-    """All that the page shows of the visit."""
-    with visit.look() as revision:
-        return {"revision": revision, **_view(visit), "problem": problem}
+    """All that the page shows of the visit. Raises gr.Error when the disk takes no previews."""
+    try:
+        with visit.look() as revision:
+            return {"revision": revision, **_view(visit), "problem": problem}
+    except OutputError as error:
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def _view(visit: Visit) -> dict[str, Any]:
@@ -163,14 +167,20 @@ def _proposal(candidate: Candidate) -> dict[str, str]:
     return {"url": shown_mask(candidate.mask(height, width)), "share": f"{candidate.area:.0%}"}
 
 
-# --- what the page sends is arbitrary: numbers are clipped, files must lie where uploads go
+# --- what the page sends is arbitrary: numbers and texts are clipped, files must lie where uploads go
 
 
 def number(data: Data, name: str, low: float, high: float, default: float = 0.0) -> float:
     value = data.get(name)
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, int | float) or value != value:
         return default
-    return min(max(float(value), low), high)
+    return float(min(max(value, low), high))
+
+
+def text(data: Data, name: str) -> str:
+    """At most MOST_TEXT characters, all of which can be sent back; empty for what is no text."""
+    value = data.get(name)
+    return value[:MOST_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def placement(value: Any) -> Placement:
@@ -187,8 +197,8 @@ def placement(value: Any) -> Placement:
 
 
 def _uploaded(data: Data) -> Path:
-    path = data.get("path")
-    if not isinstance(path, str) or not is_in_or_equal(path, get_upload_folder()):
+    path = text(data, "path")
+    if not is_visitors(path):
         raise ImageError("The file did not arrive. Choose it again.")
     return Path(path)
 
@@ -224,10 +234,10 @@ def set_way(visit: Visit, data: Data) -> None:
 
 def add_photo(visit: Visit, data: Data) -> None:
     """A photo for one of the ROLES. An object that brings transparency is cut out by it at once."""
-    role = data.get("role")
+    role = text(data, "role")
     if role not in ROLES:
         raise SrinError("The page asks for something unknown. Load it again.")
-    path, name = _uploaded(data), str(data.get("name") or "photo")[:200]
+    path, name = _uploaded(data), text(data, "name") or "photo"
     if role == "mask":
         photo = _masked_photo(visit)
         visit.select(masks.fitting(path, photo), "mask file")
@@ -292,7 +302,7 @@ def by_subject(visit: Visit, data: Data) -> None:
 
 def by_painting(visit: Visit, data: Data) -> None:
     photo, before = _masked_photo(visit), visit.scene.mask
-    mask = masks.edited(photo, before, _uploaded(data).read_bytes())
+    mask = masks.edited(photo, before, _uploaded(data))
     name = before.segmenter if before else "painted by hand"
     corrected = name if "hand" in name else f"{name}, corrected by hand"
     visit.select(mask if mask.max() > 127 else None, corrected, painted=True, pure=bool(before and before.pure))
@@ -302,7 +312,7 @@ def by_adjusting(visit: Visit, data: Data) -> None:
     photo, before = _masked_photo(visit), visit.scene.mask
     if before is None:
         raise SrinError("There is no mask yet. Select the object first.")
-    kind = str(data.get("adjustment"))
+    kind = text(data, "adjustment")
     amount = number(data, "amount", -masks.MOST_PIXELS, masks.MOST_PIXELS)
     visit.select(masks.adjusted(before.mask(), photo, kind, amount), before.segmenter)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-CSS = [Path(__file__).with_name("web") / name for name in ("page.css", "stage.css", "compare.css", "gallery.css")]
+SHEETS = ("page.css", "stage.css", "compare.css", "gallery.css", "study.css")
+CSS = [Path(__file__).with_name("web") / name for name in SHEETS]
 
 
 def theme() -> gr.themes.Base:
@@ -42,6 +43,9 @@ def theme() -> gr.themes.Base:
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_400",
         input_background_fill="white",
+        input_border_width="1px",
+        input_border_color="*neutral_300",
+        input_border_color_dark="*neutral_600",
         input_background_fill_dark="*neutral_900",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",

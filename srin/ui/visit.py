@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from srin import limits
 from srin.compare import Result
 from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import MaskError, SrinError
@@ -322,15 +325,19 @@ class Visit:
     """
 
     def __init__(self) -> None:
+        self.answered = self.strokes = self.revision = 0
+        self._turn = threading.Condition()
+        self._newest_run = self._cancelled_run = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Back to the empty page. The page learns it with the next answer."""
         self.scene = Scene()
         self.placement: Placement | None = None
         self.serial = 0
         self.versions: dict[int, Selection] = {}
         self.proposals: list[Candidate] = []
         self.run: Run | None = None
-        self._newest_run = self._cancelled_run = 0
-        self.answered = self.strokes = self.revision = 0
-        self._turn = threading.Condition()
 
     def __deepcopy__(self, memo: object) -> Visit:
         """Gradio copies the initial value for every visitor: each starts afresh."""
@@ -350,6 +357,7 @@ class Visit:
     @contextmanager
     def turn(self, request: int) -> Iterator[None]:
         """Waits until all requests before this one are answered, or have gone missing."""
+        _recent.add(self)
         with self._turn:
             deadline = time.monotonic() + PATIENCE
             while self.answered < request - 1 and time.monotonic() < deadline:
@@ -407,3 +415,29 @@ class Visit:
         self.versions[selection.version] = selection
         while len(self.versions) > MOST_VERSIONS:
             self.versions.pop(next(iter(self.versions)))
+
+
+class _Recent:
+    """Which visits are in use, so that memory stays bounded: beyond MAX_VISITORS, the longest unused one is forgotten.
+
+    Gradio's own limit won't do: it counts every call of an endpoint as a visitor, and scripts would push out people.
+    """
+
+    def __init__(self) -> None:
+        self._visits: OrderedDict[int, weakref.ref[Visit]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def add(self, visit: Visit) -> None:
+        with self._lock:
+            self._visits[id(visit)] = weakref.ref(visit)
+            self._visits.move_to_end(id(visit))
+            for key in [key for key, reference in self._visits.items() if reference() is None]:
+                del self._visits[key]
+            too_many = len(self._visits) - limits.MAX_VISITORS
+            oldest = [self._visits.popitem(last=False)[1]() for _ in range(too_many)]
+        for unused in oldest:
+            if unused is not None:
+                unused.forget()
+
+
+_recent = _Recent()

@@ -1,5 +1,6 @@
 """Why: where the networks looked, drawn over the picture."""
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -8,10 +9,11 @@ import numpy as np
 
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer, unavailable
+from srin.ui import deadline
 from srin.ui.harmonizing import LABELS
 from srin.ui.pictures import inline, shrink
-from srin.ui.stage import number
-from srin.ui.visit import Visit
+from srin.ui.stage import UNEXPECTED, number
+from srin.ui.visit import Run, Visit
 
 if TYPE_CHECKING:
     from srin.explain import Explanation  # it imports torch, for which the page doesn't wait
@@ -25,25 +27,32 @@ PART = (45, 212, 191)
 def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """Where SRIN and BAIN looked for the part of the object at the point that the page sends."""
     data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": data.get("request")}
-    run = visit.run
+    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     try:
-        if run is None:
+        if visit.run is None:
             raise SrinError("Harmonize first.")
-        height, width = run.composite.mask.shape
+        height, width = visit.run.composite.mask.shape
         point = (number(data, "x", 0, 0.9999) * width, number(data, "y", 0, 0.9999) * height)
-        semantic_map = run.semantic_map(run.composite)
-        here = [method for method in NETWORKS if unavailable(method) is None]
-        if not here:
-            raise SrinError("The weights of SRIN and BAIN are missing here, so there is nothing to explain.")
-        answer["items"] = []
-        for method in here:
-            shown = Harmonizer.from_pretrained(method).explain_composite(run.composite, point, semantic_map)
-            item = {"label": LABELS[method], "url": inline(overlay(shown)), "sentence": shown.sentence}
-            answer["items"].append(item)
+        answer["items"] = deadline.run(_items, visit.run, point)
     except SrinError as error:
         answer["problem"] = str(error)
+    except Exception:
+        logging.getLogger(__name__).exception("an explanation failed")
+        answer["problem"] = UNEXPECTED
     return gr.update(why=answer)
+
+
+def _items(run: Run, point: tuple[float, float]) -> list[dict[str, str]]:
+    """What the page shows of each network. point: x, y in pixels of the run's composite."""
+    here = [method for method in NETWORKS if unavailable(method) is None]
+    if not here:
+        raise SrinError("The weights of SRIN and BAIN are missing here, so there is nothing to explain.")
+    semantic_map = run.semantic_map(run.composite)
+    items = []
+    for method in here:
+        shown = Harmonizer.from_pretrained(method).explain_composite(run.composite, point, semantic_map)
+        items.append({"label": LABELS[method], "url": inline(overlay(shown)), "sentence": shown.sentence})
+    return items
 
 
 def overlay(shown: "Explanation") -> np.ndarray:

@@ -1,0 +1,232 @@
+"""Many at once: N clients, each with a picture of its own, harmonize on a running app until enough has been asked for.
+
+    python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--keep 60] [--queue 40] [--json FILE]
+
+Starts the app with a short queue and a short life of files, and prints a Markdown table: errors other than "Queue is
+full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times
+(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), and its disk, which stops
+growing once files reach their age limit. Linux only: it reads /proc.
+"""
+
+import argparse
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from gradio_client import Client, handle_file
+
+ROOT = Path(__file__).resolve().parents[1]
+SIDE = 128  # pixels of the pictures
+METHOD = "srin"
+WARM = 50  # first requests, during which memory may grow
+SWEEPS = 16  # of old files in their life, see srin/ui/files.py
+RETRY = 0.5  # seconds, at the most, until a client that was told "busy" asks again
+
+
+@dataclass
+class Server:
+    """A running app. folder: of its files."""
+
+    process: subprocess.Popen
+    address: str
+    folder: Path
+
+    def megabytes(self) -> float:
+        """Of resident memory."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
+
+    def disk(self) -> float:
+        """Megabytes of visitors' files."""
+        total = 0
+        for parent, _, names in os.walk(self.folder):
+            for name in names:
+                try:
+                    total += Path(parent, name).stat().st_size
+                except FileNotFoundError:
+                    pass  # just swept
+        return total / 1e6
+
+
+@dataclass
+class Log:
+    """What happened, from all clients' threads. waits: seconds from asking to the answer, by client."""
+
+    waits: dict[int, list[float]] = field(default_factory=dict)
+    busy: int = 0
+    errors: list[str] = field(default_factory=list)
+    mixed_up: int = 0
+    memory: list[float] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@contextmanager
+def server(folder: Path, keep: int, queue: int) -> Iterator[Server]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"SRIN_KEEP_SECONDS": keep, "SRIN_MAX_QUEUE": queue, "GRADIO_SERVER_PORT": port}
+    environment = os.environ | {name: str(value) for name, value in settings.items()} | {"GRADIO_TEMP_DIR": str(folder)}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        while process.poll() is None:
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            except OSError:
+                time.sleep(0.2)
+        yield Server(process, address, folder)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def client(number: int, running: Server, left: Iterator[int], log: Log, folder: Path) -> None:
+    """One user: a picture and a mask of its own, one request after the other until none is left."""
+    rng = np.random.default_rng(number)
+    image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (SIDE, SIDE))
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    x, y = (int(corner) for corner in rng.integers(8, SIDE // 2, 2))
+    mask[y : y + SIDE // 3, x : x + SIDE // 3] = 255
+    paths = [str(folder / f"{kind}-{number}.png") for kind in ("image", "mask")]
+    for path, array in zip(paths, (image, mask), strict=True):
+        cv2.imwrite(path, array)
+    caller = Client(running.address, verbose=False, download_files=str(folder / f"results-{number}"))
+    waits = log.waits.setdefault(number, [])
+    for _ in left:
+        while True:
+            began = time.perf_counter()
+            try:
+                result = caller.predict(*map(handle_file, paths), METHOD, api_name="/harmonize")
+            except Exception as error:
+                with log.lock:
+                    if "queue is full" not in str(error).lower():
+                        log.errors.append(f"{type(error).__name__}: {error}")
+                        break
+                    log.busy += 1
+                time.sleep(random.uniform(RETRY / 5, RETRY))
+                continue
+            waits.append(time.perf_counter() - began)
+            answer = cv2.imread(result)
+            own = answer is not None and np.array_equal(answer[mask == 0], image[mask == 0])
+            with log.lock:
+                log.mixed_up += not own
+                log.memory.append(running.megabytes())
+            break
+
+
+def crowd(clients: int, requests: int, running: Server, folder: Path) -> Log:
+    """So many clients, who share so many requests."""
+    folder.mkdir()
+    left, log, guard = iter(range(requests)), Log(), threading.Lock()
+
+    def shared() -> Iterator[int]:
+        while True:
+            with guard:
+                number = next(left, None)
+            if number is None:
+                return
+            yield number
+
+    threads = [
+        threading.Thread(target=client, args=(number, running, shared(), log, folder)) for number in range(clients)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return log
+
+
+def row(clients: int, log: Log, seconds: float) -> dict[str, float]:
+    waits = np.array([wait for mine in log.waits.values() for wait in mine])
+    means = [np.mean(mine) for mine in log.waits.values() if len(mine) > 1]
+    median = float(np.median(waits)) if len(waits) else float("nan")
+    return {
+        "clients": clients,
+        "answers": len(waits),
+        "seconds": round(seconds, 1),
+        "busy": log.busy,
+        "errors": len(log.errors),
+        "mixed up": log.mixed_up,
+        "median wait": round(median, 2),
+        "p95 / median": round(float(np.percentile(waits, 95)) / median, 2) if len(waits) else float("nan"),
+        "slowest / quickest client": round(float(max(means) / min(means)), 2) if means else float("nan"),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
+    parser.add_argument("--requests", type=int, default=500, help="of all clients of all rounds together")
+    parser.add_argument("--keep", type=int, default=60, help="seconds after which the app deletes files")
+    parser.add_argument("--queue", type=int, default=40, help="requests that may wait; more clients get to hear of it")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+
+    rows: list[dict[str, float]] = []
+    memory: list[float] = []  # megabytes, at every answer
+    disk: list[tuple[float, float]] = []  # seconds, megabytes
+    errors: list[str] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "server").mkdir()
+        with server(folder / "server", options.keep, options.queue) as running:
+            stop = threading.Event()
+
+            def watch() -> None:
+                began = time.monotonic()
+                while not stop.wait(1):
+                    disk.append((time.monotonic() - began, running.disk()))
+
+            watching = threading.Thread(target=watch)
+            watching.start()
+            for clients in options.clients:
+                began = time.perf_counter()
+                log = crowd(clients, options.requests // len(options.clients), running, folder / str(clients))
+                rows.append(row(clients, log, time.perf_counter() - began))
+                memory += log.memory
+                errors += log.errors
+            busy_until = disk[-1][0]
+            time.sleep(options.keep * (1 + 2 / SWEEPS))
+            rest = running.disk()
+            stop.set()
+            watching.join()
+
+    print("| " + " | ".join(rows[0]) + " |")
+    print("| " + " | ".join("---" for _ in rows[0]) + " |")
+    for figures in rows:
+        print("| " + " | ".join(str(value) for value in figures.values()) + " |")
+    for error in sorted(set(errors)):
+        print("error:", error)
+
+    warm = memory[min(WARM, len(memory) // 2) :]
+    slope = float(np.polyfit(np.arange(len(warm)), warm, 1)[0]) * 1024
+    print(f"\nMemory: {slope:+.1f} KiB a request, over {len(warm)} after the first {len(memory) - len(warm)}.")
+    lives = [
+        max((size for at, size in disk if part * options.keep <= at < (part + 1) * options.keep), default=0.0)
+        for part in range(int(busy_until // options.keep) + 1)
+    ]
+    peaks = ", ".join(f"{size:.2f}" for size in lives)
+    print(f"Disk: at most {peaks} MB in each {options.keep} s under load; {rest:.2f} MB {options.keep} s after it.")
+    if options.json:
+        found = {"rows": rows, "memory_kib_a_request": slope, "disk_peaks_mb": lives, "disk_at_rest_mb": rest}
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()

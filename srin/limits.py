@@ -1,0 +1,34 @@
+"""All limits that protect the machine, in one place. Each is set by the environment variable of its name.
+
+Read once, when the program starts. docs/hosting.md says how to choose them.
+"""
+
+import os
+
+from srin.errors import SrinError
+
+
+def _whole_number(name: str, default: int, least: int = 1) -> int:
+    """The variable's value. Raises SrinError when it is no whole number, or less than `least`."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < least:
+        raise SrinError(f"{name} is {text!r}; it must be a whole number of at least {least}.")
+    return int(text)
+
+
+# Pictures, wherever they come from. Checked before anything is decoded. The page's own examples have to fit.
+MAX_PIXELS = _whole_number("SRIN_MAX_PIXELS", 100_000_000, least=2_000_000)
+MAX_SIDE = _whole_number("SRIN_MAX_SIDE", 16_384, least=2_000)  # pixels
+
+MAX_FILE = _whole_number("SRIN_MAX_FILE", 1 << 30)  # bytes
+DECODE_SECONDS = _whole_number("SRIN_DECODE_SECONDS", 20)  # of one core; the largest honest picture takes three
+
+# The page and its endpoints.
+MAX_UPLOAD = _whole_number("SRIN_MAX_UPLOAD", 100_000_000)  # bytes of a file
+MAX_BODY = _whole_number("SRIN_MAX_BODY", 1 << 20)  # bytes of a request that is no upload
+MAX_QUEUE = _whole_number("SRIN_MAX_QUEUE", 100)  # requests that wait, of all visitors together
+MAX_SECONDS = _whole_number("SRIN_MAX_SECONDS", 300)  # of work on one request
+MAX_VISITORS = _whole_number("SRIN_MAX_VISITORS", 100)  # whose work is kept in memory; each takes some 20 MB
+KEEP_SECONDS = _whole_number("SRIN_KEEP_SECONDS", 4 * 3600)  # after which visitors' files and work are deleted

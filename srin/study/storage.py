@@ -1,0 +1,150 @@
+"""Votes on disk: an SQLite file, in which a vote is a row, whole or not there, and there once.
+
+Any number of processes may use one file at a time. Of a rater nothing is kept but a random number.
+"""
+
+import csv
+import io
+import re
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from srin.errors import OutputError, SrinError
+from srin.image_io import write_whole
+from srin.study.pairing import Pair, next_pair
+from srin.study.results import Results
+from srin.study.scoring import COLUMNS
+
+Side = Literal["left", "right"]
+RATER = re.compile(r"[0-9a-f]{16}")
+PATIENCE = 30.0  # seconds that a writer waits for the others
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS votes (
+    rater TEXT NOT NULL, item TEXT NOT NULL, "left" TEXT NOT NULL, "right" TEXT NOT NULL, winner TEXT NOT NULL,
+    CHECK ("left" <> "right" AND winner IN ("left", "right"))
+);
+CREATE UNIQUE INDEX IF NOT EXISTS once ON votes (rater, item, min("left", "right"), max("left", "right"));
+-- What each rater is looking at.
+CREATE TABLE IF NOT EXISTS offers (
+    rater TEXT PRIMARY KEY, item TEXT NOT NULL, "left" TEXT NOT NULL, "right" TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+
+
+class Storage:
+    """The votes of one study. Every method raises OutputError when the file can't be read or written.
+
+    Args:
+        path: is made when it isn't there; its folder must be on a local disk, as SQLite's write-ahead log needs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._connected() as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(TABLES)
+            connection.execute("INSERT OR IGNORE INTO secrets VALUES ('results', ?)", [secrets.token_urlsafe(12)])
+
+    @staticmethod
+    def new_rater() -> str:
+        return secrets.token_hex(8)
+
+    @property
+    def key(self) -> str:
+        """What the owner of the study shows to see its results; the same after a restart."""
+        with self._connected() as connection:
+            return connection.execute("SELECT value FROM secrets WHERE name = 'results'").fetchone()[0]
+
+    def offer(self, rater: str, results: Results, random: Random) -> tuple[int, Pair | None]:
+        """How many pairs a rater has judged, and the one that is next: the same until it is judged. None: that was all.
+
+        Raises SrinError when `rater` is none of `new_rater`'s kind.
+        """
+        if not RATER.fullmatch(rater):
+            raise SrinError("This is no rater's number. Load the page again.")
+        with self._writing() as connection:
+            own = self._pairs(connection, "votes WHERE rater = ? ORDER BY rowid", rater)
+            looking = self._pairs(connection, "offers WHERE rater = ?", rater)
+            if looking and looking[0].question not in {pair.question for pair in own} and _known(looking[0], results):
+                return len(own), looking[0]
+            shown = self._pairs(connection, "votes") + self._pairs(connection, "offers WHERE rater <> ?", rater)
+            pair = next_pair(results.methods, results.items, shown, own, random)
+            if pair is None:
+                connection.execute("DELETE FROM offers WHERE rater = ?", [rater])
+            else:
+                row = (rater, pair.item, pair.left, pair.right)
+                connection.execute("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?)", row)
+            return len(own), pair
+
+    def vote(self, rater: str, number: int, side: Side) -> bool:
+        """Keeps a rater's choice about the pair on offer, the one after `number` others.
+
+        Returns whether it was counted: a choice that was sent twice, or of another window, is not.
+        """
+        with self._writing() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM votes WHERE rater = ?", [rater]).fetchone()
+            looking = self._pairs(connection, "offers WHERE rater = ?", rater)
+            if number != count or not looking:
+                return False
+            pair = looking[0]
+            winner = pair.left if side == "left" else pair.right
+            row = (rater, pair.item, pair.left, pair.right, winner)
+            connection.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?)", row)
+            connection.execute("DELETE FROM offers WHERE rater = ?", [rater])
+            return True
+
+    def rows(self) -> list[tuple[str, str, str, str, str]]:
+        """All votes in their order: rater, item, left, right, winner."""
+        with self._connected() as connection:
+            return connection.execute(f"SELECT {', '.join(map(_quoted, COLUMNS))} FROM votes ORDER BY rowid").fetchall()
+
+    def export(self, path: Path) -> None:
+        """Writes the votes as scoring.read_votes reads them."""
+        stream = io.StringIO(newline="")
+        writer = csv.writer(stream)
+        writer.writerow(COLUMNS)
+        writer.writerows(self.rows())
+        write_whole(stream.getvalue().encode(), path)
+
+    @staticmethod
+    def _pairs(connection: sqlite3.Connection, where: str, *values: str) -> list[Pair]:
+        return [Pair(*row) for row in connection.execute(f'SELECT item, "left", "right" FROM {where}', values)]
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that no other writer can come between."""
+        with self._connected() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.rollback()
+                raise
+            connection.commit()
+
+    @contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = sqlite3.connect(self._path, timeout=PATIENCE, isolation_level=None)
+            try:
+                yield connection
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise OutputError(f"The votes in {self._path} can't be read or written: {error}.") from error
+
+
+def _known(pair: Pair, results: Results) -> bool:
+    """Whether a study that has changed still holds the pair."""
+    return all((method, pair.item) in results.pictures for method in (pair.left, pair.right))
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'

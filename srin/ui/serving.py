@@ -1,0 +1,110 @@
+"""From the built page to the running server: login, MCP, and what launch() is told."""
+
+import argparse
+import base64
+import logging
+import secrets
+import signal
+import threading
+
+import gradio as gr
+from gradio.routes import App
+from gradio_client import Client
+from starlette.middleware import Middleware
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from srin.errors import SegmentationError
+from srin.segmentation.checkpoints import fetch_chosen
+from srin.ui.blocks import LAUNCH
+from srin.ui.files import sweeping
+from srin.ui.guard import Guard
+
+# What the login page is made of; "/" itself is that page as long as nobody is logged in.
+LOGIN_PATHS = ("/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events")
+LOGIN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/pwa_icon")
+
+Credentials = tuple[str, str]
+
+
+def credentials(text: str) -> Credentials:
+    """User and password from "USER:PASSWORD", for argparse."""
+    user, colon, password = text.partition(":")
+    if not (user and colon and password):
+        raise argparse.ArgumentTypeError("it must be USER:PASSWORD, neither of them empty")
+    return user, password
+
+
+def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None) -> None:
+    """Serves the page until it is interrupted.
+
+    mcp: also serve the public endpoints as MCP tools (GRADIO_MCP_SERVER=true does the same). auth: nothing is answered
+    before login as this user.
+    """
+    threading.Thread(target=_fetch_checkpoint, daemon=True).start()
+    wall = [Middleware(LoginWall, user=auth[0], password=auth[1])] if auth else []
+    demo.launch(
+        **LAUNCH,
+        mcp_server=mcp or None,
+        auth=auth,
+        auth_message="SRIN Studio is for those who have a password.",
+        app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": sweeping},
+        prevent_thread_lock=True,
+    )
+    if auth and demo.mcp_server_obj:
+        # The tools call the app's own address; Gradio's client for that has no way of logging in by itself.
+        demo.mcp_server_obj._client_instance = Client(
+            demo.local_url, auth=auth, headers={"x-gradio-user": "mcp"}, download_files=False, verbose=False,
+            analytics_enabled=False, _skip_components=False,
+        )  # fmt: skip
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
+    demo.block_thread()
+
+
+def _fetch_checkpoint() -> None:
+    """Meanwhile masks come from GrabCut, as without a checkpoint."""
+    try:
+        fetch_chosen()
+    except SegmentationError as error:
+        logging.getLogger(__name__).error("%s", error)
+
+
+class LoginWall:
+    """Answers 401 to everything but the login page before login. Gradio's own login leaves some routes open, MCP's too.
+
+    Scripts that can't fill in a page send HTTP Basic authentication with each request.
+    """
+
+    def __init__(self, app: ASGIApp, user: str, password: str) -> None:
+        self._app = app
+        self._user = user
+        self._basic = base64.b64encode(f"{user}:{password}".encode())
+        self._token = secrets.token_urlsafe(16)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or self._admits(scope):
+            await self._app(scope, receive, send)
+        else:
+            answer = JSONResponse({"detail": "Log in first."}, 401, {"WWW-Authenticate": 'Basic realm="SRIN Studio"'})
+            await answer(scope, receive, send)
+
+    def _admits(self, scope: Scope) -> bool:
+        gradio_app: App = scope["app"]
+        request = HTTPConnection(scope)
+        names = [f"access-token-{kind}{gradio_app.cookie_id}" for kind in ("", "unsecure-")]
+        if any(request.cookies.get(name) in gradio_app.tokens for name in names):
+            return True
+        if self._knows(request.headers.get("authorization", "")):
+            # To the routes inside it is a login like any other.
+            gradio_app.tokens[self._token] = self._user
+            cookies = "; ".join(filter(None, (request.headers.get("cookie"), f"{names[0]}={self._token}")))
+            others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
+            scope["headers"] = [*others, (b"cookie", cookies.encode("latin-1"))]
+            return True
+        path = request.url.path.removeprefix(scope.get("root_path", ""))
+        return path in LOGIN_PATHS or path.startswith(LOGIN_FOLDERS)
+
+    def _knows(self, authorization: str) -> bool:
+        scheme, _, given = authorization.partition(" ")
+        return scheme.lower() == "basic" and secrets.compare_digest(given.strip().encode("latin-1"), self._basic)

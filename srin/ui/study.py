@@ -1,0 +1,148 @@
+"""The page of a user study: two results to choose from; for its owner, the scores. Its browser side is in web/study/."""
+
+import html
+import logging
+import secrets
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import gradio as gr
+from tqdm import tqdm
+
+from srin.errors import ImageError, SrinError
+from srin.image_io import load_image
+from srin.study.results import Results, read_results
+from srin.study.scoring import Votes, agreement, bradley_terry, read_votes
+from srin.study.storage import Side, Storage
+from srin.ui.files import KEPT, new_file
+from srin.ui.island import island
+from srin.ui.pictures import shown, shrink
+from srin.ui.stage import UNEXPECTED, number, text
+
+TITLE = "Which picture is more harmonious?"
+VOTES = "votes.sqlite3"
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
+
+
+class Study:
+    """A study that is being served.
+
+    Args:
+        folder: see `read_results`; the votes are kept in it too. All pictures are read: raters meet no broken one.
+
+    Raises:
+        SrinError: the folder is no study, a picture can't be read, results of one item differ in size, or no votes can
+            be written there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.results = read_results(folder)
+        self.storage = Storage(folder / VOTES)
+        self.addresses = _addresses(self.results)
+        self._random = Random(secrets.randbits(64))
+
+    def begin(self, event: gr.EventData) -> dict[str, Any]:
+        """The pair that is next for a rater, who may be a new one."""
+        data = event._data if isinstance(event._data, dict) else {}
+        return self._answered(text(data, "rater") or Storage.new_rater())
+
+    def vote(self, event: gr.EventData) -> dict[str, Any]:
+        """Keeps a choice; one that was counted before is passed over. Answers with the next pair."""
+        data = event._data if isinstance(event._data, dict) else {}
+        side: Side | None = {"left": "left", "right": "right"}.get(text(data, "side"))  # type: ignore[assignment]
+        try:
+            if side is None:
+                raise SrinError("Choose one of the two pictures.")
+            self.storage.vote(text(data, "rater"), int(number(data, "number", 0, 1e9, -1)), side)
+        except SrinError as error:
+            return _problem(str(error))
+        return self._answered(text(data, "rater"))
+
+    def _answered(self, rater: str) -> dict[str, Any]:
+        try:
+            count, pair = self.storage.offer(rater, self.results, self._random)
+        except SrinError as error:
+            return _problem(str(error))
+        except Exception:
+            logging.getLogger(__name__).exception("no pair can be offered")
+            return _problem(UNEXPECTED)
+        view: dict[str, Any] = {"rater": rater, "number": count, "total": self.results.questions, "pictures": None}
+        if pair is not None:
+            view["pictures"] = [self.addresses[method, pair.item] for method in (pair.left, pair.right)]
+        return gr.update(ballot=view)
+
+    def report(self, request: gr.Request) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Updates of the ballot, the scores and the download: for whoever brings the key, else nothing changes."""
+        given = request.query_params.get("results", "")
+        if not secrets.compare_digest(given.encode(), self.storage.key.encode()):
+            return gr.skip(), gr.skip(), gr.skip()
+        path = new_file("votes.csv")
+        try:
+            self.storage.export(path)
+            votes = read_votes(path)
+            said = _scores(votes) + _counts(votes, self.results)
+        except SrinError as error:
+            said = f'<p class="note">{html.escape(str(error))}</p>'
+        card = f'<section class="card">{said}</section>'
+        return gr.update(visible=False), gr.update(value=card), gr.update(value=str(path), visible=True)
+
+
+def build(folder: Path) -> gr.Blocks:
+    """The page of the study in a folder; says on the console where its results are. Raises SrinError, see Study."""
+    study = Study(folder)
+    with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
+        ballot = island("study", ("main",), ballot=None)
+        scores = gr.HTML(elem_id="scores")
+        download = gr.DownloadButton("Votes as CSV", visible=False, elem_id="votes")
+        ballot.begin(study.begin, None, ballot, trigger_mode="once", **QUIET)
+        ballot.vote(study.vote, None, ballot, trigger_mode="once", **QUIET)
+        demo.load(study.report, None, [ballot, scores, download], **QUIET)
+    methods, items = len(study.results.methods), len(study.results.items)
+    print(f"{methods} methods, {items} composites, {study.results.questions} pairs. Votes are kept in {folder / VOTES}.")
+    print(f"Results, for you alone: the address below with /?results={study.storage.key}")
+    return demo
+
+
+def _addresses(results: Results) -> dict[tuple[str, str], str]:
+    """Where the browser finds each picture: by its content, so that the address doesn't tell the method."""
+    addresses: dict[tuple[str, str], str] = {}
+    for item in tqdm(results.items, unit="composite", desc="Reading"):
+        sizes = {}
+        for method in results.methods:
+            image = load_image(results.pictures[method, item], f"result of {method}")
+            sizes[method] = f"{image.shape[1]} x {image.shape[0]}"
+            addresses[method, item] = shown(shrink(image), KEPT)
+        if len(set(sizes.values())) > 1:
+            listed = ", ".join(f"{method} {size}" for method, size in sizes.items())
+            raise ImageError(f"The results of {item} differ in size, which would give them away: {listed}.")
+    return addresses
+
+
+def _problem(said: str) -> dict[str, Any]:
+    return gr.update(ballot={"problem": said})
+
+
+def _scores(votes: Votes) -> str:
+    """HTML: a line for every method, best first."""
+    rows = []
+    for score in bradley_terry(votes):
+        low, middle, high = (f"{100 * share:.1f}%" for share in (score.low, score.score, score.high))
+        bar = f'<i class="bar" style="--low: {low}; --score: {middle}; --high: {high}"></i>'
+        interval = f"{score.score:.3f} <small>{score.low:.3f} to {score.high:.3f}</small>"
+        cells = (html.escape(score.method), interval, bar, f"{score.votes}", f"{100 * score.won:.0f} %")
+        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+    heads = ("Method", "Score, 95 % interval", "", "Votes", "Won")
+    header = "".join(f"<th>{head}</th>" for head in heads)
+    return f"<h2>Bradley-Terry scores</h2><table><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _counts(votes: Votes, results: Results) -> str:
+    """HTML: how many voted, and how far they agree."""
+    raters, count = votes.rater.max() + 1, round(votes.weight.sum())
+    share, pairs = agreement(votes)
+    agreed = "No two raters have judged the same pair yet, so their agreement is unknown."
+    if pairs:
+        agreed = f"Two raters who judged the same pair agree in {100 * share:.0f} % of {pairs} cases; by chance in 50 %."
+    said = f"{count} votes by {raters} raters on {results.questions} pairs. {agreed}"
+    return f'<p class="note">{said}</p>'

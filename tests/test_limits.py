@@ -1,0 +1,80 @@
+"""What protects the host: numbers from the environment, patience with a request, deleted files, forgotten visits."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from srin import limits
+from srin.errors import SrinError
+from srin.ui import deadline
+from srin.ui.files import KEPT, sweep
+from srin.ui.visit import Scene, Visit
+
+
+def test_limits_are_whole_numbers_from_the_environment(monkeypatch):
+    monkeypatch.setenv("SRIN_TEST", " 250 ")
+    assert limits._whole_number("SRIN_TEST", 7) == 250
+    monkeypatch.setenv("SRIN_TEST", "")
+    assert limits._whole_number("SRIN_TEST", 7) == 7
+    for text in ("0", "-3", "100mb", "1e6"):
+        monkeypatch.setenv("SRIN_TEST", text)
+        with pytest.raises(SrinError, match="SRIN_TEST is .* whole number"):
+            limits._whole_number("SRIN_TEST", 7)
+
+
+def test_who_waits_too_long_is_told_and_the_next_one_has_to_wait_too(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
+    end, begun = threading.Event(), []
+    with pytest.raises(SrinError, match="longer than the 0.2 seconds"):
+        deadline.run(end.wait)
+    with pytest.raises(SrinError, match="busy"):
+        deadline.run(begun.append, 1)
+    end.set()
+    assert deadline.run(lambda: "done") == "done" and not begun
+    with pytest.raises(ZeroDivisionError):
+        deadline.run(lambda: 1 // 0)
+
+
+def test_steps_share_one_deadline(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.5)
+
+    def slow():
+        for number in range(100):
+            time.sleep(0.1)
+            yield number
+
+    seen = []
+    with pytest.raises(SrinError, match="longer than"):
+        for number in deadline.steps(slow()):
+            seen.append(number)
+    assert 1 <= len(seen) <= 5
+    deadline.run(time.sleep, 0.15, seconds=5)  # until the last step has ended
+    assert list(deadline.steps(iter("abc"))) == ["a", "b", "c"]
+
+
+def test_old_files_are_deleted_and_shared_ones_kept(tmp_path):
+    old, new, shared = (tmp_path / name for name in ("old/a.png", "new/b.png", f"{KEPT}/c/d.png"))
+    for path in (old, new, shared):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"picture")
+    hour_ago = time.time() - 3600
+    for path in (old, shared):
+        os.utime(path, (hour_ago, hour_ago))
+    sweep(tmp_path, 1800)
+    assert not old.exists() and new.exists() and shared.exists() and old.parent.exists()
+    os.utime(old.parent, (hour_ago, hour_ago))
+    sweep(tmp_path, 1800)
+    assert not old.parent.exists() and new.exists() and shared.exists()
+
+
+def test_the_longest_unused_visit_is_forgotten_first(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_VISITORS", 3)
+    visits = [Visit() for _ in range(4)]
+    for visit in visits:
+        visit.scene = Scene(ready=True)
+    for index in (0, 1, 2, 0, 3):
+        with visits[index].turn(visits[index].answered + 1):
+            pass
+    assert [visit.scene.ready for visit in visits] == [True, False, True, True]
