@@ -29,7 +29,7 @@ from srin.models.heads import apply_affine
 from srin.models.unet import HarmonizationNet
 from srin.segmentation.semantic_map import segment
 
-SIZES = (128, 256, 512)  # working sizes, beside the network's own
+SIZES: tuple[int | None, ...] = (None, 128, 256, 512)  # working sizes; None: chosen by the photo
 
 
 def ways(network: HarmonizationNet, composite: Composite) -> dict[str, Callable[[], np.ndarray]]:
@@ -37,24 +37,24 @@ def ways(network: HarmonizationNet, composite: Composite) -> dict[str, Callable[
     height, width = composite.mask.shape
     labels = segment(composite, "colour").labels if network.config.slot == "srin" else None
 
-    def coefficients(size: int) -> torch.Tensor:
+    def coefficients(size: int | None) -> torch.Tensor:
         return network.coefficients(*network_inputs(network, composite, labels, size))
 
-    def bilinear(size: int) -> np.ndarray:
+    def bilinear(size: int | None) -> np.ndarray:
         full = torch.from_numpy(composite.image).permute(2, 0, 1)[None].float() / 127.5 - 1
         spread = F.interpolate(coefficients(size), (height + -height % 8, width + -width % 8), mode="bilinear")
         return blend(_pixels(apply_affine(spread, full)), composite)
 
-    def enlarged(size: int) -> np.ndarray:
+    def enlarged(size: int | None) -> np.ndarray:
         inputs = network_inputs(network, composite, labels, size)
         return blend(cv2.resize(_pixels(network(*inputs)), (width, height)), composite)
 
-    own = network.config.working_size
     found: dict[str, Callable[[], np.ndarray]] = {"copy-paste": lambda: composite.image}
-    for size in (own, *SIZES):
-        found[f"carried from {size}"] = lambda size=size: apply_coefficients(coefficients(size), composite)  # type: ignore[misc]
-    found[f"bilinear from {own}"] = lambda: bilinear(own)
-    found[f"enlarged from {own}"] = lambda: enlarged(own)
+    for size in SIZES:
+        name = f"carried from {size or 'the chosen size'}"
+        found[name] = lambda size=size: apply_coefficients(coefficients(size), composite)  # type: ignore[misc]
+    found["bilinear from the chosen size"] = lambda: bilinear(None)
+    found["enlarged from the chosen size"] = lambda: enlarged(None)
     found["enlarged from 512"] = lambda: enlarged(512)
     if network.config.slot != "bain":  # whose attention at full size takes minutes
         found["native"] = lambda: apply_coefficients(coefficients(max(height, width)), composite)

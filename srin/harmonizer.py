@@ -83,8 +83,8 @@ class Harmonizer:
             semantic_map: for methods with `needs_map`: a map or an integer label array (H, W). None draws one,
                 with Segment Anything where a checkpoint is found, otherwise from colour regions.
             strength: 0 leaves the composite as it is, 1 takes the method's result in full.
-            working_size: pixels of the longer side at which a network sees the picture, 64 to 4096; None takes the
-                size that it was made for. The result has the picture's own size in any case.
+            working_size: pixels of the longer side at which a network sees the picture, 64 to 4096; None chooses by
+                the picture's and the object's size. The result has the picture's own size in any case.
 
         Returns:
             uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0.
@@ -198,8 +198,21 @@ def _network(method: str, device: str) -> "HarmonizationNet":
     return load_weights(_weights_file(method), device)
 
 
-def _working_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
-    """The size at which a network sees a picture: longer side `side`, both sides multiples of 8."""
+def _working_size(network: "HarmonizationNet", mask: np.ndarray) -> int:
+    """The size chosen for a picture: pixels of its longer side.
+
+    The object gets one and a half times the size that the network was trained at, as far as the picture then has between
+    two and four times that size, and no more pixels than it has anyway. On held-out photos every network gained up to
+    three times its size, small objects most (docs/method.md).
+    """
+    trained, side = network.config.working_size, max(mask.shape)
+    _, _, width, height = cv2.boundingRect(mask)
+    wanted = 1.5 * trained * side / max(width, height, 1)
+    return round(min(max(wanted, 2 * trained), 4 * trained, max(side, 2 * trained)))
+
+
+def _shape_at(side: int, size: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns with `side` pixels on the longer side, both multiples of 8, for a picture of this size."""
     shrink = side / max(size)
     rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in size)
     return rows, columns
@@ -247,7 +260,7 @@ def network_inputs(
     import torch
 
     device = next(network.parameters()).device
-    rows, columns = _working_size(composite.mask.shape, working_size or network.config.working_size)
+    rows, columns = _shape_at(working_size or _working_size(network, composite.mask), composite.mask.shape)
     small = cv2.resize(composite.image, (columns, rows), interpolation=cv2.INTER_AREA)
     soft = cv2.resize(composite.mask, (columns, rows), interpolation=cv2.INTER_AREA)
     image = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1

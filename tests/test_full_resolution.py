@@ -120,14 +120,15 @@ def test_a_fit_carries_a_change_of_colours_without_blur():
     assert fpsnr(carried, real, mask) > fpsnr(enlarged, real, mask) + 10
 
 
-def test_the_working_size_can_be_set(monkeypatch):
-    harmonizer = Harmonizer("baseline", network())
-    composite, seen = Composite(photo(300, 400), disc(300, 400)), []
+@pytest.mark.parametrize("radius, side", [(100, 192), (20, 256), (150, 128)], ids=["half", "small", "large"])
+def test_the_working_size_follows_the_object_and_can_be_set(radius, side, monkeypatch):
+    mask = cv2.circle(np.zeros((300, 400), np.uint8), (200, 150), radius, 255, -1)
+    harmonizer, seen = Harmonizer("baseline", network()), []
     forward = HarmonizationNet.coefficients
-    monkeypatch.setattr(HarmonizationNet, "coefficients", lambda *a: seen.append(tuple(a[1].shape[2:])) or forward(*a))
-    harmonizer.harmonize_composite(composite)
-    harmonizer.harmonize_composite(composite, working_size=256)
-    assert seen == [(48, 64), (192, 256)]
+    monkeypatch.setattr(HarmonizationNet, "coefficients", lambda *a: seen.append(max(a[1].shape)) or forward(*a))
+    harmonizer.harmonize_composite(Composite(photo(300, 400), mask))
+    harmonizer.harmonize_composite(Composite(photo(300, 400), mask), working_size=320)
+    assert seen == [side, 320]
 
 
 PEAK = """

@@ -18,7 +18,8 @@ class ModelConfig:
             RAIN in the decoder. "default" (ours): the decoder's normalizations at H/8 and H/4, region-pooled keys.
         head: "rgb" (tanh, the paper's) or "affine" (ours): a 3x4 colour transform, global plus a smooth residual.
         width: base number of channels, n.
-        working_size: pixels of the longer side at which the network runs on a picture.
+        working_size: pixels of the longer side of the largest pictures that it was trained on; srin.harmonizer chooses
+            the size for a photo from it.
     """
 
     slot: Slot
