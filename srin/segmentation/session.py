@@ -11,6 +11,7 @@ regions), and `status` and every mask say which one did. What is expensive is ca
 content, so a second session on the same photo is ready at once.
 """
 
+import atexit
 import itertools
 import logging
 import queue
@@ -137,7 +138,7 @@ class Session:
         self._prepared.set()
 
     def _proceed(self, done: float) -> None:
-        if self._cancelled:
+        if self._cancelled or _worker.ending:
             raise _Cancelled
         if self._state == "preparing":
             self._progress = done
@@ -202,6 +203,9 @@ def _check(sam: LoadedSam) -> None:
     logging.info("Masks of the shorter precision overlap those of fp32 by %.4f.", overlap)
 
 
+LONGEST_END = 20.0  # seconds that the end of the program waits for the work at hand
+
+
 class _Worker:
     """One thread for all heavy work of all sessions: it uses every core anyway. Starts with the first job."""
 
@@ -210,6 +214,7 @@ class _Worker:
         self._order = itertools.count()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self.ending = False
 
     def submit(self, urgency: int, job: Callable[[], None]) -> None:
         self._jobs.put((urgency, next(self._order), job))
@@ -217,9 +222,17 @@ class _Worker:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="segmentation", daemon=True)
                 self._thread.start()
+                atexit.register(self._end)
+
+    def _end(self) -> None:
+        """Python ends: a thread that is cut off inside compiled code would abort the whole process."""
+        self.ending = True
+        self._jobs.put((-1, next(self._order), lambda: None))  # in case it waits
+        assert self._thread is not None
+        self._thread.join(LONGEST_END)
 
     def _work(self) -> None:
-        while True:
+        while not self.ending:
             _, _, job = self._jobs.get()
             try:
                 job()
