@@ -33,6 +33,7 @@ SIDE = 128  # pixels of the pictures
 METHOD = "srin"
 WARM = 50  # first requests, during which memory may grow
 SWEEPS = 16  # of old files in their life, see srin/ui/files.py
+PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 0.5  # seconds, at the most, until a client that was told "busy" asks again
 
 
@@ -105,7 +106,14 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
     paths = [str(folder / f"{kind}-{number}.png") for kind in ("image", "mask")]
     for path, array in zip(paths, (image, mask), strict=True):
         cv2.imwrite(path, array)
-    caller = Client(running.address, verbose=False, download_files=str(folder / f"results-{number}"))
+    results = str(folder / f"results-{number}")
+    try:
+        # httpx gives up after 5 seconds, in which a small machine hasn't described itself to a crowd that comes at once.
+        caller = Client(running.address, verbose=False, download_files=results, httpx_kwargs={"timeout": PATIENCE})
+    except Exception as error:
+        with log.lock:
+            log.errors.append(f"no connection: {type(error).__name__}: {error}")
+        return
     waits = log.waits.setdefault(number, [])
     for _ in left:
         while True:

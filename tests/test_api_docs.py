@@ -24,7 +24,7 @@ def test_the_examples_harmonize(app_address, tmp_path, language):
     script = tmp_path / {"python": "script.py", "sh": "script.sh", "js": "script.mjs"}[language]
     script.write_text(BLOCKS[language].replace("http://127.0.0.1:7860", app_address), encoding="utf-8")
     (tmp_path / "assets").symlink_to(ROOT / "assets")
-    done = subprocess.run([program, script], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    done = subprocess.run([program, script], cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     expected = Harmonizer.from_pretrained("srin").harmonize(EXAMPLES / "otter.jpg", EXAMPLES / "otter_mask.png")
     assert np.array_equal(load_image(tmp_path / "harmonized.png"), expected)

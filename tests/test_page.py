@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from page_parts import only, settle
 
 from srin.harmonizer import METHODS, unavailable
@@ -87,9 +87,12 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
 
 
 @pytest.mark.browser
-def test_a_full_queue_only_delays(open_page):
+def test_a_full_queue_only_delays(app_address, browser):
     """What the server refuses is asked for again, and said; nothing is lost."""
-    page, refused = open_page(), []
+    page, refused = browser.new_page(), []  # of its own: the browser reports every refusal as an error
+    page.set_default_timeout(PATIENCE)
+    page.goto(app_address)
+    page.locator(".stage-marks").wait_for()
 
     def full(route):
         refused.append(route)
@@ -101,3 +104,4 @@ def test_a_full_queue_only_delays(open_page):
     page.locator('[data-role="background"] .slot-name', has_text="old_arena.jpg").wait_for()
     page.locator(".queue-note", has_text="Waiting").wait_for(state="hidden")
     assert len(refused) == 2
+    page.close()

@@ -3,9 +3,11 @@
 import argparse
 import base64
 import logging
+import re
 import secrets
 import signal
 import threading
+from typing import Any
 
 import gradio as gr
 from gradio.routes import App
@@ -13,7 +15,7 @@ from gradio_client import Client
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from srin.errors import SegmentationError
 from srin.segmentation.checkpoints import fetch_chosen
@@ -83,13 +85,17 @@ class LoginWall:
         self._token = secrets.token_urlsafe(16)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or self._admits(scope):
+        if scope["type"] == "lifespan" or self._logged_in(scope):
             await self._app(scope, receive, send)
+            return
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path in LOGIN_PATHS or path.startswith(LOGIN_FOLDERS):
+            await self._app(scope, receive, _without_endpoints(send) if path == "/" else send)
         else:
             answer = JSONResponse({"detail": "Log in first."}, 401, {"WWW-Authenticate": 'Basic realm="SRIN Studio"'})
             await answer(scope, receive, send)
 
-    def _admits(self, scope: Scope) -> bool:
+    def _logged_in(self, scope: Scope) -> bool:
         gradio_app: App = scope["app"]
         request = HTTPConnection(scope)
         names = [f"access-token-{kind}{gradio_app.cookie_id}" for kind in ("", "unsecure-")]
@@ -102,9 +108,24 @@ class LoginWall:
             others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]
             scope["headers"] = [*others, (b"cookie", cookies.encode("latin-1"))]
             return True
-        path = request.url.path.removeprefix(scope.get("root_path", ""))
-        return path in LOGIN_PATHS or path.startswith(LOGIN_FOLDERS)
+        return False
 
     def _knows(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")
         return scheme.lower() == "basic" and secrets.compare_digest(given.strip().encode("latin-1"), self._basic)
+
+
+def _without_endpoints(send: Send) -> Send:
+    """Takes the description of the endpoints, which Gradio puts into every page, out of the login page."""
+    start: dict[str, Any] = {}
+
+    async def shortened(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            start.update(message)
+            return
+        body = re.sub(rb"(gradio_api_info = )[^<]*;", rb"\1{};", message.get("body", b""))
+        headers = [(name, value) for name, value in start["headers"] if name != b"content-length"]
+        await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
+        await send({**message, "body": body})
+
+    return shortened
