@@ -123,9 +123,9 @@ FAULTS = (
     Fault(
         "written in place instead of renamed",
         "srin/image_io.py",
-        "temporary = path.parent / ",
-        "temporary = path or ",
-        "test_image_io",
+        "            os.replace(temporary, path)\n",
+        "            path.write_bytes(content)\n",
+        "test_faults",
     ),
     Fault(
         "a download's hash not compared",
@@ -154,6 +154,20 @@ FAULTS = (
         "/ (3 * area) * batch.weight)",
         "/ (3 * area))",
         "test_train",
+    ),
+    Fault(
+        "a vote counted twice",
+        "srin/study/storage.py",
+        "writer.writerows(self.rows())",
+        "writer.writerows(self.rows() * 2)",
+        "test_study",
+    ),
+    Fault(
+        "any file of the server taken for an upload",
+        "srin/ui/files.py",
+        "is_in_or_equal(path, get_upload_folder()) and ",
+        "",
+        "test_requests",
     ),
 )
 
