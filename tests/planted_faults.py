@@ -158,8 +158,8 @@ FAULTS = (
     Fault(
         "a vote counted twice",
         "srin/study/storage.py",
-        "writer.writerows(self.rows())",
-        "writer.writerows(self.rows() * 2)",
+        "if number != count or not looking:",
+        "if not looking:",
         "test_study",
     ),
     Fault(
