@@ -74,8 +74,8 @@ def harmonize(
     Returns:
         a PNG of the same size, identical to the composite where the mask is black
     """
-    harmonizer = Harmonizer.from_pretrained(_known(method))
     composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    harmonizer = Harmonizer.from_pretrained(_known(method))
     regions = None
     if harmonizer.needs_map:
         given = _optional(semantic_map, "semantic map")
