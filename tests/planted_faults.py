@@ -167,7 +167,7 @@ FAULTS = (
         "srin/ui/files.py",
         "is_in_or_equal(path, get_upload_folder()) and ",
         "",
-        "test_requests",
+        "test_hostile",
     ),
 )
 

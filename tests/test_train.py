@@ -1,6 +1,7 @@
 """Composites with the remedies that they promise, settings, and a training run that resumes."""
 
 import csv
+import dataclasses
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import torch
 
 from srin.image_io import load_labels, load_mask
 from srin.models.checkpoint import load_weights
+from srin.models.unet import HarmonizationNet
 from srin.segmentation.semantic_map import segment
 from train.config import CONFIGS, DataConfig, load_config
 from train.data import composites
@@ -24,6 +26,7 @@ from train.data.iharmony4 import samples
 from train.data.maps import map_path
 from train.data.photos import find_photos, load_photos, split_photos
 from train.make_composites import make_composites
+from train.objective import Objective
 from train.precompute_maps import find_pictures, precompute
 from train.state import load_state, save_state
 from train.train import learning_rate, main, train
@@ -260,6 +263,19 @@ def command(*arguments: str, processes: int = 1) -> subprocess.Popen:
         launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen([*launcher, "train.train", *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
+
+
+def test_rejected_composites_teach_nothing(batch):
+    config = load_config("smoke", ["model.slot=rain"])
+    objective = Objective(HarmonizationNet(config.model), config)
+    weight = torch.zeros_like(batch.weight)
+    weight[:4] = 1
+    kept = dataclasses.replace(batch, weight=weight, total=4.0)
+    real = batch.real.clone()
+    real[4:] = 0
+    changed = dataclasses.replace(kept, real=real)
+    assert torch.equal(objective(kept), objective(changed))
+    assert not torch.equal(objective(kept), objective(dataclasses.replace(changed, weight=batch.weight)))
 
 
 def test_the_network_learns(photos_folder, tmp_path):
