@@ -202,8 +202,8 @@ def _working_size(network: "HarmonizationNet", mask: np.ndarray) -> int:
     """The size chosen for a picture: pixels of its longer side.
 
     The object gets one and a half times the size that the network was trained at, as far as the picture then has between
-    two and four times that size, and no more pixels than it has anyway. On held-out photos every network gained up to
-    three times its size, small objects most (docs/method.md).
+    two and four times that size, and no more pixels than it has anyway. On held-out photos the first guess, which the
+    three share, gained up to three times its size, with small objects most (docs/method.md).
     """
     trained, side = network.config.working_size, max(mask.shape)
     _, _, width, height = cv2.boundingRect(mask)

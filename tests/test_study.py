@@ -1,15 +1,11 @@
 """The user study: balanced and blind, a vote counted once whatever happens, resumable, and scored as the paper does."""
 
 import multiprocessing
-import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 from random import Random
@@ -17,7 +13,7 @@ from random import Random
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, running_app
 
 from srin.errors import OutputError, SrinError
 from srin.study.pairing import Pair, next_pair
@@ -255,28 +251,9 @@ def test_folders_that_are_no_study_are_explained(tmp_path):
 def study(tmp_path):
     """A study as its owner starts it: its address, and the address of its results."""
     folder = write_results(tmp_path / "study")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (tmp_path / "files").mkdir()
-    environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(tmp_path / "files")}
-    with open(tmp_path / "log", "w") as log:
-        command = [sys.executable, "-u", "app.py", "--study", folder]
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(1200):
-            try:
-                urllib.request.urlopen(address, timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                time.sleep(0.1)
+    with running_app(tmp_path, "--study", folder, PYTHONUNBUFFERED="1") as address:
         key = re.search(r"/\?results=(\S+)", (tmp_path / "log").read_text())[1]
         yield address, f"{address}/?results={key}", folder
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 @pytest.mark.browser
