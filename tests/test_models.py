@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 from srin.models.attention import attend
 from srin.models.bain import BAIN, PaperBAIN
 from srin.models.config import ModelConfig
-from srin.models.heads import apply_affine, colour_statistics
+from srin.models.heads import FAR, apply_affine, colour_statistics
 from srin.models.rain import RAIN
 from srin.models.scene import Scene, mean_std
 from srin.models.srin import SRIN, PaperSRIN
@@ -351,22 +351,22 @@ def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
     net = network("rain")
     composite, mask = pictures(1, HEIGHT, WIDTH), blob(HEIGHT, WIDTH, (7, 10), 5)[None]
     scene = Scene(composite, mask, None, 0)
-    n = net.config.width
-    first = torch.randn(1, n, HEIGHT, WIDTH, generator=rng(1))
-    middle, deep = (torch.randn(1, 8 * n, ROWS, COLUMNS, generator=rng(seed)) for seed in (2, 5))
     decoded = torch.randn(1, net.head.residual.in_channels, ROWS, COLUMNS, generator=rng(3))
     seen = []
-    for part in (net.head.pooled, net.head.aligned):
+    for part in (net.head.guess.textures, net.head.aligned):
         part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    net.head(scene, [first, middle, deep], decoded)
+    net.head(scene, decoded)
 
     m = mask[0, 0].double().numpy()
-    naive = NaiveScene(composite[0].double().numpy(), m, None, 0)
     expected = []
-    for x, weights in ((first, (m, 1 - m)), *((x, (naive.foreground, naive.background)) for x in (middle, deep))):
-        for weight in weights:
-            expected += naive_mean_std(x[0].double().numpy(), weight)
+    for features in net.head.texture(composite):
+        x = features[0].double().numpy()
+        cell = HEIGHT // x.shape[1]
+        share = m.reshape(x.shape[1], cell, x.shape[2], cell).mean((1, 3))
+        for weight in (share, 1 - share):
+            expected += naive_mean_std(x, weight)
     close(seen[0][0], np.concatenate(expected))
+    naive = NaiveScene(composite[0].double().numpy(), m, None, 0)
     sides = (naive.foreground, naive.background)
     close(seen[1][0], np.concatenate([naive_mean_std(decoded[0].double().numpy(), side)[0] for side in sides]))
 
@@ -378,36 +378,57 @@ def test_the_transform_acts_around_the_foregrounds_mean_colour():
     changes = torch.randn(4, 12, generator=rng(4)) * 0.2
     head = net.head
     with torch.no_grad():
-        parts = (head.colours[-1], head.pooled[-1], head.aligned[-1], head.residual)
+        parts = (head.guess.colours[-1], head.guess.textures[-1], head.aligned[-1], head.residual)
         for part, change in zip(parts, changes, strict=True):
             part.weight.zero_()
             part.bias.copy_(change)
         actual = apply_affine(net.coefficients(composite, mask), composite)
-        guess = apply_affine(net.first_guess(composite, mask), composite)
     mean, _ = naive_mean_std(composite[0].double().numpy(), mask[0, 0].double().numpy())
-    for picture, change in ((actual, changes.sum(0)), (guess, changes[:2].sum(0))):
-        matrix, shift = np.split(change.double().numpy().reshape(3, 4), [3], 1)
-        expected = np.zeros((3, 32, 32))
-        for y, x in np.ndindex(32, 32):
-            colour = composite[0, :, y, x].double().numpy()
-            expected[:, y, x] = colour + matrix @ (colour - mean) + shift[:, 0]
-        close(picture[0], expected)
+    matrix, shift = np.split(changes.sum(0).double().numpy().reshape(3, 4), [3], 1)
+    expected = np.zeros((3, 32, 32))
+    for y, x in np.ndindex(32, 32):
+        colour = composite[0, :, y, x].double().numpy()
+        expected[:, y, x] = colour + matrix @ (colour - mean) + shift[:, 0]
+    close(actual[0], expected)
 
 
-def test_the_first_guess_is_the_network_without_its_decoder():
+def test_the_first_guess_sees_usual_statistics_as_zero_and_far_ones_clipped():
     net = network("srin")
-    composite, mask = pictures(1, 30, 41), blob(30, 41, (14, 12), 7)[None]
-    guess = net.first_guess(composite, mask)
-    with torch.no_grad():
-        for part in (net.head.aligned[-1], net.head.residual):
-            part.weight.zero_()
-            part.bias.zero_()
-    coefficients = net.coefficients(composite, mask, quarters(mask))
-    close(coefficients, guess.detach().expand_as(coefficients).numpy())
-    guess.square().sum().backward()
-    reached = {name for name, parameter in net.named_parameters() if parameter.grad is not None}
-    trained = {id(parameter) for parameter in net.guessing_parameters()}
-    assert reached == {name for name, parameter in net.named_parameters() if id(parameter) in trained}
+    composite, mask = pictures(20, 30, 41), blob(30, 41, (14, 12), 7)[None].expand(20, -1, -1, -1)
+    colours, textures = net.statistics(composite, mask)
+    net.head.guess.calibrate(colours, textures)
+    seen = []
+    net.head.guess.textures[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net.head.guess(colours, textures)
+    net.head.guess(colours, textures + 1e6)
+    assert seen[0].mean(0).abs().max() < 1e-3
+    assert 0.2 < seen[0].std() < 1.1  # a channel that hardly varies is not blown up
+    assert (seen[1] == FAR).all()
+
+
+def test_frozen_features_are_those_of_the_written_network():
+    """Direct convolutions in float64, with the smaller half of an even side's padding first."""
+    net = network("rain").head.texture
+    x = pictures(1, 16, 24)
+    stem, block = net.stem, net.stages[1][0]
+    close(stem(x)[0], np.clip(naive_layer(x[0].double().numpy(), stem, 0, 1), 0, 6))
+    y = torch.rand(1, 16, 8, 12, generator=rng(1))
+    expanded = np.clip(naive_layer(y[0].double().numpy(), block.expand, 0, 0), 0, 6)
+    filtered = np.clip(naive_layer(expanded, block.filter, 0, 1), 0, 6)
+    close(block(y)[0], naive_layer(filtered, block.project, 0, 0))
+
+
+def naive_layer(x, layer, before, after):
+    weight, bias, stride = layer.weight.double().numpy(), layer.bias.double().numpy(), layer.stride[0]
+    x = np.pad(x, ((0, 0), (before, after), (before, after)))
+    kernel, each = weight.shape[2], weight.shape[1]
+    shape = ((x.shape[1] - kernel) // stride + 1, (x.shape[2] - kernel) // stride + 1)
+    result = np.zeros((len(weight), *shape))
+    for channel, row, column in np.ndindex(result.shape):
+        first = channel * each if layer.groups > 1 else 0
+        window = x[first : first + each, row * stride : row * stride + kernel, column * stride : column * stride + kernel]
+        result[channel, row, column] = (window * weight[channel]).sum() + bias[channel]
+    return result
 
 
 @pytest.mark.parametrize("rim", [0, 1], ids=["no-rim", "rim"])
@@ -742,6 +763,9 @@ def test_gradients_reach_every_parameter(slot, preset, head):
     composite = F.interpolate(pictures(2, 4, 4), (32, 32)) + 0.1 * pictures(2, seed=1)
     ((net(composite, mask, quarters(mask)) - 0.3) ** 2 * mask).mean().backward()
     for name, parameter in net.named_parameters():
+        if ".texture." in name:
+            assert parameter.grad is None, f"{name} is frozen"
+            continue
         assert parameter.grad is not None, f"no gradient for {name}"
         if name == "between.key.bias":
             continue  # the same number for every key: no softmax can see it

@@ -280,8 +280,8 @@ def test_rejected_composites_teach_nothing(batch):
 
 def test_the_network_learns(photos_folder, tmp_path):
     """That all discs have the same colour is easily learnt."""
-    more = ["steps=80", "batch=16", "descent=0.5", "ema=0.9", "lr=4e-3"]
-    train(load_config("guess", changes(photos_folder, tmp_path, *more)))
+    more = ["steps=60", "batch=16", "descent=0.5", "ema=0.9", "lr=4e-3", "keep_guess=false"]
+    train(load_config("trunk", changes(photos_folder, tmp_path, *more)))
     rows = list(csv.DictReader(open(tmp_path / "log.csv", newline="")))
     assert float(rows[-1]["fpsnr"]) > float(rows[-1]["copy_paste_fpsnr"]) + 1
     assert list(tmp_path.glob("tensorboard/events*")) and (tmp_path / "best.safetensors").exists()

@@ -54,7 +54,7 @@ class TrainConfig:
         output_dir: where weights, the resumable state and the logs go.
         model: architecture. data: what it learns from.
         init: a weights file to start from; new slots start as the RAIN that they replace.
-        first_guess: train only the affine head's first guess from colours and encoder, which needs no decoder.
+        keep_guess: leave the affine head's first guess as `init` has it (train/first_guess.py).
         batch: pictures a step, over all processes. accumulate: steps whose gradients are summed before an update.
         steps: updates; epochs: instead of steps, passes over the data (iHarmony4).
         lr: of Adam, betas 0.9 and 0.999. weight_decay: decoupled (AdamW); with 0 it is Adam itself.
@@ -75,7 +75,7 @@ class TrainConfig:
     model: ModelConfig
     data: DataConfig
     init: Path | None = None
-    first_guess: bool = False
+    keep_guess: bool = False
     batch: int = 16
     accumulate: int = 1
     steps: int = 1000

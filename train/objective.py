@@ -23,9 +23,6 @@ class Objective(nn.Module):
         config, network = self._config, self.network
         if config.model.head == "rgb":
             return self._error(network(batch.composite, batch.mask, batch.regions), batch)
-        if config.first_guess:
-            coefficients = network.first_guess(batch.composite, batch.mask)
-            return self._error(apply_affine(coefficients, batch.composite), batch)
         coefficients = network.coefficients(batch.composite, batch.mask, batch.regions)
         slope = sum(coefficients.diff(dim=side).square().mean((1, 2, 3)) for side in (2, 3))
         roughness = (slope * batch.weight).sum() / max(batch.total, 1)

@@ -12,6 +12,7 @@ pictures for TensorBoard.
 
 import argparse
 import csv
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -25,15 +26,16 @@ from tqdm import tqdm
 
 from srin.errors import SrinError
 from srin.models.checkpoint import load_weights, save_weights
-from srin.models.heads import apply_affine
+from srin.models.heads import AffineHead
 from srin.models.unet import HarmonizationNet
 from train.config import TrainConfig, load_config
-from train.data.composites import Batch
 from train.data.feed import Feed, IHarmony4Feed, PhotoFeed
 from train.objective import Objective, fpsnr, has_task
+from train.pretrained import load_texture
 from train.state import load_state, save_state
 
 PICTURES = 4  # of the grid that TensorBoard shows
+CALIBRATION = 512  # pictures that tell a fresh network what is usual
 LOG_COLUMNS = ("step", "images", "loss", "fpsnr", "copy_paste_fpsnr", "seconds")
 
 
@@ -46,6 +48,8 @@ def start(config: TrainConfig) -> HarmonizationNet:
     """
     set_seed(config.seed)
     network = HarmonizationNet(config.model)
+    if config.init is None and isinstance(network.head, AffineHead):
+        load_texture(network.head.texture)
     if config.init is not None:
         try:
             missing, unexpected = network.load_state_dict(load_weights(config.init).state_dict(), strict=False)
@@ -54,10 +58,10 @@ def start(config: TrainConfig) -> HarmonizationNet:
         odd = unexpected + [key for key in missing if ".attention." not in key]
         if odd:
             raise ValueError(f"{config.init} belongs to another architecture: {', '.join(odd[:3])} ...")
-    if config.first_guess:
-        network.requires_grad_(False)
-        for parameter in network.guessing_parameters():
-            parameter.requires_grad_(True)
+    if config.keep_guess:
+        if not isinstance(network.head, AffineHead):
+            raise ValueError("keep_guess: only the affine head makes a first guess")
+        network.head.guess.requires_grad_(False)
     return network
 
 
@@ -70,14 +74,14 @@ def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
 
 
 @torch.inference_mode()
-def validate(network: HarmonizationNet, feed: Feed, first_guess: bool) -> tuple[float, float, Tensor]:
+def validate(network: HarmonizationNet, feed: Feed) -> tuple[float, float, Tensor]:
     """Mean fPSNR in dB on held-out photos, of the network and of doing nothing; and a grid of pictures to look at.
 
     The grid is uint8 (N, S, 3 S, 3): composite, harmonized, real.
     """
     ours, nothing, grid = [], [], torch.empty(0)
     for number, batch in enumerate(feed.validation()):
-        output = _harmonized(network, batch, first_guess)
+        output = network(batch.composite, batch.mask, batch.regions)
         counted = has_task(batch)
         ours.append(fpsnr(output, batch)[counted])
         nothing.append(fpsnr(batch.composite, batch)[counted])
@@ -85,13 +89,6 @@ def validate(network: HarmonizationNet, feed: Feed, first_guess: bool) -> tuple[
             grid = torch.cat([x[:PICTURES] for x in (batch.composite, output, batch.real)], 3)
             grid = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
     return float(torch.cat(ours).mean()), float(torch.cat(nothing).mean()), grid
-
-
-def _harmonized(network: HarmonizationNet, batch: Batch, first_guess: bool) -> Tensor:
-    if not first_guess:
-        return network(batch.composite, batch.mask, batch.regions)
-    guess = apply_affine(network.first_guess(batch.composite, batch.mask), batch.composite)
-    return guess * batch.mask + batch.composite * (1 - batch.mask)
 
 
 def train(config: TrainConfig) -> None:
@@ -124,6 +121,13 @@ def train(config: TrainConfig) -> None:
     optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
     step, best = 0, float("-inf")
     state = load_state(config.output_dir, device)
+    if state is None and config.init is None and isinstance(network.head, AffineHead):
+        # Whole batches in every process, so that their number changes nothing.
+        first = itertools.islice(feed.batches(0), -(-CALIBRATION // config.batch))
+        with torch.no_grad():
+            seen = [network.statistics(*accelerator.gather((batch.composite, batch.mask))) for batch in first]
+        network.head.guess.calibrate(*(torch.cat(x) for x in zip(*seen, strict=True)))
+        average.load_state_dict(network.state_dict())
     if state is not None:
         try:
             network.load_state_dict(state["network"])
@@ -193,7 +197,7 @@ def train(config: TrainConfig) -> None:
         bar.set_postfix(loss=f"{running:.4f}")
         last = step == feed.steps
         if main and (step % config.evaluate_every == 0 or last):
-            ours, nothing, grid = validate(average if config.ema else network, feed, config.first_guess)
+            ours, nothing, grid = validate(average if config.ema else network, feed)
             seconds = seconds_before + time.monotonic() - began
             _log(config.output_dir / "log.csv", (step, step * images, running, ours, nothing, seconds))
             rate = step * images / seconds if seconds else 0.0

@@ -1,15 +1,17 @@
 """Two ways to end the network: colours (the paper's), or a colour transform (ours)."""
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srin.models.scene import Scene, blocks, mean_std
+from srin.models.texture import CHANNELS, TextureFeatures
 
 BINS = 9
 COLOUR_STATISTICS = 2 * (2 * 5 + 3 * BINS) + 1
+TEXTURE_STATISTICS = 4 * sum(CHANNELS)
+HIDDEN = 256
+FAR = 6.0  # standard deviations beyond which a statistic says no more
 
 
 class RGBHead(nn.Module):
@@ -28,51 +30,92 @@ class AffineHead(nn.Module):
     """A 3x4 colour transform: one for the whole foreground plus a smooth residual from the decoder.
 
     The global part is read from the statistics of foreground and background. A first guess comes from their colours
-    (means, deviations, histograms) and from the encoder's features; it needs no decoder, so a sample of training costs
-    a third. What the decoder shows, where the slot has aligned the two sides, corrects it. All parts start at zero
-    (the identity).
+    (means, deviations, histograms) and textures (frozen features); it needs neither encoder nor decoder, and its inputs
+    never change, so that it is fitted to a hundred thousand composites in minutes (train/first_guess.py). What the
+    decoder shows, where the slot has aligned the two sides, corrects it. All parts start at zero (the identity).
     Matrices act around the foreground's mean colour, which decouples a shift of the tone from a change of contrast.
     Texture stays in the composite, so there is nothing to blur and the transform carries to any resolution.
     """
 
-    def __init__(self, encoded: Sequence[int], decoded: int) -> None:
-        """encoded: channels of the encoder's layers that `forward` gets. decoded: channels of the decoder's output."""
+    def __init__(self, decoded: int) -> None:
+        """decoded: channels of the decoder's output."""
         super().__init__()
-        hidden = 2 * encoded[-1]
-        self.colours = _perceptron(COLOUR_STATISTICS, 256)
-        self.pooled = _perceptron(4 * sum(encoded), hidden)
-        self.aligned = _perceptron(2 * decoded, hidden)
+        self.texture = TextureFeatures()
+        self.guess = FirstGuess()
+        self.aligned = _perceptron(nn.LayerNorm(2 * decoded), 2 * decoded, HIDDEN)
         self.residual = nn.Conv2d(decoded, 12, 3, padding=1)
         nn.init.zeros_(self.residual.weight)
         assert self.residual.bias is not None  # for the type checker
         nn.init.zeros_(self.residual.bias)
 
-    def first_guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:
-        """The transform (B, 12, 1, 1) in fp32 that colours and encoder suggest, without the decoder."""
-        with torch.autocast(scene.composite.device.type, enabled=False):
-            return _around_mean(self._guess(scene, encoded)[..., None, None], scene)
-
-    def forward(self, scene: Scene, encoded: Sequence[Tensor], decoded: Tensor) -> Tensor:
+    def forward(self, scene: Scene, decoded: Tensor) -> Tensor:
         """Colour transforms (B, 12, h, w) in fp32 at the decoder's resolution, rows of [A | b], out = A colour + b.
 
         Args:
-            scene: the composites. encoded: features of some of the encoder's layers.
+            scene: the composites, with sides that are multiples of 8.
             decoded: (B, C, h, w), the decoder's output with its skip.
         """
         with torch.autocast(decoded.device.type, enabled=False):
             decoded = decoded.float()
             level = scene.at(*decoded.shape[2:])
             means = [mean_std(decoded, side)[0] for side in (level.foreground, level.background)]
-            change = self._guess(scene, encoded) + self.aligned(torch.cat(means, 1).flatten(1))
-            return _around_mean(change[..., None, None] + self.residual(F.relu(decoded)), scene)
+            change = self.guess(*self.statistics(scene)) + self.aligned(torch.cat(means, 1).flatten(1))
+            change = change[..., None, None] + self.residual(F.relu(decoded))
+            mean, _ = mean_std(scene.composite, scene.at(*scene.composite.shape[2:]).foreground)
+            return around(change, mean)
 
-    def _guess(self, scene: Scene, encoded: Sequence[Tensor]) -> Tensor:
-        statistics: list[Tensor] = []
-        for features in encoded:
+    def statistics(self, scene: Scene) -> tuple[Tensor, Tensor]:
+        """What the first guess sees: (B, COLOUR_STATISTICS) and (B, TEXTURE_STATISTICS)."""
+        found: list[Tensor] = []
+        for features in self.texture(scene.composite):
             level = scene.at(*features.shape[2:])
             for side in (level.foreground, level.background):
-                statistics += mean_std(features.float(), side)
-        return self.colours(colour_statistics(scene)) + self.pooled(torch.cat(statistics, 1).flatten(1))
+                found += mean_std(features, side)
+        return colour_statistics(scene), torch.cat(found, 1).flatten(1)
+
+
+class FirstGuess(nn.Module):
+    """The change of colours that the statistics of the two sides suggest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.colours = _perceptron(Standardization(COLOUR_STATISTICS), COLOUR_STATISTICS, HIDDEN)
+        self.textures = _perceptron(Standardization(TEXTURE_STATISTICS), TEXTURE_STATISTICS, 2 * HIDDEN)
+
+    def forward(self, colours: Tensor, textures: Tensor) -> Tensor:
+        """(B, COLOUR_STATISTICS), (B, TEXTURE_STATISTICS) -> (B, 12), see `around`."""
+        return self.colours(colours) + self.textures(textures)
+
+    def calibrate(self, colours: Tensor, textures: Tensor) -> None:
+        """Takes the statistics (N, ...) of many composites for what is usual."""
+        for part, statistics in ((self.colours, colours), (self.textures, textures)):
+            norm = part[0]
+            assert isinstance(norm, Standardization)  # for the type checker
+            norm.set(statistics)
+
+
+class Standardization(nn.Module):
+    """Statistics on a common scale, by the mean and standard deviation that each has over many composites.
+
+    They differ in scale by orders of magnitude. A LayerNorm, which sees one composite at a time, reaches 0.5 dB less.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def set(self, statistics: Tensor) -> None:
+        """statistics: (N, size)."""
+        self.mean.copy_(statistics.mean(0))
+        self.std.copy_(statistics.std(0).clamp_min(1e-2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, size) -> (B, size), clipped at FAR."""
+        return ((x - self.mean) / self.std).clamp(-FAR, FAR)
 
 
 def colour_statistics(scene: Scene) -> Tensor:
@@ -102,20 +145,18 @@ def _histograms(x: Tensor, weight: Tensor) -> Tensor:
     return torch.stack(sums).sum(0)
 
 
-def _around_mean(change: Tensor, scene: Scene) -> Tensor:
-    """(B, 12, h, w) change of contrast and shift -> transforms [A | b] that act around the foreground's mean colour."""
+def around(change: Tensor, mean: Tensor) -> Tensor:
+    """(B, 12, h, w) change of contrast and shift -> transforms [A | b] that act around a colour (B, 3, 1, 1)."""
     change = change.unflatten(1, (3, 4))
     matrix, shift = change[:, :, :3], change[:, :, 3]
-    mean, _ = mean_std(scene.composite, scene.at(*scene.composite.shape[2:]).foreground)
     shift = shift - torch.einsum("bijhw,bj->bihw", matrix, mean[..., 0, 0])
     matrix = matrix + torch.eye(3, device=matrix.device)[None, :, :, None, None]
     return torch.cat([matrix, shift[:, :, None]], 2).flatten(1, 2)
 
 
-def _perceptron(inputs: int, hidden: int) -> nn.Sequential:
-    # The statistics differ in scale by orders of magnitude; normalized, they teach in half the samples.
+def _perceptron(norm: nn.Module, inputs: int, hidden: int) -> nn.Sequential:
     layers = nn.Sequential(
-        nn.LayerNorm(inputs),
+        norm,
         nn.Linear(inputs, hidden),
         nn.GELU(),
         nn.Linear(hidden, hidden),

@@ -29,7 +29,6 @@ ENCODER = (
 # (kernel, stride, output channels in units of n); the first four end at H/8 and H/4, where "default" has its slots
 DECODER = ((3, 1, 8), (3, 1, 8), (4, 2, 8), (3, 1, 8), (4, 2, 4), (3, 1, 2), (4, 2, 1))
 SLOTS = 4
-READ = (0, 4, 7)  # the encoder's layers whose statistics the affine head reads: the first, one at H/4, the last
 
 
 class HarmonizationNet(nn.Module):
@@ -59,8 +58,7 @@ class HarmonizationNet(nn.Module):
             self.decoder.append(nn.ConvTranspose2d(inputs, n * factor, kernel, stride, 1, bias=False))
             self.norms.append((slot_norm if i < SLOTS else RAIN)(n * factor))
             inputs = n * factor + channels[-2 - i]  # the skip joins
-        read = [channels[1 + i] for i in READ]
-        self.head = RGBHead(inputs) if config.head == "rgb" else AffineHead(read, inputs)
+        self.head = RGBHead(inputs) if config.head == "rgb" else AffineHead(inputs)
 
     def forward(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
         """The harmonized image.
@@ -86,23 +84,12 @@ class HarmonizationNet(nn.Module):
             raise ValueError("only the affine head has coefficients")
         return self._run(composite, mask, regions)
 
-    def first_guess(self, composite: Tensor, mask: Tensor) -> Tensor:
-        """The affine head's transform from colours and encoder alone, (B, 12, 1, 1); for training that part by itself.
-
-        Arguments as in `forward`; the decoder, and so the slot, takes no part.
-        """
+    def statistics(self, composite: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """What the affine head's first guess sees, see `AffineHead.statistics`; arguments as in `forward`."""
         if not isinstance(self.head, AffineHead):
             raise ValueError("only the affine head makes a first guess")
         composite, mask, _ = _filled_up(composite, mask, None)
-        skips = self._encode(composite, mask)
-        return self.head.first_guess(Scene(composite, mask, None, self._rim(composite)), [skips[i] for i in READ])
-
-    def guessing_parameters(self) -> list[nn.Parameter]:
-        """The parameters that `first_guess` depends on."""
-        if not isinstance(self.head, AffineHead):
-            raise ValueError("only the affine head makes a first guess")
-        parts = (self.encoder, self.head.colours, self.head.pooled)
-        return [parameter for part in parts for parameter in part.parameters()]
+        return self.head.statistics(Scene(composite, mask, None, self._rim(composite)))
 
     def _rim(self, composite: Tensor) -> int | torch.SymInt:
         # Our preset keeps a rim of 1/64 of the picture out of the statistics; the paper knows no rim.
@@ -117,7 +104,6 @@ class HarmonizationNet(nn.Module):
         composite, mask, regions = _filled_up(composite, mask, regions)
         scene = Scene(composite, mask, regions if self.config.slot == "srin" else None, self._rim(composite))
         skips = self._encode(composite, mask)
-        read = [skips[i] for i in READ]
         x = skips.pop()
         if self.between is not None:
             x = self.between(x, scene.at(*x.shape[2:]))
@@ -127,7 +113,7 @@ class HarmonizationNet(nn.Module):
             x = torch.cat([x, skips.pop()], 1)
         if isinstance(self.head, RGBHead):
             return self.head(x)[:, :, :height, :width]
-        return self.head(scene, read, x)
+        return self.head(scene, x)
 
     def _encode(self, composite: Tensor, mask: Tensor) -> list[Tensor]:
         """The features of every layer of the encoder."""

@@ -67,8 +67,7 @@ def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator
     """
     index = torch.multinomial(photos.chance, count, replacement=True, generator=generator)
     real, mask, regions = _crop(photos, index, size, generator)
-    graded = _draw(count, 0.5, generator)
-    real = torch.where(graded, recolour.grade(real, generator), real)
+    real = _in_some(0.5, real, lambda i: recolour.grade(real[i], generator), generator)
     mask = _grow(mask, size, generator)
 
     soiled = _foreground_only(real, mask, generator)
@@ -84,7 +83,7 @@ def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator
     fine = unchanged.flatten() | ((error > MIN_ERROR) & (error < MAX_ERROR) & (clipped < MAX_CLIPPED))
     weight = (fine & (share > MIN_AREA) & (share < MAX_AREA)).float()
 
-    background = torch.where(_draw(count, CLEAN_RIM, generator), _clean_rim(real, mask, size, generator), real)
+    background = _in_some(CLEAN_RIM, real, lambda i: _clean_rim(real[i], mask[i], size, generator), generator)
     composite = changed * mask + background * (1 - mask)
     truth = soiled * mask + background * (1 - mask)
     # The foreground's regions are its own.
@@ -134,29 +133,33 @@ def _recolour(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     order = torch.randperm(count, generator=generator, device=x.device)
     # Each object's reference is another object of the batch.
     other, other_mask = x[order].roll(1, 0)[order.argsort()], mask[order].roll(1, 0)[order.argsort()]
-    families = [
-        lambda: recolour.statistics_lab(x, mask, other, other_mask, generator),
-        lambda: recolour.statistics_rgb(x, mask, other, other_mask, generator),
-        lambda: recolour.camera(x, generator),
-        lambda: recolour.tone(x, mask, generator),
-        lambda: recolour.curves(x, generator),
-    ]
-    family = torch.randint(len(families), (count, 1, 1, 1), generator=generator, device=x.device)
+    families: tuple[Callable[[Tensor], Tensor], ...] = (
+        lambda i: recolour.statistics_lab(x[i], mask[i], other[i], other_mask[i], generator),
+        lambda i: recolour.statistics_rgb(x[i], mask[i], other[i], other_mask[i], generator),
+        lambda i: recolour.camera(x[i], generator),
+        lambda i: recolour.tone(x[i], mask[i], generator),
+        lambda i: recolour.curves(x[i], generator),
+    )
+    family = torch.randint(len(families), (count,), generator=generator, device=x.device)
     y = x
     for number, apply in enumerate(families):
-        y = torch.where(family == number, apply().clamp(0, 1), y)
-    lit = _draw(count, LIT, generator)
-    return torch.where(lit, recolour.light_field(y, generator).clamp(0, 1), y)
+        y = _changed(family == number, y, apply)
+    y = y.clamp(0, 1)
+    return _in_some(LIT, y, lambda i: recolour.light_field(y[i], generator).clamp(0, 1), generator)
 
 
 def _foreground_only(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Noise or blur that the background doesn't have, as in an object from another camera; part of the truth."""
-    count = len(x)
-    noise = torch.randn(x.shape, generator=generator, device=x.device)
-    noisy = (x + noise * recolour.uniform(count, 1, 0, 0.03, generator)).clamp(0, 1)
-    blurred = F.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
-    x = torch.where(_draw(count, 0.15, generator), noisy * mask + x * (1 - mask), x)
-    return torch.where(_draw(count, 0.15, generator), blurred * mask + x * (1 - mask), x)
+
+    def noisy(i: Tensor) -> Tensor:
+        noise = torch.randn(x[i].shape, generator=generator, device=x.device)
+        return (x[i] + mask[i] * noise * recolour.uniform(len(i), 1, 0, 0.03, generator)).clamp(0, 1)
+
+    def blurred(i: Tensor) -> Tensor:
+        return x[i].lerp(F.avg_pool2d(x[i], 3, 1, 1, count_include_pad=False), mask[i])
+
+    x = _in_some(0.15, x, noisy, generator)
+    return _in_some(0.15, x, blurred, generator)
 
 
 def _grow(mask: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -170,18 +173,26 @@ def _clean_rim(x: Tensor, mask: Tensor, size: int, generator: torch.Generator) -
     known = 1 - _dilate(mask, low, high, generator)
     filled, weight = x * known, known
     for _ in range(high // 2 + 1):
-        filled, weight = (F.avg_pool2d(v, 5, 1, 2) for v in (filled, weight))
+        filled, weight = (_mean_of_5(_mean_of_5(v, 2), 3) for v in (filled, weight))
         filled = torch.where(known > 0, x, filled / weight.clamp_min(1e-6))
         weight = torch.maximum((weight > 1e-6).float(), known)
         filled = filled * weight
     return torch.where(known > 0, x, filled)
 
 
+def _mean_of_5(x: Tensor, dim: int) -> Tensor:
+    """Sliding mean along one side, zero beyond the border. A sum of shifts: a CPU takes several times as long to pool."""
+    side = x.shape[dim]
+    padded = F.pad(x, (2, 2, 0, 0) if dim == 3 else (0, 0, 2, 2))
+    return sum((padded.narrow(dim, start, side) for start in range(1, 5)), padded.narrow(dim, 0, side)) / 5
+
+
 def _dilate(mask: Tensor, low: int, high: int, generator: torch.Generator) -> Tensor:
     radius = torch.randint(low, high + 1, (len(mask), 1, 1, 1), generator=generator, device=mask.device)
-    grown = mask
+    grown = reached = mask
     for r in range(1, high + 1):
-        grown = torch.where(radius == r, F.max_pool2d(mask, 2 * r + 1, 1, r), grown)
+        reached = F.max_pool2d(reached, 3, 1, 1)
+        grown = torch.where(radius == r, reached, grown)
     return grown
 
 
@@ -190,6 +201,17 @@ def consecutive(regions: Tensor) -> Tensor:
     flat = regions.flatten(1)
     present = torch.zeros(len(flat), 4 * MAX_REGIONS, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
     return (present.cumsum(1) - 1).gather(1, flat).view_as(regions)
+
+
+def _in_some(chance: float, x: Tensor, change: Callable[[Tensor], Tensor], generator: torch.Generator) -> Tensor:
+    """x, with a share of its samples, drawn at random, as `change` makes them. Others cost nothing."""
+    return _changed(_draw(len(x), chance, generator).flatten(), x, change)
+
+
+def _changed(chosen: Tensor, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """x (B, ...), with the samples where `chosen` (B,) is true as `change` makes them, given their indices."""
+    index = chosen.nonzero()[:, 0]
+    return x.index_copy(0, index, change(index)) if len(index) else x
 
 
 def _draw(count: int, chance: float, generator: torch.Generator) -> Tensor:
