@@ -4,8 +4,8 @@
 
 Starts the app with a short queue and a short life of files, and prints a Markdown table: errors other than "Queue is
 full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times
-(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), and its disk, which stops
-growing once files reach their age limit. Linux only: it reads /proc.
+(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), each of which counts as
+a new visitor's, and its disk, which stops growing once files reach their age limit. Linux only: it reads /proc.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from gradio_client import Client, handle_file
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 128  # pixels of the pictures
 METHOD = "srin"
-WARM = 50  # first requests, during which memory may grow
+WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
 SWEEPS = 16  # of old files in their life, see srin/ui/files.py
 PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 0.5  # seconds, at the most, until a client that was told "busy" asks again
@@ -116,6 +116,7 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
         return
     waits = log.waits.setdefault(number, [])
     for _ in left:
+        caller.reset_session()
         while True:
             began = time.perf_counter()
             try:

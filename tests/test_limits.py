@@ -1,15 +1,19 @@
-"""What protects the host: numbers from the environment, patience with a request, deleted files, forgotten visits."""
+"""What protects the host: numbers from the environment, patience with a request, what is deleted and forgotten."""
 
 import os
 import threading
 import time
+from datetime import timedelta
 
+import gradio as gr
 import pytest
+from gradio.routes import App
 
 from srin import limits
 from srin.errors import SrinError
 from srin.ui import deadline
 from srin.ui.files import KEPT, sweep
+from srin.ui.sessions import IDLE, forget_idle
 from srin.ui.visit import Scene, Visit
 
 
@@ -78,3 +82,18 @@ def test_the_longest_unused_visit_is_forgotten_first(monkeypatch):
         with visits[index].turn(visits[index].answered + 1):
             pass
     assert [visit.scene.ready for visit in visits] == [True, False, True, True]
+
+
+def test_calls_are_forgotten_and_pages_are_not():
+    with gr.Blocks() as demo:
+        work = gr.State(Visit())
+    sessions = App.create_app(demo.queue()).state_holder
+    for key in ("page", "call", "unread", "new"):
+        assert not sessions[key].state_data
+        demo._queue.pending_event_ids_session[key] = {"answer"} if key == "unread" else set()
+    visit = sessions["page"][work._id]
+    for key in ("page", "call", "unread"):
+        sessions.time_last_used[key] -= timedelta(seconds=IDLE + 1)
+    forget_idle(demo)
+    assert set(sessions.session_data) == set(demo._queue.pending_event_ids_session) == {"page", "unread", "new"}
+    assert sessions["page"][work._id] is visit
