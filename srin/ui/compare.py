@@ -10,11 +10,11 @@ import gradio as gr
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
 from srin.ui import deadline, saving
-from srin.ui.harmonizing import LABELS, Step, run_steps
+from srin.ui.harmonizing import LABELS, Outcome, Run, Step, run_steps
 from srin.ui.island import island
 from srin.ui.pictures import address
 from srin.ui.stage import UNEXPECTED, number, placement, text
-from srin.ui.visit import Outcome, Run, Visit
+from srin.ui.visit import Visit
 
 SCRIPTS = ("zoom", "grid", "viewer", "controls", "why", "main")
 SEGMENTERS = ("auto", "colour", "sam")

@@ -2,25 +2,28 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from srin.composite import MAX_SCALE, MIN_SCALE, Placement
-from srin.errors import ImageError, OutputError, SrinError
+from srin.errors import ImageError, OutputError, SrinError, TookTooLong
 from srin.image_io import load_rgba
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import masks, preview
+from srin.ui import deadline, masks, preview
 from srin.ui.examples import all_examples
 from srin.ui.files import is_visitors
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
-from srin.ui.visit import Photo, Visit
+from srin.ui.scene import Photo, Scene
+from srin.ui.visit import Data, Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
@@ -30,27 +33,37 @@ ROLES = {"background": "background", "object": "object's photo", "picture": "com
 MOST_TEXT = 2000
 UNEXPECTED = "Something went wrong on our side; the server's log says what. Nothing of yours is lost."
 
-Data = dict[str, Any]
-
 
 def layout() -> gr.HTML:
     return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None)
 
 
-def act(visit: Visit, event: gr.EventData) -> tuple[Visit, dict[str, Any]]:
-    """Does what the page asks for, and tells it how things are now."""
+def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
+    """Does what the page asks for when its turn comes, and tells the page how things are then."""
     data: Data = event._data if isinstance(event._data, dict) else {}
-    problem = ""
-    with visit.turn(int(number(data, "request", 0, 1e9))):
-        visit.strokes = int(number(data, "strokes", 0, 1e9))
-        try:
-            ACTIONS.get(text(data, "kind"), unknown)(visit, data)
-        except SrinError as error:
-            problem = str(error)
-        except Exception:
-            logging.getLogger(__name__).exception("%r failed", text(data, "kind"))
-            problem = UNEXPECTED
-    return visit, gr.update(state=view(visit, problem))
+    try:
+        with closing(visit.answer(int(number(data, "request", 0, 1e9)), data, partial(_do, visit))) as problems:
+            for problem in problems:
+                yield visit, gr.update(state=view(visit, problem))
+    except SrinError as error:
+        yield visit, gr.update(state=view(visit, str(error)))
+
+
+def _do(visit: Visit, data: Data) -> str:
+    """The problem that came up, or nothing."""
+    visit.strokes = int(number(data, "strokes", 0, 1e9))
+    draft, problem = visit.draft(), ""
+    try:
+        deadline.run(ACTIONS.get(text(data, "kind"), unknown), draft, data, on=deadline.stage)
+    except TookTooLong as error:
+        return str(error)  # what it still does to the draft is not seen
+    except SrinError as error:
+        problem = str(error)
+    except Exception:
+        logging.getLogger(__name__).exception("%r failed", text(data, "kind"))
+        problem = UNEXPECTED
+    visit.accept(draft)
+    return problem
 
 
 def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
@@ -59,9 +72,8 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     began = time.perf_counter()
     try:
-        method = str(data.get("method"))
-        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), method)
-        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), text(data, "method"))
+        method, place = text(data, "method"), placement(data.get("placement"))
+        picture, window = deadline.run(preview.harmonized, visit.scene, place, method, on=deadline.stage)
         milliseconds = round(1000 * (time.perf_counter() - began))
         answer |= {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
     except SrinError as error:
@@ -77,14 +89,20 @@ def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     data: Data = event._data if isinstance(event._data, dict) else {}
     answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     try:
-        place = placement(data.get("placement"))
-        composite = visit.scene.preview(place)
-        drawn = visit.scene.semantic_map(composite, place)
-        answer |= {"url": shown(drawn.paint(composite.image)), "segmenter": drawn.segmenter}
-        answer["count"] = int(drawn.labels.max()) + 1
+        answer |= deadline.run(_map, visit.scene, placement(data.get("placement")), on=deadline.stage)
     except SrinError as error:
         answer["problem"] = str(error)
+    except Exception:
+        logging.getLogger(__name__).exception("a map failed")
+        answer["problem"] = UNEXPECTED
     return gr.update(map=answer)
+
+
+def _map(scene: Scene, place: Placement) -> dict[str, Any]:
+    composite = scene.preview(place)
+    drawn = scene.semantic_map(composite, place)
+    picture = shown(drawn.paint(composite.image))
+    return {"url": picture, "segmenter": drawn.segmenter, "count": int(drawn.labels.max()) + 1}
 
 
 def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
@@ -95,7 +113,8 @@ def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     if photo is not None and photo.segmentation.status.state == "ready":
         point = (number(data, "x", 0, 1), number(data, "y", 0, 1), 1)
         try:
-            url = _proposal(masks.from_prompts(photo, [point], None, None)[0])["url"]
+            found = deadline.run(masks.from_prompts, photo, [point], None, None, on=deadline.stage)
+            url = _proposal(found[0])["url"]
         except SrinError:
             pass  # nothing to select there
     return gr.update(hover={"request": number(data, "request", 0, 1e9), "url": url})

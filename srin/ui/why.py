@@ -10,10 +10,10 @@ import numpy as np
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer, unavailable
 from srin.ui import deadline
-from srin.ui.harmonizing import LABELS
+from srin.ui.harmonizing import LABELS, Run
 from srin.ui.pictures import inline, shrink
 from srin.ui.stage import UNEXPECTED, number
-from srin.ui.visit import Run, Visit
+from srin.ui.visit import Visit
 
 if TYPE_CHECKING:
     from srin.explain import Explanation  # it imports torch, for which the page doesn't wait
