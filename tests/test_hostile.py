@@ -25,6 +25,7 @@ from srin.errors import ImageError, SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_labels, load_mask, load_rgba, save_photo
 from srin.ui import compare, stage, turns, why
+from srin.ui.requests import UNEXPECTED
 from srin.ui.visit import Visit
 
 SECONDS = 3.0  # the time limit of decoding, for these tests
@@ -204,7 +205,7 @@ def acted(visitor, **data):
     [(_, update)] = stage.act(visitor, Event(data))
     state = update["state"]
     orjson.dumps(state)
-    assert state["problem"] != stage.UNEXPECTED, data
+    assert state["problem"] != UNEXPECTED, data
     return state
 
 
@@ -251,7 +252,7 @@ def test_odd_pictures_go_all_the_way(name, uploads, caplog):
         *_, saved = compare.save(visitor, Event({"what": what, "method": "srin", "format": "png"}))
         assert "url" in saved["saved"], (what, saved)
     explained = why.explain(visitor, Event({"x": 0.5, "y": 0.1}))["why"]
-    assert explained.get("problem") != stage.UNEXPECTED
+    assert explained.get("problem") != UNEXPECTED
     assert not ours(caplog)
 
 
@@ -357,7 +358,7 @@ def test_arbitrary_values_from_the_browser(prepared, kind, data):
         answers += [*compare.start(prepared, event), *compare.save(prepared, event)]
         for answer in answers:
             orjson.dumps(answer)
-            assert stage.UNEXPECTED not in json.dumps(answer)
+            assert UNEXPECTED not in json.dumps(answer)
     finally:
         turns.PATIENCE = patience
         logging.getLogger().removeHandler(handler)

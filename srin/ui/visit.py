@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from srin.composite import Composite, Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.pictures import shrink
+from srin.ui.requests import Data
 from srin.ui.scene import CutOut, Scene, Selection
 from srin.ui.turns import Turns
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 MOST_VERSIONS = 60  # masks kept to go back to
 
 Answer = TypeVar("Answer")
-Data = dict[str, Any]  # of a request: arbitrary
 
 
 class Visit:
