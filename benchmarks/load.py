@@ -1,11 +1,11 @@
 """Many at once: N clients, each with a picture of its own, harmonize on a running app until enough has been asked for.
 
-    python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--keep 60] [--queue 40] [--json FILE]
+    python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--method srin] [--keep 60] [--queue 40] [--json F]
 
 Starts the app with a short queue and a short life of files, and prints a Markdown table: errors other than "Queue is
 full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times
-(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), and its disk, which stops
-growing once files reach their age limit. Linux only: it reads /proc.
+(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), each of which counts as
+a new visitor's, and its disk, which stops growing once files reach their age limit. Linux only: it reads /proc.
 """
 
 import argparse
@@ -30,8 +30,7 @@ from gradio_client import Client, handle_file
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDE = 128  # pixels of the pictures
-METHOD = "srin"
-WARM = 50  # first requests, during which memory may grow
+WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
 SWEEPS = 16  # of old files in their life, see srin/ui/files.py
 PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 0.5  # seconds, at the most, until a client that was told "busy" asks again
@@ -96,7 +95,7 @@ def server(folder: Path, keep: int, queue: int) -> Iterator[Server]:
         process.wait()
 
 
-def client(number: int, running: Server, left: Iterator[int], log: Log, folder: Path) -> None:
+def client(number: int, running: Server, left: Iterator[int], log: Log, folder: Path, method: str) -> None:
     """One user: a picture and a mask of its own, one request after the other until none is left."""
     rng = np.random.default_rng(number)
     image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (SIDE, SIDE))
@@ -116,10 +115,11 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
         return
     waits = log.waits.setdefault(number, [])
     for _ in left:
+        caller.reset_session()
         while True:
             began = time.perf_counter()
             try:
-                result = caller.predict(*map(handle_file, paths), METHOD, api_name="/harmonize")
+                result = caller.predict(*map(handle_file, paths), method, api_name="/harmonize")
             except Exception as error:
                 with log.lock:
                     if "queue is full" not in str(error).lower():
@@ -137,7 +137,7 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
             break
 
 
-def crowd(clients: int, requests: int, running: Server, folder: Path) -> Log:
+def crowd(clients: int, requests: int, running: Server, folder: Path, method: str) -> Log:
     """So many clients, who share so many requests."""
     folder.mkdir()
     left, log, guard = iter(range(requests)), Log(), threading.Lock()
@@ -151,7 +151,8 @@ def crowd(clients: int, requests: int, running: Server, folder: Path) -> Log:
             yield number
 
     threads = [
-        threading.Thread(target=client, args=(number, running, shared(), log, folder)) for number in range(clients)
+        threading.Thread(target=client, args=(number, running, shared(), log, folder, method))
+        for number in range(clients)
     ]
     for thread in threads:
         thread.start()
@@ -181,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--requests", type=int, default=500, help="of all clients of all rounds together")
+    parser.add_argument("--method", default="srin", help="a classical one shows memory without PyTorch's own noise")
     parser.add_argument("--keep", type=int, default=60, help="seconds after which the app deletes files")
     parser.add_argument("--queue", type=int, default=40, help="requests that may wait; more clients get to hear of it")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -205,7 +207,9 @@ def main() -> None:
             watching.start()
             for clients in options.clients:
                 began = time.perf_counter()
-                log = crowd(clients, options.requests // len(options.clients), running, folder / str(clients))
+                log = crowd(
+                    clients, options.requests // len(options.clients), running, folder / str(clients), options.method
+                )
                 rows.append(row(clients, log, time.perf_counter() - began))
                 memory += log.memory
                 errors += log.errors

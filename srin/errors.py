@@ -33,5 +33,9 @@ class SegmentationError(SrinError):
     """No mask or map could be made, or a checkpoint can't be had or read."""
 
 
+class TookTooLong(SrinError):
+    """Work was given up, or never begun, because its time had passed."""
+
+
 class OutputError(SrinError):
     """A result can't be written where it was asked to go."""

@@ -169,6 +169,48 @@ FAULTS = (
         "",
         "test_hostile",
     ),
+    Fault(
+        "other web pages answered",
+        "srin/ui/guard.py",
+        "if _foreign(headers):",
+        "if False:",
+        "test_requests",
+    ),
+    Fault(
+        "bodies of any size read",
+        "srin/ui/guard.py",
+        "if self.taken > MAX_BODY:",
+        "if False:",
+        "test_requests",
+    ),
+    Fault(
+        "files fetched from any address",
+        "srin/ui/api.py",
+        'if not path.startswith(("http://", "https://")):',
+        'if True:',
+        "test_requests",
+    ),
+    Fault(
+        "no wall before the login",
+        "srin/ui/serving.py",
+        'if scope["type"] == "lifespan" or self._logged_in(scope):',
+        'if True:',
+        "test_clients",
+    ),
+    Fault(
+        "a thread for every request that waits",
+        "srin/ui/turns.py",
+        "            if self._at_work:",
+        "            if False:",
+        "test_visit",
+    ),
+    Fault(
+        "open pages forgotten",
+        "srin/ui/sessions.py",
+        "if not session.state_data and not unread",
+        "if not unread",
+        "test_limits",
+    ),
 )
 
 

@@ -112,10 +112,10 @@ def visitor(tmp_path, monkeypatch, pair):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
     visitor = Visit()
-    stage.act(visitor, Event({"kind": "way", "way": "ready"}))
+    list(stage.act(visitor, Event({"kind": "way", "way": "ready"})))
     for role, path in zip(("picture", "mask"), pair, strict=True):
         shutil.copy(path, tmp_path / "uploads")
-        stage.act(visitor, Event({"kind": "photo", "role": role, "path": str(tmp_path / "uploads" / path.name)}))
+        list(stage.act(visitor, Event({"kind": "photo", "role": role, "path": str(tmp_path / "uploads" / path.name)})))
     *_, last = compare.start(visitor, Event({"methods": ["histogram"], "run": 1}))
     assert last["run"]["state"] == "done", last
     return visitor
@@ -140,7 +140,7 @@ def test_a_full_disk_is_said_everywhere(visitor, pair, tmp_path, monkeypatch, ca
         # Another photo, of which no preview can be kept.
         path = tmp_path / "uploads" / "other.png"
         path.write_bytes(encoded(photo(30, 30), "PNG"))
-        stage.act(visitor, Event({"kind": "photo", "role": "picture", "path": str(path)}))
+        list(stage.act(visitor, Event({"kind": "photo", "role": "picture", "path": str(path)})))
     assert main(["harmonize", *map(str, pair), "-o", str(tmp_path / "out.png"), "--method", "histogram"]) == 1
     assert "no space is left on the disk" in capsys.readouterr().err
     assert not (tmp_path / "out.png").exists() and not [r for r in caplog.records if r.name.startswith("srin")]
@@ -180,7 +180,7 @@ def test_a_read_only_cache_is_said(tiny, server, cache, pair, monkeypatch, capsy
     monkeypatch.setenv("GRADIO_TEMP_DIR", "/sys/uploads")
     visitor = Visit()
     with pytest.raises(gr.Error, match="/sys/uploads"):
-        stage.act(visitor, Event({"kind": "example", "index": 0}))
+        list(stage.act(visitor, Event({"kind": "example", "index": 0})))
     folder = str(pair[0].parent)
     assert main(["harmonize", folder, folder, "-o", "/sys/srin/out", "--method", "histogram"]) == 1
     assert "The folder /sys/srin/out can't be made" in capsys.readouterr().err

@@ -24,7 +24,8 @@ from srin.cli import main
 from srin.errors import ImageError, SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_labels, load_mask, load_rgba, save_photo
-from srin.ui import compare, stage, visit, why
+from srin.ui import compare, stage, turns, why
+from srin.ui.requests import UNEXPECTED
 from srin.ui.visit import Visit
 
 SECONDS = 3.0  # the time limit of decoding, for these tests
@@ -201,9 +202,10 @@ def upload(folder, name, content):
 
 def acted(visitor, **data):
     """What the page is told, as it travels."""
-    state = stage.act(visitor, Event(data))[1]["state"]
+    [(_, update)] = stage.act(visitor, Event(data))
+    state = update["state"]
     orjson.dumps(state)
-    assert state["problem"] != stage.UNEXPECTED, data
+    assert state["problem"] != UNEXPECTED, data
     return state
 
 
@@ -250,7 +252,7 @@ def test_odd_pictures_go_all_the_way(name, uploads, caplog):
         *_, saved = compare.save(visitor, Event({"what": what, "method": "srin", "format": "png"}))
         assert "url" in saved["saved"], (what, saved)
     explained = why.explain(visitor, Event({"x": 0.5, "y": 0.1}))["why"]
-    assert explained.get("problem") != stage.UNEXPECTED
+    assert explained.get("problem") != UNEXPECTED
     assert not ours(caplog)
 
 
@@ -347,17 +349,18 @@ def test_arbitrary_values_from_the_browser(prepared, kind, data):
     handler = logging.Handler(logging.ERROR)
     handler.emit = failures.append
     logging.getLogger().addHandler(handler)
-    patience, visit.PATIENCE = visit.PATIENCE, 0
+    patience, turns.PATIENCE = turns.PATIENCE, 0
     try:
         event = Event({**data, "kind": kind} if isinstance(data, dict) else data)
-        answers = [stage.act(prepared, event)[1], stage.live(prepared, event), stage.hover(prepared, event)]
+        answers = [*(update for _, update in stage.act(prepared, event)), stage.live(prepared, event)]
+        answers.append(stage.hover(prepared, event))
         answers += [stage.draw_map(prepared, event), why.explain(prepared, event), compare.cancel(prepared, event)]
         answers += [*compare.start(prepared, event), *compare.save(prepared, event)]
         for answer in answers:
             orjson.dumps(answer)
-            assert stage.UNEXPECTED not in json.dumps(answer)
+            assert UNEXPECTED not in json.dumps(answer)
     finally:
-        visit.PATIENCE = patience
+        turns.PATIENCE = patience
         logging.getLogger().removeHandler(handler)
     assert not failures, [record.getMessage() for record in failures]
 

@@ -1,16 +1,21 @@
-"""What protects the host: numbers from the environment, patience with a request, deleted files, forgotten visits."""
+"""What protects the host: numbers from the environment, patience with a request, what is deleted and forgotten."""
 
 import os
 import threading
 import time
+from datetime import timedelta
 
+import gradio as gr
 import pytest
+from gradio.routes import App
 
 from srin import limits
 from srin.errors import SrinError
-from srin.ui import deadline
+from srin.ui import deadline, preview, stage
 from srin.ui.files import KEPT, sweep
-from srin.ui.visit import Scene, Visit
+from srin.ui.scene import Scene
+from srin.ui.sessions import IDLE, forget_idle
+from srin.ui.visit import Visit
 
 
 def test_limits_are_whole_numbers_from_the_environment(monkeypatch):
@@ -54,6 +59,33 @@ def test_steps_share_one_deadline(monkeypatch):
     assert list(deadline.steps(iter("abc"))) == ["a", "b", "c"]
 
 
+def test_the_stages_work_is_given_up_too(monkeypatch):
+    """And whatever it does afterwards is not seen."""
+
+    class Event:
+        _data = {"kind": "way", "method": "srin"}
+
+    end, ended, visit = threading.Event(), threading.Event(), Visit()
+
+    def slow(draft, data):
+        end.wait(10)
+        draft.scene = Scene(ready=True)
+        ended.set()
+
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
+    monkeypatch.setitem(stage.ACTIONS, "way", slow)
+    monkeypatch.setattr(preview, "harmonized", lambda *_: end.wait(10))
+    monkeypatch.setattr(Scene, "preview", lambda *_: end.wait(10))
+    [(_, acted)] = stage.act(visit, Event)
+    for answer in (acted["state"], stage.live(visit, Event)["live"], stage.draw_map(visit, Event)["map"]):
+        assert "longer than the 0.2 seconds" in answer["problem"]
+    end.set()
+    assert ended.wait(10) and not visit.scene.ready and visit.answered == 0
+    monkeypatch.setitem(stage.ACTIONS, "way", lambda draft, data: setattr(draft, "scene", Scene(ready=True)))
+    list(stage.act(visit, Event))
+    assert visit.scene.ready
+
+
 def test_old_files_are_deleted_and_shared_ones_kept(tmp_path):
     old, new, shared = (tmp_path / name for name in ("old/a.png", "new/b.png", f"{KEPT}/c/d.png"))
     for path in (old, new, shared):
@@ -75,6 +107,20 @@ def test_the_longest_unused_visit_is_forgotten_first(monkeypatch):
     for visit in visits:
         visit.scene = Scene(ready=True)
     for index in (0, 1, 2, 0, 3):
-        with visits[index].turn(visits[index].answered + 1):
-            pass
+        list(visits[index].answer(visits[index].answered + 1, {}, len))
     assert [visit.scene.ready for visit in visits] == [True, False, True, True]
+
+
+def test_calls_are_forgotten_and_pages_are_not():
+    with gr.Blocks() as demo:
+        work = gr.State(Visit())
+    sessions = App.create_app(demo.queue()).state_holder
+    for key in ("page", "call", "unread", "new"):
+        assert not sessions[key].state_data
+        demo._queue.pending_event_ids_session[key] = {"answer"} if key == "unread" else set()
+    visit = sessions["page"][work._id]
+    for key in ("page", "call", "unread"):
+        sessions.time_last_used[key] -= timedelta(seconds=IDLE + 1)
+    forget_idle(demo)
+    assert set(sessions.session_data) == set(demo._queue.pending_event_ids_session) == {"page", "unread", "new"}
+    assert sessions["page"][work._id] is visit

@@ -150,7 +150,9 @@ def test_oversized_and_malformed_bodies_are_refused_and_the_app_goes_on(client):
 
     for path in ("/gradio_api/queue/join", "/gradio_api/call/harmonize", "/gradio_api/run/harmonize", "/login", "/"):
         assert client.post(path, content=b"[" + b" " * 3_000_000, headers=JSON).status_code == 413, path
-        assert client.post(path, content=pieces(), headers=JSON).status_code in (400, 405, 413, 422), path
+        # 400: Gradio was cut off while it read. 422: it has read all, except at /login, which reads no JSON.
+        cut_off = (400, 405, 413, 422) if path == "/login" else (400, 405, 413)
+        assert client.post(path, content=pieces(), headers=JSON).status_code in cut_off, path
     for body in (
         b"[" * 100_000,
         b'{"data":' + b'{"a":' * 50_000,

@@ -218,10 +218,10 @@ def test_votes_that_can_not_be_written_are_said(tmp_path, storage, monkeypatch):
     assert len(storage.rows()) >= counted and storage.vote(rater, number, "left")
 
 
-def write_results(folder, sizes=None):
+def write_results(folder, sizes=None, items=2):
     for m, method in enumerate(METHODS):
         (folder / method).mkdir(parents=True)
-        for i, item in enumerate(ITEMS[:2]):
+        for i, item in enumerate(ITEMS[:items]):
             picture = np.full((60, 80, 3), 40 * m + 10 * i, np.uint8)
             cv2.imwrite(str(folder / method / f"{item}.png"), picture[: (sizes or {}).get(method, 60)])
     return folder
@@ -250,7 +250,7 @@ def test_folders_that_are_no_study_are_explained(tmp_path):
 @pytest.fixture
 def study(tmp_path):
     """A study as its owner starts it: its address, and the address of its results."""
-    folder = write_results(tmp_path / "study")
+    folder = write_results(tmp_path / "study", items=1)
     with running_app(tmp_path, "--study", folder, PYTHONUNBUFFERED="1") as address:
         key = re.search(r"/\?results=(\S+)", (tmp_path / "log").read_text())[1]
         yield address, f"{address}/?results={key}", folder
@@ -269,7 +269,7 @@ def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
     page.goto(address)
 
     def judged(count):
-        page.locator(".study-count", has_text=f"{count} of 12 pairs judged").wait_for()
+        page.locator(".study-count", has_text=f"{count} of 6 pairs judged").wait_for()
 
     def choose(count, how):
         judged(count)
@@ -291,13 +291,13 @@ def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
     judged(2)
     page.locator(".study-pair:visible").wait_for()
     assert page.locator(".study-pair img").evaluate_all("pictures => pictures.map((picture) => picture.src)") == before
-    for count in range(2, 12):
+    for count in range(2, 6):
         choose(count, lambda: page.keyboard.press("ArrowLeft"))
     page.locator(".study-thanks:visible").wait_for()
 
     rows = Storage(folder / "votes.sqlite3").rows()
     assert [row[4] for row in rows] == [row[3] if i == 1 else row[2] for i, row in enumerate(rows)]
-    assert len({row[0] for row in rows}) == 1 and len(rows) == 12
+    assert len({row[0] for row in rows}) == 1 and len(rows) == 6
     page.goto(f"{address}/?results=guessed")
     page.locator(".study-thanks:visible").wait_for()
     assert not page.locator("#scores .card").count()
@@ -305,8 +305,8 @@ def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
     page.locator("#scores .card").wait_for()
     with page.expect_download() as download:
         page.locator("#votes").click()
-    assert len(read_votes(download.value.path()).winner) == 12
+    assert len(read_votes(download.value.path()).winner) == 6
     said = page.locator("#scores").inner_text()
-    assert "12 votes by 1 raters" in said or "no scores yet" in said
+    assert "6 votes by 1 raters" in said or "no scores yet" in said
     assert not wrong
     context.close()

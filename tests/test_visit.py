@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,13 @@ from page_parts import gradient, ragged, write
 from srin.composite import Placement
 from srin.errors import SrinError
 from srin.foreground import estimate_foreground
-from srin.ui import masks
+from srin.ui import masks, turns
 from srin.ui.blocks import build
 from srin.ui.files import new_file, sweep
 from srin.ui.pictures import shown, shown_mask
+from srin.ui.scene import Photo
 from srin.ui.stage import act
-from srin.ui.visit import Photo, Visit
+from srin.ui.visit import Visit
 
 
 @pytest.fixture(scope="module")
@@ -28,24 +30,57 @@ def photo(tmp_path_factory):
 
 def test_requests_are_answered_in_their_order():
     visit, order = Visit(), []
-
-    def late(request):
-        with visit.turn(request):
-            order.append(request)
-
-    threads = [threading.Thread(target=late, args=(request,)) for request in (3, 2, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    for thread in [asking(visit, number, order) for number in (3, 2, 1)]:
         thread.join(10)
     assert order == [1, 2, 3] and visit.answered == 3
 
 
+def asking(visit, number, done):
+    """A thread that asks for something, as Gradio's do; it ends when it is no longer needed."""
+    thread = threading.Thread(target=lambda: list(visit.answer(number, number, done.append)))
+    thread.start()
+    return thread
+
+
+def test_a_forged_number_hurts_nobody_else(monkeypatch):
+    monkeypatch.setattr(turns, "PATIENCE", 600)
+    visits, done, forged = [Visit() for _ in range(turns.MOST_PATIENT + 1)], [], 10**6
+    threads = [asking(visits[0], forged + number, done) for number in range(20)]
+    assert left(threads, 1) and not done, "one visitor's wait holds one thread"
+    threads.append(asking(visits[0], 1, done))
+    assert left(threads, 1) and until(lambda: done) and done == [1], "what is not forged is answered meanwhile"
+    with pytest.raises(SrinError, match="at once"):
+        for number in range(turns.MOST_WAITING):
+            list(visits[0].answer(forged + 20 + number, 0, done.append))
+    threads += [asking(visit, forged, done) for visit in visits[1:]]
+    assert left(threads, turns.MOST_PATIENT) and done == [1, forged], "few wait, of all visitors"
+    for visit in visits:  # their patience ends
+        visit._turns.answered = 10 * forged
+        with visit._turns._changed:
+            visit._turns._changed.notify()
+    assert left(threads, 0)
+
+
+def left(threads, count):
+    """Whether so many threads go on, after those that end had time to."""
+    until(lambda: sum(thread.is_alive() for thread in threads) <= count)
+    return sum(thread.is_alive() for thread in threads) == count
+
+
+def until(condition):
+    """Whether the condition holds within ten seconds."""
+    for _ in range(200):
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_every_visitor_starts_afresh():
     visit = Visit()
-    visit.answered = 5
+    visit.strokes = 5
     other = copy.deepcopy(visit)
-    assert other.answered == 0 and other.versions is not visit.versions
+    assert other.strokes == 0 and other.versions is not visit.versions
 
 
 def test_painting_keeps_full_detail_where_nothing_was_painted(photo, tmp_path):
@@ -94,7 +129,7 @@ def test_arbitrary_requests_are_answered_in_words():
         {"kind": "adjust", "amount": "x"},
         {"kind": "choose", "index": -4},
     ):
-        _, update = act(visit, Event(data))
+        [(_, update)] = act(visit, Event(data))
         assert update["state"]["problem"].endswith(".")
         assert visit.scene.object is None
 

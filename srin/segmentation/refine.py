@@ -13,30 +13,12 @@ import numpy as np
 from srin.errors import MaskError
 
 COARSE_SIDE = 1024  # pixels of the longer side
-CLEAN_REACH = 0.01  # of the longer side: how far a segmenter's edge may be off
 FINE_REACH = 2.0  # pixels of the coarse solution: how far its edge may be off
 TILE = 512
 MARGIN = 16  # pixels around a tile that are solved with it, so that tiles agree at their seams
 EPSILON = 1e-6  # closed-form regularization; larger values smooth the matte
 TOLERANCE = 1e-4  # of the solver, relative; its default is far below a step of 8 bits
 SHIFTS = (1e-3, 1e-2, 0.1, 0.5, 1.0)  # of the preconditioner; smaller ones fail, noisily, before one of these is tried
-HARDNESS = 3.0  # of a clean edge: the alpha's slope there, so that it spans a pixel or two
-
-
-def clean_edge(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Fits a mask's edge to the photo's: for objects with a firm outline.
-
-    Args:
-        image: uint8 (H, W, 3), sRGB. mask: uint8 (H, W), foreground where > 127.
-
-    Returns:
-        uint8 (H, W): 0 or 255 but for a pixel or two of antialiasing. Unlike `mask` only near its edge.
-
-    Raises:
-        MaskError: sizes differ.
-    """
-    alpha = _matte(image, mask, CLEAN_REACH * max(mask.shape))
-    return _bytes((alpha - 0.5) * HARDNESS + 0.5)
 
 
 def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndarray:
@@ -58,16 +40,12 @@ def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.nda
     limit = max(mask.shape) / 10
     if not 1 <= reach <= max(limit, 1):
         raise MaskError(f"The feather must reach 1 to {limit:.0f} pixels for this photo, not {reach:g}.")
-    return _bytes(_matte(image, mask, reach))
+    return np.rint(_matte(image, mask, reach).clip(0, 1) * 255).astype(np.uint8)
 
 
 def warm_up() -> None:
     """Imports the matting library, which compiles itself on its first import on a machine: half a minute."""
     import pymatting  # noqa: F401
-
-
-def _bytes(alpha: np.ndarray) -> np.ndarray:
-    return np.rint(alpha.clip(0, 1) * 255).astype(np.uint8)
 
 
 def _matte(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndarray:

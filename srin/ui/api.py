@@ -23,7 +23,7 @@ from srin.segmentation.semantic_map import read_or_draw
 from srin.segmentation.semantic_map import segment as draw
 from srin.ui import deadline
 from srin.ui.files import is_visitors, new_file
-from srin.ui.stage import UNEXPECTED
+from srin.ui.requests import UNEXPECTED
 from srin.ui.why import overlay
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints

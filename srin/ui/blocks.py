@@ -31,7 +31,7 @@ LAUNCH: dict[str, Any] = {
     "run_history": False,
     "enable_monitoring": False,
     "max_file_size": limits.MAX_UPLOAD,
-    "state_session_capacity": 2000,  # every call of an endpoint counts as one, and takes some 50 KiB
+    "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see sessions.py
     "ssr_mode": False,
 }
 

@@ -10,11 +10,11 @@ import gradio as gr
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
 from srin.ui import deadline, saving
-from srin.ui.harmonizing import LABELS, Step, run_steps
+from srin.ui.harmonizing import LABELS, Outcome, Run, Step, run_steps
 from srin.ui.island import island
 from srin.ui.pictures import address
-from srin.ui.stage import UNEXPECTED, number, placement, text
-from srin.ui.visit import Outcome, Run, Visit
+from srin.ui.requests import UNEXPECTED, data_of, number, placement, text
+from srin.ui.visit import Visit
 
 SCRIPTS = ("zoom", "grid", "viewer", "controls", "why", "main")
 SEGMENTERS = ("auto", "colour", "sam")
@@ -30,7 +30,7 @@ def layout() -> gr.HTML:
 
 def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Runs the chosen methods; an update of the page for every step, until another run or Cancel takes over."""
-    data = event._data if isinstance(event._data, dict) else {}
+    data = data_of(event)
     chosen = data.get("methods")
     methods = [method for method in METHODS if isinstance(chosen, list) and method in chosen]
     segmenter = data.get("segmenter")
@@ -59,7 +59,7 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
 
 def cancel(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """Ends the run: what is done stays, the method at work finishes unseen."""
-    data = event._data if isinstance(event._data, dict) else {}
+    data = data_of(event)
     visit.cancel_run(int(number(data, "run", 0, 1e9)))
     run = visit.run
     said = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
@@ -111,7 +111,7 @@ def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
 
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
-    data = event._data if isinstance(event._data, dict) else {}
+    data = data_of(event)
     try:
         if visit.run is None:
             raise SrinError("Harmonize first.")

@@ -14,7 +14,8 @@ from srin.errors import SrinError
 from srin.image_io import load_image, load_mask, save_image
 from srin.ui.files import new_file
 from srin.ui.pictures import shrink
-from srin.ui.visit import Photo, Visit
+from srin.ui.scene import Photo
+from srin.ui.visit import Visit
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
 THUMBNAIL_SIDE = 360

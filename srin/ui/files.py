@@ -5,8 +5,6 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from gradio.utils import get_upload_folder, is_in_or_equal
@@ -38,17 +36,8 @@ def is_visitors(path: str) -> bool:
         return False
 
 
-@asynccontextmanager
-async def sweeping(app: object) -> AsyncIterator[None]:
-    """For the server's lifespan. Gradio's own deletion knows only files that passed through its components."""
-    task = asyncio.create_task(_sweep_regularly())
-    try:
-        yield
-    finally:
-        task.cancel()
-
-
-async def _sweep_regularly() -> None:
+async def sweep_regularly() -> None:
+    """Gradio's own deletion knows only files that passed through its components."""
     while True:
         await asyncio.to_thread(sweep, Path(get_upload_folder()), limits.KEEP_SECONDS)
         await asyncio.sleep(max(1.0, limits.KEEP_SECONDS / 16))

@@ -1,9 +1,14 @@
 """Running the methods one after the other on the originals, in steps that the page can show."""
 
+from __future__ import annotations
+
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
 
 from srin.compare import Result, run_methods
 from srin.composite import Composite, Placement
@@ -11,8 +16,9 @@ from srin.errors import SrinError
 from srin.harmonizer import METHODS, Harmonizer, unavailable
 from srin.image_io import load_image
 from srin.metrics import score
-from srin.segmentation.semantic_map import SemanticMap
-from srin.ui.visit import Run, Scene
+from srin.segmentation.semantic_map import SemanticMap, build
+from srin.ui.pictures import shown, shown_mask, shrink
+from srin.ui.scene import Scene
 
 LABELS = {
     "copy-paste": "Copy-paste",
@@ -24,6 +30,86 @@ LABELS = {
     "srin": "SRIN",
 }
 MOST_DECIBELS = 99.0  # equal pictures have infinitely many, which JSON can't hold
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One method's result. patch: uint8, the preview inside the run's window, or None where it failed.
+
+    address: where the browser finds the whole preview. psnr, fmse: against the truth, where it is known.
+    """
+
+    patch: np.ndarray | None
+    address: str | None
+    milliseconds: float
+    problem: str | None
+    psnr: float | None = None
+    fmse: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Results of one press of Harmonize, with all that it takes to compute any of them again at full size.
+
+    composite: of preview size. window: its rows and columns that methods may change: results are kept of these
+    alone. labels: uint8 (h, w), the semantic map's regions at preview size. size: width and height of the original.
+    key: the page's name for the inputs, by which it knows results that no longer match. address, mask_address,
+    map_address: where the browser finds the composite, its mask, and the painted map.
+    """
+
+    scene: Scene
+    placement: Placement
+    composite: Composite
+    window: tuple[slice, slice]
+    labels: np.ndarray
+    segmenter: str
+    size: tuple[int, int]
+    key: str
+    address: str
+    mask_address: str
+    map_address: str
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, scene: Scene, placement: Placement, full: Composite, segmenter: str, key: str) -> Run:
+        """full: the composite of full size. segmenter: see Scene.semantic_map. Raises SrinError."""
+        composite = Composite(shrink(full.image), shrink(full.mask))
+        semantic_map = scene.semantic_map(composite, placement, segmenter)
+        x, y, width, height = cv2.boundingRect(composite.mask)
+        window = (slice(y, y + height), slice(x, x + width))
+        labels = semantic_map.labels.astype(np.uint8)
+        size = (full.mask.shape[1], full.mask.shape[0])
+        return cls(
+            scene, placement, composite, window, labels, semantic_map.segmenter, size, key,
+            shown(composite.image), shown_mask(composite.mask), shown(semantic_map.paint(composite.image)),
+        )  # fmt: skip
+
+    @property
+    def done(self) -> list[str]:
+        """The methods that have a picture, in their order."""
+        return [method for method, outcome in self.outcomes.items() if outcome.patch is not None]
+
+    def semantic_map(self, composite: Composite) -> SemanticMap:
+        """The run's map, fitted to its composite of preview size or of full size."""
+        size = composite.mask.shape[::-1]
+        return build(
+            composite, cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST), self.segmenter
+        )
+
+    def with_result(self, result: Result, psnr: float | None, fmse: float | None) -> Run:
+        """A copy that also holds `result`, which is of full size."""
+        patch = address = None
+        if result.harmonized is not None:
+            preview = shrink(result.harmonized)
+            patch, address = preview[self.window].copy(), shown(preview)
+        outcome = Outcome(patch, address, result.milliseconds, result.problem, psnr, fmse)
+        return replace(self, outcomes={**self.outcomes, result.method: outcome})
+
+    def picture(self, method: str) -> np.ndarray:
+        """uint8 (h, w, 3): a result that is there."""
+        image = self.composite.image.copy()
+        image[self.window] = self.outcomes[method].patch
+        return image
 
 
 @dataclass(frozen=True)

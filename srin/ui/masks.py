@@ -11,7 +11,7 @@ from srin.image_io import load_mask, load_rgba
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.grabcut import subject_mask
 from srin.segmentation.refine import feathered_alpha
-from srin.ui.visit import Photo, Selection
+from srin.ui.scene import Photo, Selection
 
 EDGE = 0.8  # pixels of the proxy: standard deviation that softens the stairs of a segmenter's hard edge
 MOST_PIXELS = 400  # how far a mask can be grown, shrunk or feathered

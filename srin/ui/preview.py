@@ -8,7 +8,7 @@ from srin.errors import MissingWeights
 from srin.harmonizer import METHODS, Harmonizer
 from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
-from srin.ui.visit import Scene
+from srin.ui.scene import Scene
 
 WORKING_SIZE = 128  # smaller than for a result that is kept, where a network takes a tenth of a second
 

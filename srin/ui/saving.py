@@ -14,9 +14,8 @@ from srin.errors import SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import save_image, save_photo
 from srin.ui.files import new_file
-from srin.ui.harmonizing import LABELS
+from srin.ui.harmonizing import LABELS, Run
 from srin.ui.pictures import shrink
-from srin.ui.visit import Run
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900

@@ -1,12 +1,15 @@
 """From the built page to the running server: login, MCP, and what launch() is told."""
 
 import argparse
+import asyncio
 import base64
 import logging
 import re
 import secrets
 import signal
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import gradio as gr
@@ -20,8 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from srin.errors import SegmentationError
 from srin.segmentation.checkpoints import fetch_chosen
 from srin.ui.blocks import LAUNCH
-from srin.ui.files import sweeping
+from srin.ui.files import sweep_regularly
 from srin.ui.guard import Guard
+from srin.ui.sessions import forget_regularly
 
 # What the login page is made of; "/" itself is that page as long as nobody is logged in.
 LOGIN_PATHS = ("/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events")
@@ -51,7 +55,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         mcp_server=mcp or None,
         auth=auth,
         auth_message="SRIN Studio is for those who have a password.",
-        app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": sweeping},
+        app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": _upkeep},
         prevent_thread_lock=True,
     )
     if auth and demo.mcp_server_obj:
@@ -62,6 +66,17 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         )  # fmt: skip
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
     demo.block_thread()
+
+
+@asynccontextmanager
+async def _upkeep(app: App) -> AsyncIterator[None]:
+    """As long as the server runs."""
+    tasks = [asyncio.create_task(task) for task in (sweep_regularly(), forget_regularly(app.get_blocks()))]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _fetch_checkpoint() -> None:

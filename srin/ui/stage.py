@@ -2,103 +2,107 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from srin.composite import MAX_SCALE, MIN_SCALE, Placement
-from srin.errors import ImageError, OutputError, SrinError
+from srin.composite import Placement
+from srin.errors import ImageError, OutputError, SrinError, TookTooLong
 from srin.image_io import load_rgba
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import masks, preview
+from srin.ui import deadline, masks, preview
 from srin.ui.examples import all_examples
 from srin.ui.files import is_visitors
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
-from srin.ui.visit import Photo, Visit
+from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
+from srin.ui.scene import Photo, Scene
+from srin.ui.visit import Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
     *("panel", "empty", "files", "requests", "background", "../cards", "main"),
 )
 ROLES = {"background": "background", "object": "object's photo", "picture": "composite", "mask": "mask"}
-MOST_TEXT = 2000
-UNEXPECTED = "Something went wrong on our side; the server's log says what. Nothing of yours is lost."
-
-Data = dict[str, Any]
 
 
 def layout() -> gr.HTML:
     return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None)
 
 
-def act(visit: Visit, event: gr.EventData) -> tuple[Visit, dict[str, Any]]:
-    """Does what the page asks for, and tells it how things are now."""
-    data: Data = event._data if isinstance(event._data, dict) else {}
-    problem = ""
-    with visit.turn(int(number(data, "request", 0, 1e9))):
-        visit.strokes = int(number(data, "strokes", 0, 1e9))
-        try:
-            ACTIONS.get(text(data, "kind"), unknown)(visit, data)
-        except SrinError as error:
-            problem = str(error)
-        except Exception:
-            logging.getLogger(__name__).exception("%r failed", text(data, "kind"))
-            problem = UNEXPECTED
-    return visit, gr.update(state=view(visit, problem))
+def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
+    """Does what the page asks for when its turn comes, and tells the page how things are then."""
+    data = data_of(event)
+    try:
+        with closing(visit.answer(int(number(data, "request", 0, 1e9)), data, partial(_do, visit))) as problems:
+            for problem in problems:
+                yield visit, gr.update(state=view(visit, problem))
+    except SrinError as error:
+        yield visit, gr.update(state=view(visit, str(error)))
+
+
+def _do(visit: Visit, data: Data) -> str:
+    """The problem that came up, or nothing."""
+    visit.strokes = int(number(data, "strokes", 0, 1e9))
+    draft, problem = visit.draft(), ""
+    try:
+        deadline.run(ACTIONS.get(text(data, "kind"), unknown), draft, data, on=deadline.stage)
+    except TookTooLong as error:
+        return str(error)  # what it still does to the draft is not seen
+    except SrinError as error:
+        problem = str(error)
+    except Exception:
+        logging.getLogger(__name__).exception("%r failed", text(data, "kind"))
+        problem = UNEXPECTED
+    visit.accept(draft)
+    return problem
 
 
 def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release."""
-    data: Data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
+    data = data_of(event)
+    place, method = placement(data.get("placement")), text(data, "method")
+    return gr.update(live=answer(data, deadline.stage, _live, visit.scene, place, method))
+
+
+def _live(scene: Scene, place: Placement, method: str) -> Data:
     began = time.perf_counter()
-    try:
-        method = str(data.get("method"))
-        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), method)
-        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), text(data, "method"))
-        milliseconds = round(1000 * (time.perf_counter() - began))
-        answer |= {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
-    except SrinError as error:
-        answer["problem"] = str(error)
-    except Exception:
-        logging.getLogger(__name__).exception("a live preview failed")
-        answer["problem"] = UNEXPECTED
-    return gr.update(live=answer)
+    picture, window = preview.harmonized(scene, place, method)
+    milliseconds = round(1000 * (time.perf_counter() - began))
+    return {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
 
 
 def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """The semantic map of the present composite, for the layer on the Stage."""
-    data: Data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
-    try:
-        place = placement(data.get("placement"))
-        composite = visit.scene.preview(place)
-        drawn = visit.scene.semantic_map(composite, place)
-        answer |= {"url": shown(drawn.paint(composite.image)), "segmenter": drawn.segmenter}
-        answer["count"] = int(drawn.labels.max()) + 1
-    except SrinError as error:
-        answer["problem"] = str(error)
-    return gr.update(map=answer)
+    data = data_of(event)
+    return gr.update(map=answer(data, deadline.stage, _map, visit.scene, placement(data.get("placement"))))
+
+
+def _map(scene: Scene, place: Placement) -> Data:
+    composite = scene.preview(place)
+    drawn = scene.semantic_map(composite, place)
+    picture = shown(drawn.paint(composite.image))
+    return {"url": picture, "segmenter": drawn.segmenter, "count": int(drawn.labels.max()) + 1}
 
 
 def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """What a click at a point would select, where Segment Anything answers at once."""
-    data: Data = event._data if isinstance(event._data, dict) else {}
-    photo = visit.scene.masked_photo
-    url = None
-    if photo is not None and photo.segmentation.status.state == "ready":
-        point = (number(data, "x", 0, 1), number(data, "y", 0, 1), 1)
-        try:
-            url = _proposal(masks.from_prompts(photo, [point], None, None)[0])["url"]
-        except SrinError:
-            pass  # nothing to select there
-    return gr.update(hover={"request": number(data, "request", 0, 1e9), "url": url})
+    data, photo = data_of(event), visit.scene.masked_photo
+    if photo is None or photo.segmentation.status.state != "ready":
+        return gr.update(hover={"request": number(data, "request", 0, 1e9), "url": None})
+    point = (number(data, "x", 0, 1), number(data, "y", 0, 1), 1)
+    return gr.update(hover=answer(data, deadline.stage, _hover, photo, point))
+
+
+def _hover(photo: Photo, point: masks.Point) -> Data:
+    return {"url": _proposal(masks.from_prompts(photo, [point], None, None)[0])["url"]}
 
 
 def peek(visit: Visit) -> dict[str, Any]:
@@ -167,33 +171,7 @@ def _proposal(candidate: Candidate) -> dict[str, str]:
     return {"url": shown_mask(candidate.mask(height, width)), "share": f"{candidate.area:.0%}"}
 
 
-# --- what the page sends is arbitrary: numbers and texts are clipped, files must lie where uploads go
-
-
-def number(data: Data, name: str, low: float, high: float, default: float = 0.0) -> float:
-    value = data.get(name)
-    if not isinstance(value, int | float) or value != value:
-        return default
-    return float(min(max(value, low), high))
-
-
-def text(data: Data, name: str) -> str:
-    """At most MOST_TEXT characters, all of which can be sent back; empty for what is no text."""
-    value = data.get(name)
-    return value[:MOST_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def placement(value: Any) -> Placement:
-    """A Placement from what the page sent; numbers that make no sense become the default's."""
-    data = value if isinstance(value, dict) else {}
-    start = Placement()
-    return Placement(
-        number(data, "x", -1, 2, start.x),
-        number(data, "y", -1, 2, start.y),
-        number(data, "scale", MIN_SCALE, MAX_SCALE, start.scale),
-        number(data, "rotation", -360, 360),
-        data.get("flip") is True,
-    )
+# --- what the page sends: see requests.py; files must lie where uploads go
 
 
 def _uploaded(data: Data) -> Path:

@@ -18,7 +18,7 @@ from srin.study.storage import Side, Storage
 from srin.ui.files import KEPT, new_file
 from srin.ui.island import island
 from srin.ui.pictures import shown, shrink
-from srin.ui.stage import UNEXPECTED, number, text
+from srin.ui.requests import UNEXPECTED, data_of, number, text
 
 TITLE = "Which picture is more harmonious?"
 VOTES = "votes.sqlite3"
@@ -44,12 +44,12 @@ class Study:
 
     def begin(self, event: gr.EventData) -> dict[str, Any]:
         """The pair that is next for a rater, who may be a new one."""
-        data = event._data if isinstance(event._data, dict) else {}
+        data = data_of(event)
         return self._answered(text(data, "rater") or Storage.new_rater())
 
     def vote(self, event: gr.EventData) -> dict[str, Any]:
         """Keeps a choice; one that was counted before is passed over. Answers with the next pair."""
-        data = event._data if isinstance(event._data, dict) else {}
+        data = data_of(event)
         side: Side | None = {"left": "left", "right": "right"}.get(text(data, "side"))  # type: ignore[assignment]
         try:
             if side is None:

@@ -1,6 +1,5 @@
 """Why: where the networks looked, drawn over the picture."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -10,10 +9,10 @@ import numpy as np
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer, unavailable
 from srin.ui import deadline
-from srin.ui.harmonizing import LABELS
+from srin.ui.harmonizing import LABELS, Run
 from srin.ui.pictures import inline, shrink
-from srin.ui.stage import UNEXPECTED, number
-from srin.ui.visit import Run, Visit
+from srin.ui.requests import Data, answer, data_of, number
+from srin.ui.visit import Visit
 
 if TYPE_CHECKING:
     from srin.explain import Explanation  # it imports torch, for which the page doesn't wait
@@ -26,33 +25,26 @@ PART = (45, 212, 191)
 
 def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """Where SRIN and BAIN looked for the part of the object at the point that the page sends."""
-    data = event._data if isinstance(event._data, dict) else {}
-    answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
-    try:
-        if visit.run is None:
-            raise SrinError("Harmonize first.")
-        height, width = visit.run.composite.mask.shape
-        point = (number(data, "x", 0, 0.9999) * width, number(data, "y", 0, 0.9999) * height)
-        answer["items"] = deadline.run(_items, visit.run, point)
-    except SrinError as error:
-        answer["problem"] = str(error)
-    except Exception:
-        logging.getLogger(__name__).exception("an explanation failed")
-        answer["problem"] = UNEXPECTED
-    return gr.update(why=answer)
+    data = data_of(event)
+    share = number(data, "x", 0, 0.9999), number(data, "y", 0, 0.9999)
+    return gr.update(why=answer(data, deadline.models, _explained, visit.run, share))
 
 
-def _items(run: Run, point: tuple[float, float]) -> list[dict[str, str]]:
-    """What the page shows of each network. point: x, y in pixels of the run's composite."""
+def _explained(run: Run | None, share: tuple[float, float]) -> Data:
+    """What the page shows of each network. share: x, y in fractions of the run's composite."""
+    if run is None:
+        raise SrinError("Harmonize first.")
     here = [method for method in NETWORKS if unavailable(method) is None]
     if not here:
         raise SrinError("The weights of SRIN and BAIN are missing here, so there is nothing to explain.")
     semantic_map = run.semantic_map(run.composite)
+    height, width = run.composite.mask.shape
+    point = (share[0] * width, share[1] * height)
     items = []
     for method in here:
         shown = Harmonizer.from_pretrained(method).explain_composite(run.composite, point, semantic_map)
         items.append({"label": LABELS[method], "url": inline(overlay(shown)), "sentence": shown.sentence})
-    return items
+    return {"items": items}
 
 
 def overlay(shown: "Explanation") -> np.ndarray:
