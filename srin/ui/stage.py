@@ -59,9 +59,8 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     answer: dict[str, Any] = {"request": number(data, "request", 0, 1e9)}
     began = time.perf_counter()
     try:
-        method = str(data.get("method"))
+        method = text(data, "method")
         picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), method)
-        picture, window = preview.harmonized(visit.scene, placement(data.get("placement")), text(data, "method"))
         milliseconds = round(1000 * (time.perf_counter() - began))
         answer |= {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
     except SrinError as error:
