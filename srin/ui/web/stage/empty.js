@@ -15,9 +15,9 @@ function showEmpty() {
 }
 
 function emptyText(way, view, images) {
-  if (way === "ready") return "Drop a composite here, then its mask";
-  if (view === "cut") return "Drop the object's photo here";
-  return images.object ? "Drop a background here" : "Drop two photos here: a background, and one with the object";
+  if (way === "ready") return "Begin with a composite; its mask comes next";
+  if (view === "cut") return "Now the object's photo";
+  return images.object ? "Now a background" : "Begin with two photos: a background, and one with the object";
 }
 
 function connectEmpty() {

@@ -49,6 +49,7 @@ function showPanel() {
   find(".stage-steps").hidden = !isUntouched || way === "ready";
   find(".stage-missing").hidden = isUntouched && way !== "ready";
   find(".stage-missing").textContent = server.missing ?? "";
+  find(".stage-waiting .buttons").hidden = isUntouched || way === "ready";
   find(".stage-brush").hidden = !["brush", "erase"].includes(tool);
   find(".stage-next").hidden = !(view === "cut" && way === "pair" && canPlace());
   find(".stage-finish").hidden = !(way === "ready" && server.mask);
@@ -114,7 +115,7 @@ function showStatus() {
   const busy = pendingCount() > 0;
   find(".stage").setAttribute("aria-busy", String(busy));
   const status = find(".stage-status");
-  status.textContent = busy ? stage.doing : shownPicture() ? HINTS[stage.tool] : "";
+  status.textContent = busy ? stage.doing : hint();
   status.classList.toggle("busy", busy);
   find(".stage-live").textContent = stage.said;
   const problem = find(".stage-problem");
@@ -123,6 +124,11 @@ function showStatus() {
   const busyNote = find(".stage-busy");
   busyNote.textContent = stage.doing;
   busyNote.hidden = !busy;
+}
+
+function hint() {
+  const hasNothingToDo = !shownPicture() || (stage.tool === "place" && !canPlace());
+  return hasNothingToDo ? "" : HINTS[stage.tool];
 }
 
 function showProposals() {
