@@ -1,11 +1,12 @@
 // The picked result, large: before and after with a divider, strength, feather, and the difference.
 
 const DOUBLINGS = 2; // of the difference, so that it is seen
+const COARSE = 4; // a blurred mask is drawn so many times smaller
 const KNOB = 15; // CSS pixels: the radius of the divider's knob
 const viewer = find(".viewer-canvas");
 const layers = { composite: null, mask: null, result: null }; // images of the picked result
-// Canvases: the composite and the result, feathered, at the viewer's size and zoom. So sliders have but to mix them.
-const fitted = { to: "", composite: newCanvas(1, 1), result: newCanvas(1, 1) };
+// Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
+const fitted = { to: "", feather: 0, composite: newCanvas(1, 1), result: newCanvas(1, 1), feathered: newCanvas(1, 1) };
 let drawing = 0;
 
 async function loadViewer() {
@@ -39,33 +40,46 @@ function paintViewer() {
   context.drawImage(fitted.composite, 0, 0);
   if (compare.holding) return;
   context.globalAlpha = compare.strength;
-  context.drawImage(fitted.result, 0, 0);
+  context.drawImage(compare.feather ? fitted.feathered : fitted.result, 0, 0);
   context.globalAlpha = 1;
   if (compare.view === "difference") paintDifference(context);
   else paintBefore(context);
 }
 
-// Scales the layers anew when anything but strength and divider has changed.
+// Scales the layers anew when anything but the sliders has changed.
 function fitLayers() {
   const box = viewer.getBoundingClientRect();
   const [width, height] = [box.width, box.height].map((side) => Math.max(1, Math.round(side * dots())));
-  const urls = Object.values(layers).map((image) => image.src);
-  const to = JSON.stringify([width, height, zoom, compare.feather, urls]);
-  if (to === fitted.to) return;
-  fitted.to = to;
   const place = [zoom.x * width, zoom.y * height, zoom.scale * width, zoom.scale * height];
-  for (const canvas of [viewer, fitted.composite, fitted.result]) Object.assign(canvas, { width, height });
-  for (const name of ["composite", "result"]) {
-    const context = fitted[name].getContext("2d");
-    context.imageSmoothingQuality = zoom.scale > 1 ? "low" : "high";
-    context.drawImage(layers[name], ...place);
+  const urls = Object.values(layers).map((image) => image.src);
+  const to = JSON.stringify([width, height, zoom, urls]);
+  if (to !== fitted.to) {
+    fitted.to = to;
+    fitted.feather = 0;
+    Object.assign(viewer, { width, height });
+    for (const name of ["composite", "result"]) {
+      Object.assign(fitted[name], { width, height });
+      const context = fitted[name].getContext("2d");
+      context.imageSmoothingQuality = zoom.scale > 1 ? "low" : "high";
+      context.drawImage(layers[name], ...place);
+    }
   }
-  if (compare.feather > 0) {
-    const context = fitted.result.getContext("2d");
-    context.globalCompositeOperation = "destination-in";
-    context.filter = `blur(${(compare.feather * place[2]) / layers.composite.width}px)`;
-    context.drawImage(layers.mask, ...place);
-  }
+  if (compare.feather !== fitted.feather) featherResult(width, height, place);
+}
+
+function featherResult(width, height, place) {
+  fitted.feather = compare.feather;
+  const sigma = (compare.feather * place[2]) / layers.composite.width;
+  const smaller = sigma > 2 * COARSE ? COARSE : 1; // what is that soft has no detail to lose
+  const mask = newCanvas(width / smaller, height / smaller);
+  const soft = mask.getContext("2d");
+  soft.filter = `blur(${sigma / smaller}px)`;
+  soft.drawImage(layers.mask, ...place.map((side) => side / smaller));
+  Object.assign(fitted.feathered, { width, height });
+  const context = fitted.feathered.getContext("2d");
+  context.drawImage(fitted.result, 0, 0);
+  context.globalCompositeOperation = "destination-in";
+  context.drawImage(mask, 0, 0, width, height);
 }
 
 const dots = () => Math.min(2, window.devicePixelRatio || 1);
