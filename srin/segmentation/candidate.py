@@ -23,7 +23,7 @@ class Candidate:
     def mask(self, height: int, width: int) -> np.ndarray:
         """uint8 (height, width), 0 or 255. Its edge is smooth; srin.segmentation.refine fits it to the photo."""
         large = cv2.resize(self.logits, (width, height), interpolation=cv2.INTER_LINEAR)
-        return cv2.compare(large, 0, cv2.CMP_GT)
+        return (large > 0) * np.uint8(255)
 
     @property
     def area(self) -> float:

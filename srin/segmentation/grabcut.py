@@ -159,4 +159,4 @@ def _without_specks(found: np.ndarray, trimap: np.ndarray) -> np.ndarray:
 def _enlarged(found: np.ndarray, size: Sequence[int]) -> np.ndarray:
     soft = cv2.GaussianBlur(found.astype(np.float32), (0, 0), SMOOTHING)
     soft = cv2.resize(soft, size, interpolation=cv2.INTER_CUBIC)
-    return cv2.compare(soft, 0.5, cv2.CMP_GT)
+    return (soft > 0.5) * np.uint8(255)
