@@ -37,6 +37,7 @@ function showPanel() {
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
   showEmpty();
+  if (!server.cutout) find(".stage-cutting [data-choose]").hidden = true;
   find('[data-act="undo"]').disabled = stage.history.at <= 0;
   find('[data-act="redo"]').disabled = stage.history.at >= stage.history.entries.length - 1;
   find(".stage-zoom").hidden = !photo;
@@ -54,7 +55,7 @@ function showPanel() {
   find(".stage-next").hidden = !(view === "cut" && way === "pair" && canPlace());
   find(".stage-finish").hidden = !(way === "ready" && server.mask);
   find(".stage-maker").dataset.mask = server.mask?.url ?? "";
-  find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : "Nothing is selected yet.";
+  find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : unmaskedText(way);
   for (const button of findAll(".stage-cutting [data-needs-mask]")) button.disabled = !server.mask;
   const live = find('[data-act="live"]');
   const incomplete = !server.key || Boolean(server.missing);
@@ -67,6 +68,12 @@ function showPanel() {
   showNumbers();
   showBrush();
   showStatus();
+}
+
+function unmaskedText(way) {
+  return way === "ready"
+    ? "Show what was pasted: choose its mask file, paint, click, or draw a box."
+    : "Nothing is selected yet. Click on the object, draw a box, or paint.";
 }
 
 // Whether Segment Anything reads the photo, is ready, or can't be had: why, and what to do.
