@@ -12,7 +12,7 @@ from srin.segmentation.prompts import checked_box
 PROXY_SIDE = 640  # pixels of the longer side
 ITERATIONS = 5
 SEED = 0  # OpenCV's k-means starts at random
-SEARCH_SIDE = 240  # pixels of a box's longer side at which the object is searched; at 480 nothing better is found, on average
+SEARCH_SIDE = 240  # pixels of a box's longer side at which the object is searched; at 480 no better, on average
 BAND = 0.025  # of the proxy's longer side: how far the outline found there may be off
 INSET = 0.05  # of the picture's sides: what `subject_mask` takes for background
 SPECK = 0.02  # islands and holes smaller than this share of the object are noise
