@@ -3,8 +3,9 @@
     python benchmarks/live.py [--megapixels 12] [--json FILE]
 
 Starts the app by itself, with a background and an object of the given size, lets the object go a dozen times, and reads
-the time that the page measures and shows. Also measures how long the canvas takes for a frame during a drag.
-The aim is 300 ms on two cores, and 50 ms a frame. Needs the weights, and Debian's chromium.
+the time that the page measures and shows. Also measures how long a frame takes during a drag, a stroke of the brush, and
+while the sliders of strength and feather move. The aim is 300 ms on two cores, and 50 ms a frame. Needs the weights, and
+Debian's chromium.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -29,15 +32,24 @@ EXAMPLES = ROOT / "assets" / "examples"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 PORT = 17999
 RELEASES = 12
-FRAMES = """() => new Promise((done) => {
+FRAMES = """() => {
     const times = []; let last = performance.now();
     const tick = (now) => {
         times.push(now - last);
         last = now;
-        times.length < 90 ? requestAnimationFrame(tick) : done(times);
+        if (window.frames_ === times) requestAnimationFrame(tick);
     };
+    window.frames_ = times;
     requestAnimationFrame(tick);
-})"""
+}"""
+SLIDE = """async (name) => {
+    const slider = document.querySelector(`[data-view="${name}"]`);
+    for (let step = 0; step <= 60; step++) {
+        slider.value = slider.max * (1 - step / 60);
+        slider.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise(requestAnimationFrame);
+    }
+}"""
 
 
 def enlarged(name: str, megapixels: float, folder: Path) -> Path:
@@ -79,19 +91,38 @@ def measure(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
         found = re.search(r"(\d+) ms", said.inner_text())
         assert found is not None
         times.append(int(found[1]))
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.evaluate(f"() => {{ window.frames_ = ({FRAMES})(); }}")
-    for step in range(60):
-        page.mouse.move(x + (step % 20) * 4, y + step % 7)
-    frames = page.evaluate("() => window.frames_")
-    page.mouse.up()
-    return {
+    frames = {"drag": frames_of(page, lambda: wander(page, x, y))}
+    page.locator('[data-tool="brush"]').click()
+    frames["brush"] = frames_of(page, lambda: wander(page, x, y))
+    for method in page.locator(".methods input:enabled").all():
+        method.set_checked(method.input_value() == "poisson")
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    for name in ("strength", "feather"):
+        frames[name] = frames_of(page, partial(page.evaluate, SLIDE, name))
+    figures: dict[str, float] = {
         "release_to_picture_ms": statistics.median(times[2:]),
         "release_to_picture_worst_ms": max(times[2:]),
-        "frame_median_ms": statistics.median(frames),
-        "frame_95th_ms": sorted(frames)[int(0.95 * len(frames))],
     }
+    for name, durations in frames.items():
+        figures[f"{name}_frame_median_ms"] = statistics.median(durations)
+        figures[f"{name}_frame_95th_ms"] = sorted(durations)[int(0.95 * len(durations))]
+    return figures
+
+
+def frames_of(page: Page, act: Callable[[], object]) -> list[float]:
+    """How long each frame took, in milliseconds, while something was done."""
+    page.evaluate(FRAMES)
+    act()
+    return page.evaluate("() => { const times = window.frames_; window.frames_ = null; return times; }")
+
+
+def wander(page: Page, x: float, y: float) -> None:
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for step in range(60):
+        page.mouse.move(x + (step % 20) * 4, y + step % 7)
+    page.mouse.up()
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from srin.segmentation.semantic_map import SemanticMap
 
 PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 EVEN = 1.15  # a heat below this everywhere is as good as no preference
+MOST_TIMES = 10  # the average; beside the object's edge, where next to nothing is background, a quotient means little
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +149,8 @@ def _sentence(heat: np.ndarray, labels: np.ndarray, inside: np.ndarray, slot: st
     share = heat[outside & (heat > 1)].sum() / heat[outside].sum()
     area = (heat[outside] > 1).mean()
     what = "regions" if slot == "srin" else "places"
+    peak = f"up to {heat.max():.1f} times" if heat.max() < MOST_TIMES else f"more than {MOST_TIMES} times"
     return (
         f"For this part, {name} took {share:.0%} of its reference colours from {what} that are {area:.0%} of the "
-        f"background, most strongly from the {place} of the picture (up to {heat.max():.1f} times the average)."
+        f"background, most strongly from the {place} of the picture ({peak} the average)."
     )

@@ -19,9 +19,11 @@ def harmonize(page):
 
 @pytest.mark.browser
 def test_from_the_empty_page_to_the_downloaded_picture(page):
+    width = page.locator("#stage").bounding_box()["width"]
     page.locator(".gallery-card").nth(1).click()
     page.locator("#harmonize:not([disabled])").wait_for()
     harmonize(page)
+    assert page.locator("#stage").bounding_box()["width"] == width
     for method in USABLE:
         assert page.locator(f'[data-method="{method}"]').get_attribute("data-state") == "done"
     page.locator('[data-method="reinhard"] button').click()
@@ -67,6 +69,8 @@ def test_a_broken_upload_gets_a_sentence_and_loses_nothing(page, tmp_path):
     page.locator(".stage-problem", has_text="not an image").wait_for()
     settle(page)
     assert page.get_by_text("Traceback").count() == 0
+    page.locator('[data-act="dismiss"]').click()
+    page.locator(".stage-problem").wait_for(state="hidden")
     assert page.locator('[data-role="background"] .slot-name').inner_text() == "mountain_lake.jpg"
     assert page.locator("#harmonize").is_enabled()
 
@@ -78,7 +82,8 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator("#cancel:not([disabled])").click()
     page.locator(".run-status", has_text="Cancelled").wait_for()
     only(page, *CHEAP)
-    harmonize(page)
+    page.locator('.stage-placing [data-act="harmonize"]').click()
+    page.locator(".run-status", has_text="methods done").wait_for()
     page.locator('[data-number="x"]').fill("40")
     page.locator('[data-number="x"]').press("Enter")
     page.locator(".stale").wait_for()

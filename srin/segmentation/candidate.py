@@ -23,7 +23,7 @@ class Candidate:
     def mask(self, height: int, width: int) -> np.ndarray:
         """uint8 (height, width), 0 or 255. Its edge is smooth; srin.segmentation.refine fits it to the photo."""
         large = cv2.resize(self.logits, (width, height), interpolation=cv2.INTER_LINEAR)
-        return np.where(large > 0, 255, 0).astype(np.uint8)
+        return (large > 0) * np.uint8(255)
 
     @property
     def area(self) -> float:

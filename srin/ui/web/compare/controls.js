@@ -117,7 +117,13 @@ function showSaved() {
 }
 
 function connectControls() {
-  find('[data-act="start"]').addEventListener("click", start);
+  const button = find('[data-act="start"]');
+  button.addEventListener("click", start);
+  hear("harmonize", () => {
+    if (!button.disabled) start();
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    find(".run").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+  });
   find('[data-act="cancel"]').addEventListener("click", () => {
     compare.starting = false;
     trigger("cancel", { run: compare.runs });
@@ -142,7 +148,7 @@ function connectControls() {
     input.addEventListener("input", () => {
       compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
       find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
-      mixResult();
+      drawViewer();
     });
   }
   for (const button of findAll("[data-save]")) button.addEventListener("click", () => save(button.dataset.save));

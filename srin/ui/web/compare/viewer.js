@@ -1,9 +1,12 @@
 // The picked result, large: before and after with a divider, strength, feather, and the difference.
 
-const DIFFERENCE_GAIN = 4;
+const DOUBLINGS = 2; // of the difference, so that it is seen
+const COARSE = 4; // a blurred mask is drawn so many times smaller
+const KNOB = 15; // CSS pixels: the radius of the divider's knob
 const viewer = find(".viewer-canvas");
 const layers = { composite: null, mask: null, result: null }; // images of the picked result
-let mixed = null; // a canvas: the result at the chosen strength and feather
+// Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
+const fitted = { to: "", feather: 0, composite: newCanvas(1, 1), result: newCanvas(1, 1), feathered: newCanvas(1, 1) };
 let drawing = 0;
 
 async function loadViewer() {
@@ -20,86 +23,99 @@ async function loadViewer() {
   names.forEach((name, index) => (layers[name] = images[index]));
   const { width, height } = layers.composite;
   element.style.setProperty("--ratio", `${width} / ${height}`);
-  mixResult();
-}
-
-// composite + strength * feathered mask * (result - composite), which is what the server computes at full size.
-function mixResult() {
-  if (!layers.composite) return;
-  const { width, height } = layers.composite;
-  const { strength, feather } = compare;
-  const change = newCanvas(width, height);
-  const context = change.getContext("2d");
-  context.drawImage(layers.result, 0, 0, width, height);
-  if (feather > 0) {
-    context.globalCompositeOperation = "destination-in";
-    context.filter = `blur(${feather}px)`;
-    context.drawImage(layers.mask, 0, 0, width, height);
-  }
-  mixed = newCanvas(width, height);
-  const target = mixed.getContext("2d");
-  target.drawImage(layers.composite, 0, 0);
-  target.globalAlpha = strength;
-  target.drawImage(change, 0, 0);
   drawViewer();
 }
 
 function drawViewer() {
   drawing ||= requestAnimationFrame(() => {
     drawing = 0;
-    if (mixed) paintViewer();
+    if (layers.composite) paintViewer();
   });
 }
 
+// Shows composite + strength * feathered mask * (result - composite), which is what the server computes at full size.
 function paintViewer() {
-  const { width, height } = layers.composite;
-  const box = viewer.getBoundingClientRect();
-  const dots = Math.min(2, window.devicePixelRatio || 1);
-  viewer.width = Math.max(1, Math.round(box.width * dots));
-  viewer.height = Math.max(1, Math.round(box.height * dots));
+  fitLayers();
   const context = viewer.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  const show = (image) =>
-    context.drawImage(
-      image,
-      zoom.x * viewer.width,
-      zoom.y * viewer.height,
-      zoom.scale * viewer.width,
-      zoom.scale * viewer.height
-    );
-  if (compare.holding) {
-    show(layers.composite);
-  } else if (compare.view === "difference") {
-    const difference = newCanvas(width, height);
-    const target = difference.getContext("2d");
-    target.drawImage(mixed, 0, 0);
-    target.globalCompositeOperation = "difference";
-    target.drawImage(layers.composite, 0, 0);
-    context.filter = `brightness(${DIFFERENCE_GAIN})`;
-    show(difference);
-    context.filter = "none";
-  } else {
-    show(mixed);
-    paintBefore(context, show);
+  context.drawImage(fitted.composite, 0, 0);
+  if (compare.holding) return;
+  context.globalAlpha = compare.strength;
+  context.drawImage(compare.feather ? fitted.feathered : fitted.result, 0, 0);
+  context.globalAlpha = 1;
+  if (compare.view === "difference") paintDifference(context);
+  else paintBefore(context);
+}
+
+// Scales the layers anew when anything but the sliders has changed.
+function fitLayers() {
+  const box = viewer.getBoundingClientRect();
+  const [width, height] = [box.width, box.height].map((side) => Math.max(1, Math.round(side * dots())));
+  const place = [zoom.x * width, zoom.y * height, zoom.scale * width, zoom.scale * height];
+  const urls = Object.values(layers).map((image) => image.src);
+  const to = JSON.stringify([width, height, zoom, urls]);
+  if (to !== fitted.to) {
+    fitted.to = to;
+    fitted.feather = 0;
+    Object.assign(viewer, { width, height });
+    for (const name of ["composite", "result"]) {
+      Object.assign(fitted[name], { width, height });
+      const context = fitted[name].getContext("2d");
+      context.imageSmoothingQuality = zoom.scale > 1 ? "low" : "high";
+      context.drawImage(layers[name], ...place);
+    }
   }
+  if (compare.feather !== fitted.feather) featherResult(width, height, place);
+}
+
+function featherResult(width, height, place) {
+  fitted.feather = compare.feather;
+  const sigma = (compare.feather * place[2]) / layers.composite.width;
+  const smaller = sigma > 2 * COARSE ? COARSE : 1; // what is that soft has no detail to lose
+  const mask = newCanvas(width / smaller, height / smaller);
+  const soft = mask.getContext("2d");
+  soft.filter = `blur(${sigma / smaller}px)`;
+  soft.drawImage(layers.mask, ...place.map((side) => side / smaller));
+  Object.assign(fitted.feathered, { width, height });
+  const context = fitted.feathered.getContext("2d");
+  context.drawImage(fitted.result, 0, 0);
+  context.globalCompositeOperation = "destination-in";
+  context.drawImage(mask, 0, 0, width, height);
+}
+
+const dots = () => Math.min(2, window.devicePixelRatio || 1);
+
+function paintDifference(context) {
+  context.globalCompositeOperation = "difference";
+  context.drawImage(fitted.composite, 0, 0);
+  context.globalCompositeOperation = "lighter";
+  for (let doubling = 0; doubling < DOUBLINGS; doubling++) context.drawImage(viewer, 0, 0);
+  context.globalCompositeOperation = "source-over";
 }
 
 // The composite, left of the divider.
-function paintBefore(context, show) {
-  const at = (compare.divider / 100) * viewer.width;
-  context.save();
-  context.beginPath();
-  context.rect(0, 0, at, viewer.height);
-  context.clip();
-  show(layers.composite);
-  context.restore();
+function paintBefore(context) {
+  const { width, height } = viewer;
+  const at = (compare.divider / 100) * width;
+  if (at >= 1) context.drawImage(fitted.composite, 0, 0, at, height, 0, 0, at, height);
+  const unit = dots();
+  const knob = KNOB * unit;
   context.fillStyle = "rgb(0 0 0 / 0.5)";
-  context.fillRect(at - 2, 0, 4, viewer.height);
-  context.fillStyle = "#fff";
-  context.fillRect(at - 1, 0, 2, viewer.height);
+  context.fillRect(at - 2 * unit, 0, 4 * unit, height);
   context.beginPath();
-  context.arc(at, viewer.height / 2, viewer.height / 40 + 6, 0, 7);
+  context.arc(at, height / 2, knob, 0, 7);
   context.fill();
+  context.fillStyle = context.strokeStyle = "#fff";
+  context.fillRect(at - unit, 0, 2 * unit, height / 2 - knob);
+  context.fillRect(at - unit, height / 2 + knob, 2 * unit, height / 2);
+  context.lineWidth = 2 * unit;
+  context.stroke();
+  for (const side of [-1, 1]) {
+    context.beginPath();
+    context.moveTo(at + side * 0.65 * knob, height / 2);
+    context.lineTo(at + side * 0.25 * knob, height / 2 - 0.35 * knob);
+    context.lineTo(at + side * 0.25 * knob, height / 2 + 0.35 * knob);
+    context.fill();
+  }
 }
 
 function moveDivider(percent) {

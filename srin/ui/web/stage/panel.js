@@ -9,6 +9,12 @@ const HINTS = {
   erase: "Paint over what does not belong to the object.",
   pan: "Drag to move the view, wheel to zoom.",
 };
+if (matchMedia("(pointer: coarse)").matches) {
+  HINTS.place = "Drag to move. Two fingers, or the handles, scale and turn.";
+  HINTS.point = "Tap the object. Exclude (−) marks what does not belong to it.";
+  HINTS.brush = "Paint over the object. Two fingers zoom.";
+  HINTS.pan = "Drag to move the view, two fingers zoom.";
+}
 const NUMBERS = {
   x: { read: (p) => p.x * 100, write: (value) => ({ x: value / 100 }) },
   y: { read: (p) => p.y * 100, write: (value) => ({ y: value / 100 }) },
@@ -24,29 +30,36 @@ function showPanel() {
   element.querySelector(".stage").dataset.view = view;
   for (const button of findAll("[data-way]")) setPressed(button, button.dataset.way === way);
   for (const button of findAll("[data-tool]")) {
-    setPressed(button, button.dataset.tool === tool);
     const placing = button.dataset.tool === "place";
     button.hidden = placing && way === "ready";
     button.disabled = placing ? !stage.images.background : !(cuttable() || (button.dataset.tool === "pan" && photo));
+    setPressed(button, button.dataset.tool === tool && !button.disabled);
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
   showEmpty();
+  if (!server.cutout) find(".stage-cutting [data-choose]").hidden = true;
   find('[data-act="undo"]').disabled = stage.history.at <= 0;
   find('[data-act="redo"]').disabled = stage.history.at >= stage.history.entries.length - 1;
-  find('[data-act="mask"]').disabled = view !== "cut" || stage.mask.isEmpty;
+  find(".stage-zoom").hidden = !photo;
+  find('[data-act="mask"]').hidden = view !== "cut" || stage.mask.isEmpty;
   setPressed(find('[data-act="mask"]'), stage.showsMask);
   find(".stage-placing").hidden = view !== "place" || !canPlace();
   find(".stage-cutting").hidden = view !== "cut" || !photo;
   find(".stage-waiting").hidden = !find(".stage-placing").hidden || !find(".stage-cutting").hidden;
-  find(".stage-waiting").textContent = server.missing ?? "Add two photos, or pick an example above.";
+  const isUntouched = !(server.background || server.object || server.picture);
+  find(".stage-steps").hidden = !isUntouched || way === "ready";
+  find(".stage-missing").hidden = isUntouched && way !== "ready";
+  find(".stage-missing").textContent = server.missing ?? "";
+  find(".stage-waiting .buttons").hidden = isUntouched || way === "ready";
   find(".stage-brush").hidden = !["brush", "erase"].includes(tool);
   find(".stage-next").hidden = !(view === "cut" && way === "pair" && canPlace());
+  find(".stage-finish").hidden = !(way === "ready" && server.mask);
   find(".stage-maker").dataset.mask = server.mask?.url ?? "";
-  find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : "Nothing is selected yet.";
+  find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : unmaskedText(way);
   for (const button of findAll(".stage-cutting [data-needs-mask]")) button.disabled = !server.mask;
   const live = find('[data-act="live"]');
   const incomplete = !server.key || Boolean(server.missing);
-  live.hidden = incomplete || way === "ready";
+  live.hidden = incomplete || view === "cut";
   find('[data-act="map"]').hidden = incomplete;
   find(".stage-cutting-title").textContent = way === "ready" ? "Mask" : "Cut out";
   setPressed(live, stage.isLive);
@@ -55,6 +68,12 @@ function showPanel() {
   showNumbers();
   showBrush();
   showStatus();
+}
+
+function unmaskedText(way) {
+  return way === "ready"
+    ? "Show what was pasted: choose its mask file, paint, click, or draw a box."
+    : "Nothing is selected yet. Click on the object, draw a box, or paint.";
 }
 
 // Whether Segment Anything reads the photo, is ready, or can't be had: why, and what to do.
@@ -66,9 +85,11 @@ function showSegmentation() {
   const { state, reason, progress, segmenter, advice } = segmentation;
   box.dataset.state = state;
   box.querySelector("summary").textContent =
-    { preparing: `Segment Anything is reading the photo: ${progress} %`, ready: `Ready: ${segmenter}` }[state] ??
-    "No Segment Anything here: why, and what to do";
-  box.querySelector("p").textContent = [reason, advice].filter(Boolean).join(" ");
+    {
+      preparing: `Segment Anything is reading the photo: ${progress} %`,
+      ready: `Ready: ${segmenter}. Point at the photo for a preview.`,
+    }[state] ?? "No Segment Anything here: what to do";
+  box.querySelector("p").textContent = [reason, advice].filter(Boolean).join("\n\n");
 }
 
 function setPressed(button, pressed) {
@@ -101,12 +122,20 @@ function showStatus() {
   const busy = pendingCount() > 0;
   find(".stage").setAttribute("aria-busy", String(busy));
   const status = find(".stage-status");
-  status.textContent = busy ? stage.doing : shownPicture() ? HINTS[stage.tool] : "";
+  status.textContent = busy ? stage.doing : hint();
   status.classList.toggle("busy", busy);
   find(".stage-live").textContent = stage.said;
   const problem = find(".stage-problem");
-  problem.textContent = stage.problem;
+  problem.firstChild.textContent = stage.problem;
   problem.hidden = !stage.problem;
+  const busyNote = find(".stage-busy");
+  busyNote.textContent = stage.doing;
+  busyNote.hidden = !busy;
+}
+
+function hint() {
+  const hasNothingToDo = !shownPicture() || (stage.tool === "place" && !canPlace());
+  return hasNothingToDo ? "" : HINTS[stage.tool];
 }
 
 function showProposals() {
@@ -149,6 +178,11 @@ const ACTS = {
     commitPlacement();
   },
   next: () => pickTool("place"),
+  harmonize: () => tell("harmonize"),
+  dismiss: () => {
+    stage.problem = "";
+    showStatus();
+  },
   subject: () => request("subject", {}, "Looking for the subject"),
   propose: () => request("propose", {}, "Looking for whole objects"),
   invert: () => adjustMask("invert", 0),
