@@ -25,6 +25,7 @@ from train.data.feed import Order, PhotoFeed
 from train.data.iharmony4 import samples
 from train.data.maps import map_path
 from train.data.photos import find_photos, load_photos, split_photos
+from train.first_guess import first_guess
 from train.make_composites import make_composites
 from train.objective import Objective
 from train.precompute_maps import find_pictures, precompute
@@ -287,6 +288,26 @@ def test_the_network_learns(photos_folder, tmp_path):
     assert list(tmp_path.glob("tensorboard/events*")) and (tmp_path / "best.safetensors").exists()
 
 
+def test_the_first_guess_is_fitted_once_and_taken_up_where_it_stopped(photos_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.first_guess.SHARD", 4)
+    settings = changes(photos_folder, tmp_path, "batch=16", "lr=4e-3")
+    first_guess(load_config("guess", [*settings, "steps=4"]))
+    shard = tmp_path / "statistics_0000000_4.pt"
+    collected = shard.stat().st_mtime_ns
+    gain = first_guess(load_config("guess", [*settings, "steps=12"]))
+    assert gain > 1 and shard.stat().st_mtime_ns == collected and len(list(tmp_path.glob("statistics_*"))) == 3
+    guessed = load_weights(tmp_path / "weights.safetensors")
+    # Training goes on from it, and leaves it alone.
+    init = f"init={tmp_path / 'weights.safetensors'}"
+    train(load_config("trunk", changes(photos_folder, tmp_path / "trunk", init, "steps=2")))
+    gone_on = load_weights(tmp_path / "trunk" / "weights.safetensors")
+    for name, value in guessed.state_dict().items():
+        if name.startswith(("head.guess", "head.texture")):
+            assert torch.equal(value, gone_on.state_dict()[name]), name
+    with pytest.raises(ValueError, match="affine head"):
+        first_guess(load_config("guess", [*settings, "model.head=rgb"]))
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path):
     """Stopped in order once, then killed without warning in the middle, then finished."""
     arguments = ["trunk", *changes(photos_folder, tmp_path / "parts", "steps=40", "save_every=1", "lr=1e-2")]
@@ -309,7 +330,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path
 
 
 def test_two_processes_train_as_one(photos_folder, tmp_path):
-    more = ["steps=6", "lr=1e-2", "model.slot=srin", "evaluate_every=6"]
+    more = ["steps=6", "lr=1e-2", "model.slot=srin", "evaluate_every=6", "batch=8"]
     two = command("trunk", *changes(photos_folder, tmp_path / "two", *more), processes=2)
     train(load_config("trunk", changes(photos_folder, tmp_path / "one", *more)))
     error = two.communicate(timeout=120)[1].decode()

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
@@ -31,8 +32,9 @@ from train.train import start
 
 SHARD = 200  # batches in a file
 PIXELS = 192  # of a foreground that are kept of it, drawn at random
-PASSES = 3
+PASSES = 6
 BATCH = 64
+DROPOUT = 0.1  # while fitting
 
 Statistics = tuple[Tensor, ...]  # colours, textures, and the kept pixels before and after, (N, 3, P) each
 
@@ -110,6 +112,8 @@ def _fit(guess: FirstGuess, collected: Statistics, config: TrainConfig, device: 
     loader = DataLoader(TensorDataset(*collected), min(BATCH, len(collected[0])), True, drop_last=True, generator=order)
     updates = PASSES * len(loader)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, updates)
+    hidden = [layer for layer in guess.modules() if isinstance(layer, nn.GELU)]
+    hooks = [layer.register_forward_hook(lambda *call: F.dropout(call[2], DROPOUT)) for layer in hidden]
     with tqdm(total=updates, unit="update", mininterval=1) as bar:
         for _ in range(PASSES):
             for samples in loader:
@@ -122,6 +126,8 @@ def _fit(guess: FirstGuess, collected: Statistics, config: TrainConfig, device: 
                 optimizer.step()
                 schedule.step()
                 bar.update()
+    for hook in hooks:
+        hook.remove()
 
 
 def _corrected(guess: FirstGuess, samples: list[Tensor]) -> Tensor:
