@@ -75,11 +75,19 @@ def test_a_broken_upload_gets_a_sentence_and_loses_nothing(page, tmp_path):
     assert page.locator("#harmonize").is_enabled()
 
 
+# A quick machine is done before a click from here arrives.
+CANCEL_AT_ONCE = """() => new MutationObserver((_, observer) => {
+    const cancel = document.querySelector('#cancel:not([disabled])');
+    if (cancel) { observer.disconnect(); cancel.click(); }
+}).observe(document.body, { subtree: true, attributes: true, childList: true })"""
+
+
 @pytest.mark.browser
 def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator(".gallery-card").nth(5).click()
-    page.locator("#harmonize:not([disabled])").click()
-    page.locator("#cancel:not([disabled])").click()
+    page.locator("#harmonize:not([disabled])").wait_for()
+    page.evaluate(CANCEL_AT_ONCE)
+    page.locator("#harmonize").click()
     page.locator(".run-status", has_text="Cancelled").wait_for()
     only(page, *CHEAP)
     page.locator('.stage-placing [data-act="harmonize"]').click()
