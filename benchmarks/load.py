@@ -236,7 +236,8 @@ def main() -> None:
     peaks = ", ".join(f"{size:.2f}" for size in lives)
     print(f"Disk: at most {peaks} MB in each {options.keep} s under load; {rest:.2f} MB {options.keep} s after it.")
     if options.json:
-        found = {"rows": rows, "memory_kib_a_request": slope, "disk_peaks_mb": lives, "disk_at_rest_mb": rest}
+        found = {"rows": rows, "memory_kib_a_request": slope, "memory_mb": memory}
+        found |= {"disk_peaks_mb": lives, "disk_at_rest_mb": rest}
         options.json.write_text(json.dumps(found, indent=1))
 
 
