@@ -1,14 +1,19 @@
 """Hostile requests to the running app, as any program or any web page in a visitor's browser could send them."""
 
+import asyncio
 import http.server
 import json
 import threading
 import time
 from pathlib import Path
 
+import gradio as gr
 import httpx
 import pytest
 from hostile_files import encoded, hostile_files, photo
+
+from srin.ui.api import ENDPOINTS
+from srin.ui.blocks import build
 
 PAGE = "https://page.example"
 JSON = {"content-type": "application/json"}
@@ -123,6 +128,15 @@ def test_the_server_fetches_nothing_from_its_own_network(client, inside, form):
     client.get(f"/gradio_api/file={address}/a.png")
     client.get(f"/gradio_api/proxy={address}/a.png")
     assert not asked
+
+
+def test_endpoints_fetch_no_public_address_either():
+    """Gradio itself refuses private networks only; here nothing is asked, so this needs no network."""
+    parameters = [p for f in build().fns.values() if f.fn in ENDPOINTS for p in f.inputs]
+    assert len(parameters) > 10
+    for parameter in parameters:
+        with pytest.raises(gr.Error):
+            asyncio.run(parameter.async_move_resource_to_block_cache("https://192.0.2.1/a.png"))
 
 
 def test_paths_and_file_urls_in_requests_are_refused(client, secret):
