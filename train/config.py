@@ -1,13 +1,17 @@
 """Training settings: a YAML file read into dataclasses, and key=value changes on top."""
 
+import argparse
+import sys
 import types
 import typing
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from srin.errors import SrinError
 from srin.models.config import ModelConfig
 
 CONFIGS = Path(__file__).parent / "configs"
@@ -116,6 +120,20 @@ def load_config(name: str, changes: list[str]) -> TrainConfig:
             nested = {part: nested}
         values = _merged(values, nested)
     return _convert("", TrainConfig, values)
+
+
+def command_line(program: str, description: str | None, work: Callable[[TrainConfig], None]) -> None:
+    """Does the work with the settings that the command names. Exits with a sentence where something is wrong."""
+    parser = argparse.ArgumentParser(
+        program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", help="a name in train/configs, or a YAML file")
+    parser.add_argument("changes", nargs="*", metavar="key=value", help="such as batch=8 or steps=1000")
+    arguments = parser.parse_args()
+    try:
+        work(load_config(arguments.config, arguments.changes))
+    except (ValueError, OSError, SrinError, FloatingPointError) as error:
+        sys.exit(f"{program}: {error}")
 
 
 def _read(name: str) -> dict[str, Any]:

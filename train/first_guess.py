@@ -8,11 +8,7 @@ same output_dir, it goes on collecting where it stopped. Writes statistics_*.pt 
 RAIN, its decoder fresh, for `train.train` to go on from (init=).
 """
 
-import argparse
-import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -20,14 +16,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
-from srin.errors import SrinError
 from srin.models.checkpoint import save_weights
 from srin.models.heads import AffineHead, FirstGuess, apply_affine, around
 from srin.models.unet import HarmonizationNet
-from train.config import TrainConfig, load_config
+from train.config import TrainConfig, command_line
 from train.data.composites import Batch
 from train.data.feed import PhotoFeed
 from train.objective import has_task
+from train.state import write_whole
 from train.train import start
 
 SHARD = 200  # batches in a file
@@ -78,7 +74,7 @@ def _collect(network: HarmonizationNet, feed: PhotoFeed, config: TrainConfig) ->
             numbers = range(first, min(first + SHARD, config.steps))
             path = config.output_dir / f"statistics_{first:07d}_{len(numbers)}.pt"
             if not path.exists():
-                _write(_joined(_of_batches(network, feed, numbers, config.seed)), path)
+                write_whole(list(_joined(_of_batches(network, feed, numbers, config.seed))), path)
             shards.append(tuple(torch.load(path, weights_only=True)))
             bar.update(len(numbers) * config.batch)
     return _joined(iter(shards))
@@ -94,15 +90,6 @@ def _of_batches(network: HarmonizationNet, feed: PhotoFeed, numbers: range, seed
 
 def _joined(parts: Iterator[Statistics]) -> Statistics:
     return tuple(torch.cat(x) for x in zip(*parts, strict=True))
-
-
-def _write(values: Statistics, path: Path) -> None:
-    part = path.with_suffix(".part")
-    try:
-        torch.save(list(values), part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _fit(guess: FirstGuess, collected: Statistics, config: TrainConfig, device: torch.device) -> None:
@@ -157,17 +144,10 @@ def _gain(guess: FirstGuess, samples: list[Tensor]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        "train.first_guess", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("config", help="a name in train/configs, or a YAML file")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="such as steps=1000")
-    arguments = parser.parse_args()
-    try:
-        gain = first_guess(load_config(arguments.config, arguments.changes))
-        print(f"Gain over doing nothing on held-out photos: {gain:.2f} dB in fPSNR.")
-    except (ValueError, OSError, SrinError, FloatingPointError) as error:
-        sys.exit(f"train.first_guess: {error}")
+    def run(config: TrainConfig) -> None:
+        print(f"Gain over doing nothing on held-out photos: {first_guess(config):.2f} dB in fPSNR.")
+
+    command_line("train.first_guess", __doc__, run)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,19 @@ NAME = re.compile(r"state_(\d+)\.pt")
 
 def save_state(folder: Path, step: int, state: dict[str, Any], keep: int) -> None:
     """Writes FOLDER/state_STEP.pt atomically, then deletes all but the `keep` newest states. Raises OSError."""
-    part = folder / f"state_{step:08d}.pt.part"
-    try:
-        torch.save(state, part)
-        os.replace(part, folder / f"state_{step:08d}.pt")
-    finally:
-        part.unlink(missing_ok=True)
+    write_whole(state, folder / f"state_{step:08d}.pt")
     for _, old in _states(folder)[:-keep]:
         old.unlink(missing_ok=True)
+
+
+def write_whole(values: Any, path: Path) -> None:
+    """torch.save by way of a file next to `path`, so that what has its name is never half of it. Raises OSError."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        torch.save(values, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:

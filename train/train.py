@@ -10,7 +10,6 @@ best.safetensors (the same at its best validation), state_STEP.pt (what it needs
 pictures for TensorBoard.
 """
 
-import argparse
 import csv
 import itertools
 import sys
@@ -24,11 +23,10 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
 
-from srin.errors import SrinError
 from srin.models.checkpoint import load_weights, save_weights
 from srin.models.heads import AffineHead
 from srin.models.unet import HarmonizationNet
-from train.config import TrainConfig, load_config
+from train.config import TrainConfig, command_line
 from train.data.feed import Feed, IHarmony4Feed, PhotoFeed
 from train.objective import Objective, fpsnr, has_task
 from train.pretrained import load_texture
@@ -225,16 +223,7 @@ def _log(path: Path, row: tuple[float, ...]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        "train.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("config", help="a name in train/configs, or a YAML file")
-    parser.add_argument("changes", nargs="*", metavar="key=value", help="such as batch=8 or model.width=24")
-    arguments = parser.parse_args()
-    try:
-        train(load_config(arguments.config, arguments.changes))
-    except (ValueError, OSError, SrinError, FloatingPointError) as error:
-        sys.exit(f"train.train: {error}")
+    command_line("train.train", __doc__, train)
 
 
 if __name__ == "__main__":
