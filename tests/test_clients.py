@@ -10,6 +10,7 @@ import re
 import httpx
 import numpy as np
 import pytest
+from anyio.from_thread import start_blocking_portal
 from conftest import running_app
 from gradio.routes import App
 from gradio_client import Client, handle_file
@@ -225,7 +226,8 @@ def test_agents_have_the_four_tools(walled, files):
             wrong = await session.call_tool("compare", {"image": given[0], "mask": "http://127.0.0.1:1/mask.png"})
             return tools, done, wrong
 
-    tools, done, wrong = asyncio.run(talk())
+    with start_blocking_portal() as portal:
+        tools, done, wrong = portal.call(talk)
     assert [tool.name for tool in tools] == NAMES
     for tool in tools:
         assert len(tool.description) > 80 and "Returns: a PNG" in tool.description
@@ -268,7 +270,8 @@ def test_a_full_queue_says_so_and_serves_the_others(walled, files):
 
             return await asyncio.gather(*[one() for _ in range(12)])
 
-    answers = asyncio.run(crowd())
+    with start_blocking_portal() as portal:
+        answers = portal.call(crowd)
     busy = [answer for answer in answers if answer.startswith("Queue is full")]
     done = [answer for answer in answers if "event: complete" in answer]
     assert len(busy) >= 5 and len(done) >= 2 and len(busy) + len(done) == 12

@@ -1,6 +1,5 @@
 """Hostile requests to the running app, as any program or any web page in a visitor's browser could send them."""
 
-import asyncio
 import http.server
 import json
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 import httpx
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hostile_files import encoded, hostile_files, photo
 
 from srin.ui.api import ENDPOINTS
@@ -134,9 +134,10 @@ def test_endpoints_fetch_no_public_address_either():
     """Gradio itself refuses private networks only; here nothing is asked, so this needs no network."""
     parameters = [p for f in build().fns.values() if f.fn in ENDPOINTS for p in f.inputs]
     assert len(parameters) > 10
-    for parameter in parameters:
-        with pytest.raises(gr.Error):
-            asyncio.run(parameter.async_move_resource_to_block_cache("https://192.0.2.1/a.png"))
+    with start_blocking_portal() as portal:  # a thread of its own: Playwright may have a loop running in this one
+        for parameter in parameters:
+            with pytest.raises(gr.Error):
+                portal.call(parameter.async_move_resource_to_block_cache, "https://192.0.2.1/a.png")
 
 
 def test_paths_and_file_urls_in_requests_are_refused(client, secret):
