@@ -69,11 +69,11 @@ def explain_network(
 class _Record:
     """What one slot computed: queries (N, D) at level.inside, keys (K, D), and the weight (K,) of each key's part."""
 
+    slot: BAIN | SRIN
     level: Level
     query: Tensor
     key: Tensor
     weight: Tensor
-    by_region: bool
 
 
 def _record(network: HarmonizationNet, inputs: tuple[Tensor, Tensor, Tensor | None]) -> list[_Record]:
@@ -83,7 +83,7 @@ def _record(network: HarmonizationNet, inputs: tuple[Tensor, Tensor, Tensor | No
     for slot in watched.norms:
         if not isinstance(slot, BAIN | SRIN):
             continue
-        noted: dict[str, Any] = {"by_region": isinstance(slot, SRIN)}
+        noted: dict[str, Any] = {"slot": slot}
         slot.register_forward_pre_hook(lambda module, args, noted=noted: noted.update(level=args[1]))
         for name in ("query", "key"):
             setattr(slot.attention, name, _noting(getattr(slot.attention, name), noted, name))
@@ -104,9 +104,10 @@ def _noting(function: Callable[..., Tensor], noted: dict[str, Any], name: str) -
 
 def _weights(noted: dict[str, Any]) -> Tensor:
     level: Level = noted["level"]
-    if noted["by_region"]:
-        assert level.background_regions is not None
-        return level.background_regions.sum((2, 3))[0]
+    if isinstance(noted["slot"], SRIN):
+        lending = noted["slot"].lending(level)
+        assert lending is not None
+        return lending.sum((2, 3))[0]
     return level.background.flatten(1)[0, level.outside]
 
 
@@ -122,7 +123,7 @@ def _heat(record: _Record, part: np.ndarray, labels: np.ndarray) -> np.ndarray:
     attention = (logits.softmax(-1) * belongs[:, None]).sum(0) / belongs.sum()
     weight = record.weight.cpu()
     density = torch.where(weight > 0, attention / weight * weight.sum(), torch.zeros_like(weight)).numpy()
-    if record.by_region:
+    if isinstance(record.slot, SRIN):
         return np.append(density, np.zeros(max(0, labels.max() + 1 - len(density))))[labels]
     positions = np.zeros(h * w, np.float32)
     positions[level.outside.cpu().numpy()] = density

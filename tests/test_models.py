@@ -600,7 +600,7 @@ def test_paper_slot_is_one_layer_between_encoder_and_decoder(slot, kind):
 def test_a_rim_of_a_64th_stays_out_of_the_background_only_by_default(preset, monkeypatch):
     rims = []
     build = Scene.__init__
-    monkeypatch.setattr(Scene, "__init__", lambda *given: rims.append(given[-1]) or build(*given))
+    monkeypatch.setattr(Scene, "__init__", lambda *given: rims.append(given[4]) or build(*given))
     net = network("rain", preset)
     for side in (32, 64, 160):
         net(pictures(1, 32, side), torch.ones(1, 1, 32, side))

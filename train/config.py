@@ -15,6 +15,7 @@ from srin.errors import SrinError
 from srin.models.config import ModelConfig
 
 CONFIGS = Path(__file__).parent / "configs"
+RegionSource = Literal["mixed", "people", "colour", "one"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class DataConfig:
             which crops of `size` are taken; iHarmony4 is kept at `size` itself.
         maps: folder of label maps from `train.precompute_maps`, or None: colour regions (and people's, where a
             manifest names them).
+        region_source: of photos, whose region maps are drawn. "mixed": any there are, some of them merged or split, so
+            that a network accepts any segmenter's; "people": people's segmentations, and colour regions where there is
+            none; "colour": colour regions; "one": a single region, which the mask splits in two.
         subsets: of iHarmony4.
         source_weights: chance of each source of a manifest, relative to the others; others count 1 a mask.
             leave_out: sources not to use.
@@ -43,6 +47,7 @@ class DataConfig:
     size: int = 256
     cached_size: int = 320
     maps: Path | None = None
+    region_source: RegionSource = "mixed"
     subsets: tuple[str, ...] = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
     source_weights: dict[str, float] = field(default_factory=dict)
     leave_out: tuple[str, ...] = ()
@@ -57,7 +62,7 @@ class TrainConfig:
     Attributes:
         output_dir: where weights, the resumable state and the logs go.
         model: architecture. data: what it learns from.
-        init: a weights file to start from; new slots start as the RAIN that they replace.
+        init: a weights file to start from; new slots start as the RAIN that they replace, preset "paper"'s layer afresh.
         keep_guess: leave the affine head's first guess as `init` has it (train/first_guess.py).
         batch: pictures a step, over all processes. accumulate: steps whose gradients are summed before an update.
         steps: updates; epochs: instead of steps, passes over the data (iHarmony4).

@@ -21,7 +21,7 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """The loss of one process's share of a batch: summed over its pictures, divided by the whole batch's weight."""
         config, network = self._config, self.network
-        if config.model.head == "rgb":
+        if config.model.head != "affine":
             return self._error(network(batch.composite, batch.mask, batch.regions), batch)
         coefficients = network.coefficients(batch.composite, batch.mask, batch.regions)
         slope = sum(coefficients.diff(dim=side).square().mean((1, 2, 3)) for side in (2, 3))

@@ -38,7 +38,8 @@ LOG_COLUMNS = ("step", "images", "loss", "fpsnr", "copy_paste_fpsnr", "seconds")
 
 
 def start(config: TrainConfig) -> HarmonizationNet:
-    """The network before its first step: fresh, or from `config.init` with the slots it lacks left at RAIN.
+    """The network before its first step: fresh, or from `config.init` with the slots it lacks left at RAIN (preset
+    "default") or fresh (preset "paper").
 
     Raises:
         ValueError: `config.init` holds another architecture.
@@ -53,7 +54,7 @@ def start(config: TrainConfig) -> HarmonizationNet:
             missing, unexpected = network.load_state_dict(load_weights(config.init).state_dict(), strict=False)
         except RuntimeError as error:
             raise ValueError(f"{config.init} belongs to another architecture: its layers have other sizes") from error
-        odd = unexpected + [key for key in missing if ".attention." not in key]
+        odd = unexpected + [key for key in missing if ".attention." not in key and not key.startswith("between.")]
         if odd:
             raise ValueError(f"{config.init} belongs to another architecture: {', '.join(odd[:3])} ...")
     if config.keep_guess:

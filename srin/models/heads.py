@@ -1,4 +1,4 @@
-"""Two ways to end the network: colours (the paper's), or a colour transform (ours)."""
+"""Ways to end the network: colours (the paper's), a change of colours, or a colour transform (ours)."""
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,14 @@ class RGBHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 3, H, W) in [-1, 1]."""
         return torch.tanh(self.convolution(F.relu(x)))
+
+
+class ResidualHead(RGBHead):
+    """The same, for what is added to the composite's colours: zero at the start (the identity)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        nn.init.zeros_(self.convolution.weight)
 
 
 class AffineHead(nn.Module):

@@ -7,11 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from srin.models.config import Painting
+
 EMPTY = 1e-4  # summed weight below which a side counts as empty; one pixel of a 1024 px picture at H/8 weighs 0.016
 EPS = 1e-5
 BLOCK = 1 << 18  # numbers handled at a time: a temporary of 1 MiB stays in the cache, a larger one waits for memory
 MIN_BLOCK = 2048  # positions
 EXPORTED_REGIONS = 64  # of an exported network, whose shapes can't depend on what a map holds; as many as maps have
+# Of random colours: a Mersenne prime, and for each channel a power of a multiplier that mixes well modulo it.
+PRIME, MIXERS = 2**31 - 1, (48271, 182605794, 1291394886)
 
 
 class Scene:
@@ -23,12 +27,20 @@ class Scene:
         regions: int64 (B, H, W), region ids from 0, or None for one region.
         rim: pixels just outside the mask that belong to neither side's statistics. In a synthetic composite that rim
             still shows the object's true colours, in a real one it shows fringes; neither is light to borrow.
+        painting: see `srin.models.config.ModelConfig`.
 
     Attributes:
-        region_colours: (B, R, 3), mean composite colour of each region, the value that paints M_s; None without a map.
+        region_colours: (B, R, 3) in [-1, 1], the colour of each region in M_s; None without a map.
     """
 
-    def __init__(self, composite: Tensor, mask: Tensor, regions: Tensor | None, rim: int | torch.SymInt) -> None:
+    def __init__(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        regions: Tensor | None,
+        rim: int | torch.SymInt,
+        painting: Painting = "mean",
+    ) -> None:
         self.composite = composite.float()
         self.mask = mask.float()
         self.foreground = _or_everything(self.mask)
@@ -37,7 +49,12 @@ class Scene:
         self.region_colours: Tensor | None = None
         if regions is not None:
             count = EXPORTED_REGIONS if torch.compiler.is_exporting() else int(regions.max()) + 1
-            self.region_colours = _region_means(self.composite, regions, count)
+            if painting == "random":
+                self.region_colours = _random_colours(regions, count)
+            else:
+                self.region_colours = _region_means(self.composite, regions, count)
+                if painting == "constant":
+                    self.region_colours = torch.zeros_like(self.region_colours)
         self._levels: list[Level] = []
 
     def at(self, height: int, width: int) -> "Level":
@@ -104,7 +121,7 @@ class Level:
 
     @cached_property
     def painted(self) -> Tensor | None:
-        """(B, 3, h, w), M_s: every region in its mean colour; None without a map."""
+        """(B, 3, h, w), M_s: every region in its colour; None without a map."""
         regions, colours = self._scene.regions, self._scene.region_colours
         if regions is None or colours is None:
             return None
@@ -210,6 +227,18 @@ def _region_means(x: Tensor, regions: Tensor, count: int) -> Tensor:
     values = torch.cat([x, torch.ones_like(x[:, :1])], 1).flatten(2)
     sums = values.new_zeros(*values.shape[:2], count).scatter_add(2, index.expand_as(values), values).mT
     return sums[..., :-1] / sums[..., -1:].clamp_min(1)
+
+
+def _random_colours(regions: Tensor, count: int) -> Tensor:
+    """A colour for each region of (B, H, W), (B, count, 3) in [-1, 1], from the places of its pixels.
+
+    In whole numbers, so that the same region has the same colour everywhere; names and colours make no difference.
+    """
+    index = regions.flatten(1)
+    place = torch.arange(1, index.shape[1] + 1, device=regions.device)
+    squares = (place**2 % PRIME).expand_as(index)
+    code = index.new_zeros(len(index), count).scatter_add(1, index, squares) % PRIME
+    return 2 * (code[..., None] * torch.tensor(MIXERS, device=regions.device) % PRIME).float() / PRIME - 1
 
 
 def _positions_with_weight(weight: Tensor) -> Tensor:

@@ -6,14 +6,13 @@ from torch import Tensor, nn
 
 from srin.models.bain import BAIN, PaperBAIN
 from srin.models.config import ModelConfig
-from srin.models.heads import AffineHead, RGBHead, apply_affine
+from srin.models.heads import AffineHead, ResidualHead, RGBHead, apply_affine
 from srin.models.rain import RAIN, RegionNorm
 from srin.models.scene import Scene
 from srin.models.srin import SRIN, PaperSRIN
 
 STRIDE = 8
-SLOT_NORMS: dict[str, type[RegionNorm]] = {"rain": RAIN, "bain": BAIN, "srin": SRIN}
-PAPER_LAYERS: dict[str, type[PaperBAIN] | type[PaperSRIN]] = {"bain": PaperBAIN, "srin": PaperSRIN}
+HEADS: dict[str, type[RGBHead] | type[AffineHead]] = {"rgb": RGBHead, "residual": ResidualHead, "affine": AffineHead}
 
 # (kernel, stride, output channels in units of n, instance norm after)
 ENCODER = (
@@ -46,19 +45,17 @@ class HarmonizationNet(nn.Module):
             nn.Conv2d(channels[i], channels[i + 1], kernel, stride, 1, bias=False)
             for i, (kernel, stride, _, _) in enumerate(ENCODER)
         )
-        layer = PAPER_LAYERS.get(config.slot) if config.preset == "paper" else None
-        self.between = layer(channels[-1]) if layer else None
+        self.between = _paper_layer(config, channels[-1])
 
-        stages = DECODER if config.head == "rgb" else DECODER[:SLOTS]
-        slot_norm = SLOT_NORMS[config.slot] if config.preset == "default" else RAIN
+        stages = DECODER[:SLOTS] if config.head == "affine" else DECODER
         self.decoder = nn.ModuleList()
         self.norms = nn.ModuleList()
         inputs = channels[-1]
         for i, (kernel, stride, factor) in enumerate(stages):
             self.decoder.append(nn.ConvTranspose2d(inputs, n * factor, kernel, stride, 1, bias=False))
-            self.norms.append((slot_norm if i < SLOTS else RAIN)(n * factor))
+            self.norms.append(_slot_norm(config, n * factor) if i < SLOTS else RAIN(n * factor))
             inputs = n * factor + channels[-2 - i]  # the skip joins
-        self.head = RGBHead(inputs) if config.head == "rgb" else AffineHead(inputs)
+        self.head = HEADS[config.head](inputs)
 
     def forward(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
         """The harmonized image.
@@ -73,6 +70,8 @@ class HarmonizationNet(nn.Module):
         output = self._run(composite, mask, regions)
         if self.config.head == "affine":
             output = apply_affine(output, composite)
+        elif self.config.head == "residual":
+            output = composite + output
         return output * mask + composite * (1 - mask)
 
     def coefficients(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
@@ -102,7 +101,8 @@ class HarmonizationNet(nn.Module):
     def _run(self, composite: Tensor, mask: Tensor, regions: Tensor | None) -> Tensor:
         height, width = composite.shape[2:]
         composite, mask, regions = _filled_up(composite, mask, regions)
-        scene = Scene(composite, mask, regions if self.config.slot == "srin" else None, self._rim(composite))
+        regions = regions if self.config.slot == "srin" else None
+        scene = Scene(composite, mask, regions, self._rim(composite), self.config.painting)
         skips = self._encode(composite, mask)
         x = skips.pop()
         if self.between is not None:
@@ -125,6 +125,20 @@ class HarmonizationNet(nn.Module):
                 x = F.instance_norm(x)
             layers.append(x)
         return layers
+
+
+def _slot_norm(config: ModelConfig, channels: int) -> RegionNorm:
+    """The decoder's normalization where preset "default" has its slots."""
+    if config.preset == "paper" or config.slot == "rain":
+        return RAIN(channels)
+    return BAIN(channels) if config.slot == "bain" else SRIN(channels, config.keys)
+
+
+def _paper_layer(config: ModelConfig, channels: int) -> PaperBAIN | PaperSRIN | None:
+    """Preset "paper"'s layer between encoder and decoder, which its baseline lacks."""
+    if config.preset == "default" or config.slot == "rain":
+        return None
+    return PaperBAIN(channels) if config.slot == "bain" else PaperSRIN(channels, config.keys)
 
 
 def _filled_up(composite: Tensor, mask: Tensor, regions: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.config import RegionSource
 from train.data import recolour
-from train.data.photos import MAX_REGIONS, Photos
+from train.data.photos import COLOUR, MAX_REGIONS, PEOPLE, Photos
 
 UNCHANGED = 0.09  # share of composites that are left as they are: what is harmonious must stay
 LIT = 0.25  # share with light that varies across the object
@@ -58,15 +59,18 @@ class Batch:
         return Batch(composite, real, mask, regions, weight, self.total)
 
 
-def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator) -> Batch:
+def make_batch(
+    photos: Photos, count: int, size: int, generator: torch.Generator, region_source: RegionSource = "mixed"
+) -> Batch:
     """Draws photos, recolours an object in each, and rejects what would teach nothing.
 
     Args:
         photos: on the device where the batch is wanted, as is the generator.
         count: B. size: S, at most the photos' own.
+        region_source: see `train.config.DataConfig`; whatever it is, the composites are the same.
     """
     index = torch.multinomial(photos.chance, count, replacement=True, generator=generator)
-    real, mask, regions = _crop(photos, index, size, generator)
+    real, mask, regions = _crop(photos, index, size, generator, region_source)
     real = _in_some(0.5, real, lambda i: recolour.grade(real[i], generator), generator)
     mask = _grow(mask, size, generator)
 
@@ -91,11 +95,15 @@ def make_batch(photos: Photos, count: int, size: int, generator: torch.Generator
     return Batch(composite * 2 - 1, truth * 2 - 1, mask, consecutive(regions), weight, float(weight.sum()))
 
 
-def _crop(photos: Photos, index: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _crop(
+    photos: Photos, index: Tensor, size: int, generator: torch.Generator, region_source: RegionSource = "mixed"
+) -> tuple[Tensor, Tensor, Tensor]:
     """A random crop of 65 to 100 % of each side, mirrored in half of the samples."""
     count = len(index)
     photo = photos.photo_of[index]
     kind = torch.randint(len(photos.maps), (count,), generator=generator, device=index.device)
+    if region_source in ("people", "colour"):
+        kind = torch.full_like(kind, PEOPLE if region_source == "people" else COLOUR)
     maps = photos.maps[kind, photo]
     extent = recolour.uniform(count, 2, 0.65, 1, generator)[..., 0, 0]
     shift = recolour.uniform(count, 2, -1, 1, generator)[..., 0, 0] * (1 - extent)
@@ -106,7 +114,11 @@ def _crop(photos: Photos, index: Tensor, size: int, generator: torch.Generator) 
     real = F.grid_sample(photos.images[photo].float() / 255, grid, padding_mode="border", align_corners=False)
     mask = F.grid_sample(photos.masks[index][:, None].float(), grid, padding_mode="border", align_corners=False)
     regions = F.grid_sample(maps[:, None].float(), grid, "nearest", "border", align_corners=False)[:, 0].long()
-    regions = _merged_and_split(regions, generator)
+    mixed = _merged_and_split(regions, generator)
+    if region_source == "mixed":
+        regions = mixed
+    elif region_source == "one":
+        regions = torch.zeros_like(regions)
     return real, (mask > 0.5).float(), regions
 
 
@@ -196,10 +208,10 @@ def _dilate(mask: Tensor, low: int, high: int, generator: torch.Generator) -> Te
     return grown
 
 
-def consecutive(regions: Tensor) -> Tensor:
-    """The ids of each sample renumbered from 0 without gaps, so that a batch carries no empty regions."""
+def consecutive(regions: Tensor, names: int = 4 * MAX_REGIONS) -> Tensor:
+    """The ids of each sample, below `names`, renumbered from 0 without gaps: a batch carries no empty regions."""
     flat = regions.flatten(1)
-    present = torch.zeros(len(flat), 4 * MAX_REGIONS, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
+    present = torch.zeros(len(flat), names, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
     return (present.cumsum(1) - 1).gather(1, flat).view_as(regions)
 
 

@@ -17,7 +17,7 @@ from train.config import TrainConfig
 from train.data.composites import Batch, consecutive, make_batch
 from train.data.iharmony4 import ResizedCache, Sample, samples
 from train.data.maps import map_path
-from train.data.photos import few_regions, load_photos, nearest
+from train.data.photos import Photos, few_regions, load_photos, nearest
 
 HELD_OUT = 50  # every 50th real photo of iHarmony4's training part, by its name, is kept for validation
 VALIDATION_BATCHES, VALIDATION_BATCH, VALIDATION_SEED = 12, 16, 12345
@@ -51,12 +51,15 @@ class PhotoFeed:
         config = self._config
         for number in count(start):
             generator = torch.Generator(self._device).manual_seed((config.seed << 40) + number)
-            yield make_batch(self._photos, config.batch, config.data.size, generator).share(*self._share)
+            yield self._made(self._photos, config.batch, generator).share(*self._share)
 
-    def validation(self) -> Iterator[Batch]:
+    def validation(self, batches: int = VALIDATION_BATCHES) -> Iterator[Batch]:
         generator = torch.Generator(self._device).manual_seed(VALIDATION_SEED)
-        for _ in range(VALIDATION_BATCHES):
-            yield make_batch(self._held_out, VALIDATION_BATCH, self._config.data.size, generator)
+        for _ in range(batches):
+            yield self._made(self._held_out, VALIDATION_BATCH, generator)
+
+    def _made(self, photos: Photos, count: int, generator: torch.Generator) -> Batch:
+        return make_batch(photos, count, self._config.data.size, generator, self._config.data.region_source)
 
 
 class IHarmony4Feed:

@@ -31,6 +31,7 @@ from train.data.maps import map_path
 MAX_REGIONS = 32  # of one photo; the smallest join the one nearest in colour
 VALIDATION_SHARE = 32  # every 32nd training photo, chosen by its name, is held out
 REGION_PROXY = 256  # pixels of the longer side on which colour regions are found
+COLOUR, PEOPLE = 0, 1  # kinds of region maps, see `Photos`
 VOID = (0, 255)  # labels of people's segmentations that are no region
 
 
@@ -50,7 +51,7 @@ class Photos:
 
     Attributes:
         images: uint8 (P, 3, S, S). masks: uint8 (M, S, S), 0 or 1.
-        maps: uint8 (K, P, S, S), region maps of K kinds: colour regions, people's, a segmenter's.
+        maps: uint8 (K, P, S, S), region maps of K kinds: colour regions (COLOUR), people's (PEOPLE), a segmenter's.
         photo_of: int64 (M,), the photo of each mask. chance: float (M,), sampling weights of the masks.
     """
 
