@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 
@@ -16,6 +16,7 @@ from srin.models.config import ModelConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 RegionSource = Literal["mixed", "people", "colour", "one"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,11 @@ def load_config(name: str, changes: list[str]) -> TrainConfig:
         ValueError: an unknown key, a wrong type, or a missing setting; the message names it.
         FileNotFoundError: no such config; the message lists those that there are.
     """
+    return convert(TrainConfig, read_settings(name, changes))
+
+
+def read_settings(name: str, changes: list[str]) -> dict[str, Any]:
+    """A config's settings with changes on top, as `load_config` reads them, not checked yet."""
     values = _read(name)
     for change in changes:
         key, separator, text = change.partition("=")
@@ -123,11 +129,21 @@ def load_config(name: str, changes: list[str]) -> TrainConfig:
         nested: Any = yaml.safe_load(text)
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        values = _merged(values, nested)
-    return _convert("", TrainConfig, values)
+        values = merged(values, nested)
+    return values
 
 
-def command_line(program: str, description: str | None, work: Callable[[TrainConfig], None]) -> None:
+def convert(kind: type[T], values: dict[str, Any]) -> T:
+    """Settings as a dataclass. Raises ValueError as `load_config`."""
+    return _convert("", kind, values)
+
+
+def command_line(
+    program: str,
+    description: str | None,
+    work: Callable[[T], None],
+    load: Callable[[str, list[str]], T] = load_config,  # type: ignore[assignment]
+) -> None:
     """Does the work with the settings that the command names. Exits with a sentence where something is wrong."""
     parser = argparse.ArgumentParser(
         program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -136,7 +152,7 @@ def command_line(program: str, description: str | None, work: Callable[[TrainCon
     parser.add_argument("changes", nargs="*", metavar="key=value", help="such as batch=8 or steps=1000")
     arguments = parser.parse_args()
     try:
-        work(load_config(arguments.config, arguments.changes))
+        work(load(arguments.config, arguments.changes))
     except (ValueError, OSError, SrinError, FloatingPointError) as error:
         sys.exit(f"{program}: {error}")
 
@@ -155,21 +171,23 @@ def _read(name: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds no settings")
     base = values.pop("extends", None)
-    return values if base is None else _merged(_read(base), values)
+    return values if base is None else merged(_read(base), values)
 
 
-def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Settings with changes on top, mapping by mapping; an empty mapping clears what was there."""
     both = dict(values)
     for key, value in changes.items():
         inner = both.get(key)
-        both[key] = _merged(inner, value) if value and isinstance(inner, dict) and isinstance(value, dict) else value
+        both[key] = merged(inner, value) if value and isinstance(inner, dict) and isinstance(value, dict) else value
     return both
 
 
 def _convert(key: str, kind: Any, value: Any) -> Any:
     """The value as the annotated type `kind`. Raises ValueError, naming the key."""
     wrong = ValueError(f"{key or 'the settings'} must be of type {getattr(kind, '__name__', kind)}, not {value!r}")
+    if kind is Any:
+        return value
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
         if not isinstance(value, dict):

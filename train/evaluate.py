@@ -64,7 +64,7 @@ def evaluate(options: argparse.Namespace) -> str:
     if scores.examples:
         files["grid.png"] = _png(picture_grid(scores.examples))
     for name, content in files.items():
-        _write(options.output / name, content)
+        write(options.output / name, content)
     return text
 
 
@@ -74,7 +74,8 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all. Raises OutputError."""
     part = path.with_name(f".{path.name}.part")
     try:
         try:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from srin.image_io import load_labels
 from srin.segmentation.regions import colour_regions
-from train.config import TrainConfig
+from train.config import DataConfig, TrainConfig
 from train.data.composites import Batch, consecutive, make_batch
 from train.data.iharmony4 import ResizedCache, Sample, samples
 from train.data.maps import map_path
@@ -51,21 +51,26 @@ class PhotoFeed:
         config = self._config
         for number in count(start):
             generator = torch.Generator(self._device).manual_seed((config.seed << 40) + number)
-            yield self._made(self._photos, config.batch, generator).share(*self._share)
+            batch = make_batch(self._photos, config.batch, config.data.size, generator, config.data.region_source)
+            yield batch.share(*self._share)
 
-    def validation(self, batches: int = VALIDATION_BATCHES) -> Iterator[Batch]:
-        generator = torch.Generator(self._device).manual_seed(VALIDATION_SEED)
-        for _ in range(batches):
-            yield self._made(self._held_out, VALIDATION_BATCH, generator)
+    def validation(self) -> Iterator[Batch]:
+        return held_out_batches(self._held_out, self._config.data, VALIDATION_BATCHES)
 
-    def _made(self, photos: Photos, count: int, generator: torch.Generator) -> Batch:
-        return make_batch(photos, count, self._config.data.size, generator, self._config.data.region_source)
+
+def held_out_batches(photos: Photos, config: DataConfig, count: int) -> Iterator[Batch]:
+    """The first `count` batches for validation, made of held-out photos on the device where these are."""
+    generator = torch.Generator(photos.images.device).manual_seed(VALIDATION_SEED)
+    for _ in range(count):
+        yield make_batch(photos, VALIDATION_BATCH, config.size, generator, config.region_source)
 
 
 class IHarmony4Feed:
     """iHarmony4 as it is on disk, resized once, read by `data.workers` processes. No augmentation, as in the paper."""
 
     def __init__(self, config: TrainConfig, device: torch.device, process: int, processes: int) -> None:
+        if config.data.region_source != "mixed":
+            raise ValueError("data.region_source is for composites made of photos; iHarmony4's maps come from data.maps")
         found = samples(config.data.root, "train", list(config.data.subsets))
         held_out = [s for s in found if zlib.crc32(s.real.name.encode()) % HELD_OUT == 0]
         training = [s for s in found if zlib.crc32(s.real.name.encode()) % HELD_OUT]

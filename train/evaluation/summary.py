@@ -33,8 +33,8 @@ def summarize(rows: pd.DataFrame, reference: str) -> pd.DataFrame:
         scores = chosen[list(METRICS)].to_numpy(float).reshape(-1, len(methods), len(METRICS))
         with np.errstate(invalid="ignore"):  # inf - inf, where both are perfect
             differences = scores - scores[:, [methods.index(reference)]]
-        low, high = _intervals(scores)
-        difference_low, difference_high = _intervals(differences)
+        low, high = intervals(scores)
+        difference_low, difference_high = intervals(differences)
         columns = {
             "mean": scores.mean(0),
             "low": low,
@@ -65,7 +65,7 @@ def _groups(rows: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         yield "unchanged", "unchanged", unchanged
 
 
-def _intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """95 % percentile bootstrap intervals of the mean over the first axis; NaN where there are none."""
     flat = values.reshape(len(values), -1)
     low, high = np.full((2, flat.shape[1]), np.nan)
