@@ -52,6 +52,7 @@ def refused(path, *words):
         ModelConfig("rain", "default", "affine", width=3, working_size=64),
         ModelConfig("bain", "paper", "rgb", width=2, working_size=256),
         ModelConfig("srin", "paper", "affine", width=2, working_size=128),
+        ModelConfig("srin", "default", "residual", width=2, painting="random", keys="all"),
     ],
     ids=lambda config: f"{config.slot}-{config.preset}-{config.head}",
 )
@@ -67,6 +68,14 @@ def test_what_is_written_comes_back(config, tmp_path):
         assert loaded[name].dtype == torch.float32 and torch.equal(loaded[name], value.half().float()), name
     assert not network.training and not any(p.requires_grad for p in network.parameters())
     assert [item.name for item in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+@pytest.mark.parametrize("preset, keys", [("default", "background"), ("paper", "all")])
+def test_a_file_from_before_painting_and_keys(preset, keys, tmp_path):
+    config = ModelConfig("srin", preset, "rgb", width=2)
+    older = {name: value for name, value in asdict(config).items() if name not in ("painting", "keys")}
+    loaded = load_weights(written(tmp_path / "w.safetensors", state(config), older))
+    assert (loaded.config.painting, loaded.config.keys) == ("mean", keys) and loaded.config == config
 
 
 def test_the_file_is_half_precision_and_tells_what_it_is(tmp_path):
@@ -178,6 +187,8 @@ def test_no_configuration(metadata, tmp_path):
         ({}, "slot"),
         (asdict(CONFIG) | {"slot": "adain"}, "adain"),
         (asdict(CONFIG) | {"head": None}, "head"),
+        (asdict(CONFIG) | {"painting": "gold"}, "gold"),
+        (asdict(CONFIG) | {"keys": ["all"]}, "keys"),
         (asdict(CONFIG) | {"preset": ["paper"]}, "preset"),
         (asdict(CONFIG) | {"width": 0}, "width"),
         (asdict(CONFIG) | {"width": "2"}, "width"),

@@ -10,11 +10,17 @@ from tests.test_full_resolution import network
 
 
 @pytest.mark.parametrize(
-    "slot", ["srin", pytest.param("rain", marks=pytest.mark.slow), pytest.param("bain", marks=pytest.mark.slow)]
+    "slot, more",
+    [
+        ("srin", {}),
+        pytest.param("rain", {}, marks=pytest.mark.slow),
+        pytest.param("bain", {}, marks=pytest.mark.slow),
+        pytest.param("srin", {"head": "residual", "painting": "random", "keys": "all"}, marks=pytest.mark.slow),
+    ],
 )
-def test_an_exported_network_gives_the_same_at_sizes_it_has_not_seen(slot, tmp_path):
+def test_an_exported_network_gives_the_same_at_sizes_it_has_not_seen(slot, more, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    net, path = network(slot), tmp_path / "network.onnx"
+    net, path = network(slot, **more), tmp_path / "network.onnx"
     assert export_onnx(net, path) <= TOLERANCE
     assert [p.name for p in tmp_path.iterdir()] == ["network.onnx"]
     session = onnxruntime.InferenceSession(path)

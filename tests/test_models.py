@@ -4,6 +4,7 @@ The references are float64 and go position by position, key by key, region by re
 resized here too; nothing of them is shared with the code under test.
 """
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -23,7 +24,8 @@ from srin.models.srin import SRIN, PaperSRIN
 from srin.models.unet import HarmonizationNet
 
 SLOTS, PRESETS, HEADS = ("rain", "bain", "srin"), ("paper", "default"), ("rgb", "affine")
-NETWORKS = [pytest.param(*combination, id="-".join(combination)) for combination in product(SLOTS, PRESETS, HEADS)]
+COMBINATIONS = [*product(SLOTS, PRESETS, HEADS), ("srin", "default", "residual")]
+NETWORKS = [pytest.param(*combination, id="-".join(combination)) for combination in COMBINATIONS]
 CHANNELS = 8
 HEIGHT, WIDTH, CELL = 16, 24, 4  # pixels; a feature position covers CELL x CELL of them
 ROWS, COLUMNS = HEIGHT // CELL, WIDTH // CELL
@@ -166,6 +168,7 @@ class NaiveNorm:
 
     def __init__(self, kind, module, x, scene):
         self.kind, self.p, self.x, self.scene = kind, weights_of(module), x, scene
+        self.foreground_answers = kind == "srin" and module.keys == "all"
         self.fg, self.bg = naive_mean_std(x, scene.foreground), naive_mean_std(x, scene.background)
         self.cells = list(np.ndindex(ROWS, COLUMNS))
 
@@ -198,7 +201,9 @@ class NaiveNorm:
                 yield key, self.scene.background[i, j], v, v**2
 
     def regions_that_answer(self):
-        for _, weights, colour in self.scene.parts.values():
+        for foreground, weights, colour in self.scene.parts.values():
+            if self.foreground_answers:
+                weights = weights + foreground
             if weights.sum() > 0:
                 yield (
                     self.key(self.average(self.as_background, weights), colour),
@@ -262,7 +267,7 @@ def naive_paper_srin(module, x, scene):
         total, borrowed = 0.0, np.zeros(len(x))
         for k, m in np.ndindex(ROWS, COLUMNS):
             key = p["key.weight"] @ ((x[:, k, m] - mean) / std) + p.get("key.bias", 0)
-            r = np.exp(query @ key)
+            r = np.exp(query @ key) * (scene.background[k, m] if module.keys == "background" else 1)
             borrowed += r * (p["value.weight"] @ x[:, k, m] + p["value.bias"])
             total += r
         share = scene.mask[i, j]
@@ -274,12 +279,18 @@ def naive_paper_srin(module, x, scene):
     return out
 
 
+def naive_norm(kind):
+    return lambda module, x, scene: NaiveNorm(kind, module, x, scene).result()
+
+
 REFERENCES = {
-    RAIN: lambda module, x, scene: NaiveNorm("rain", module, x, scene).result(),
-    BAIN: lambda module, x, scene: NaiveNorm("bain", module, x, scene).result(),
-    SRIN: lambda module, x, scene: NaiveNorm("srin", module, x, scene).result(),
-    PaperBAIN: naive_paper_bain,
-    PaperSRIN: naive_paper_srin,
+    "RAIN": (RAIN, naive_norm("rain")),
+    "BAIN": (BAIN, naive_norm("bain")),
+    "SRIN": (SRIN, naive_norm("srin")),
+    "SRIN, all keys": (partial(SRIN, keys="all"), naive_norm("srin")),
+    "PaperBAIN": (PaperBAIN, naive_paper_bain),
+    "PaperSRIN": (PaperSRIN, naive_paper_srin),
+    "PaperSRIN, keys on the background": (partial(PaperSRIN, keys="background"), naive_paper_srin),
 }
 
 
@@ -333,18 +344,19 @@ def test_weights_and_regions_are_those_of_the_picture(rim, with_map):
 
 
 @pytest.mark.parametrize("with_map", [True, False], ids=["map", "no-map"])
-@pytest.mark.parametrize("kind", REFERENCES, ids=lambda kind: kind.__name__)
-def test_every_normalization_matches_its_definition(kind, with_map):
+@pytest.mark.parametrize("name", REFERENCES)
+def test_every_normalization_matches_its_definition(name, with_map):
     composite, mask, regions = scene_batch()
-    rim = 0 if kind in (PaperBAIN, PaperSRIN) else 1
-    module = randomise(kind(CHANNELS), seed=1, scale=0.3 if rim else 0.2)
+    make, reference = REFERENCES[name]
+    rim = 0 if name.startswith("Paper") else 1
+    module = randomise(make(CHANNELS), seed=1, scale=0.3 if rim else 0.2)
     x = features(len(composite))
     level = Scene(composite, mask, regions if with_map else None, rim).at(ROWS, COLUMNS)
     actual = module(x, level)
     for b in range(len(x)):
         maps = regions[b].numpy() if with_map else None
         scene = NaiveScene(composite[b].double().numpy(), mask[b, 0].double().numpy(), maps, rim)
-        close(actual[b], REFERENCES[kind](module, x[b].double().numpy(), scene))
+        close(actual[b], reference(module, x[b].double().numpy(), scene))
 
 
 def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
@@ -668,11 +680,12 @@ def test_a_fresh_network_is_the_baseline_with_the_same_weights(slot, head):
     close(actual, expected)
 
 
+@pytest.mark.parametrize("head", ["affine", "residual"])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("slot", SLOTS)
-def test_an_untrained_affine_network_changes_nothing(slot, preset):
+def test_an_untrained_network_that_changes_colours_changes_nothing(slot, preset, head):
     torch.manual_seed(0)
-    net = HarmonizationNet(ModelConfig(slot, preset, "affine", width=2))
+    net = HarmonizationNet(ModelConfig(slot, preset, head, width=2))
     mask = torch.stack([blob(33, 46, (12, 14), 8), torch.rand(1, 33, 46, generator=rng(1))])
     composite = pictures(2, 33, 46)
     close(net(composite, mask, quarters(mask)), composite, 1e-6)
