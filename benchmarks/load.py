@@ -225,6 +225,8 @@ def main() -> None:
         print("| " + " | ".join(str(value) for value in figures.values()) + " |")
     for error in sorted(set(errors)):
         print("error:", error)
+    if not memory:
+        sys.exit("not one request was answered")
 
     warm = memory[min(WARM, len(memory) // 2) :]
     slope = float(np.polyfit(np.arange(len(warm)), warm, 1)[0]) * 1024

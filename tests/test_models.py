@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from srin.models.attention import attend
 from srin.models.bain import BAIN, PaperBAIN
 from srin.models.config import ModelConfig
-from srin.models.heads import FAR, apply_affine, colour_statistics
+from srin.models.heads import FAR, MEMBERS, apply_affine, colour_statistics
 from srin.models.rain import RAIN
 from srin.models.scene import Scene, mean_std
 from srin.models.srin import SRIN, PaperSRIN
@@ -365,7 +365,7 @@ def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
     scene = Scene(composite, mask, None, 0)
     decoded = torch.randn(1, net.head.residual.in_channels, ROWS, COLUMNS, generator=rng(3))
     seen = []
-    for part in (net.head.guess.textures, net.head.aligned):
+    for part in (net.head.guess.usual[1], net.head.aligned):
         part.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     net.head(scene, decoded)
 
@@ -384,19 +384,22 @@ def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
 
 
 def test_the_transform_acts_around_the_foregrounds_mean_colour():
-    """out = I colour + A (colour - mean) + b at every pixel; A and b are the sum of what the four parts say."""
+    """out = I colour + A (colour - mean) + b at every pixel; A and b are the sum of what the parts say, the committee's
+    mean being one of them."""
     net = network("rain")
     composite, mask = pictures(1), blob(32, 32, (20, 12), 7)[None]
-    changes = torch.randn(4, 12, generator=rng(4)) * 0.2
     head = net.head
+    perceptrons = [part[-1] for member in head.guess.members for part in (member.colours, member.textures)]
+    parts = [*perceptrons, head.aligned[-1], head.residual]
+    changes = torch.randn(len(parts), 12, generator=rng(4)) * 0.2
     with torch.no_grad():
-        parts = (head.guess.colours[-1], head.guess.textures[-1], head.aligned[-1], head.residual)
         for part, change in zip(parts, changes, strict=True):
             part.weight.zero_()
             part.bias.copy_(change)
         actual = apply_affine(net.coefficients(composite, mask), composite)
     mean, _ = naive_mean_std(composite[0].double().numpy(), mask[0, 0].double().numpy())
-    matrix, shift = np.split(changes.sum(0).double().numpy().reshape(3, 4), [3], 1)
+    said = changes[:-2].sum(0) / MEMBERS + changes[-2:].sum(0)
+    matrix, shift = np.split(said.double().numpy().reshape(3, 4), [3], 1)
     expected = np.zeros((3, 32, 32))
     for y, x in np.ndindex(32, 32):
         colour = composite[0, :, y, x].double().numpy()
@@ -410,7 +413,7 @@ def test_the_first_guess_sees_usual_statistics_as_zero_and_far_ones_clipped():
     colours, textures = net.statistics(composite, mask)
     net.head.guess.calibrate(colours, textures)
     seen = []
-    net.head.guess.textures[1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    net.head.guess.members[0].textures[0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     net.head.guess(colours, textures)
     net.head.guess(colours, textures + 1e6)
     assert seen[0].mean(0).abs().max() < 1e-3

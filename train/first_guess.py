@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 from srin.models.checkpoint import save_weights
-from srin.models.heads import AffineHead, FirstGuess, apply_affine, around
+from srin.models.heads import AffineHead, FirstGuess, apply_affine, around, foreground_mean
 from srin.models.unet import HarmonizationNet
 from train.config import TrainConfig, command_line
 from train.data.composites import Batch
@@ -31,6 +31,7 @@ PIXELS = 192  # of a foreground that are kept of it, drawn at random
 PASSES = 6
 BATCH = 64
 DROPOUT = 0.1  # while fitting
+FLOOR = 2.5e-5  # squared error, as a share of the squared range, under which nothing is left to learn
 
 Statistics = tuple[Tensor, ...]  # colours, textures, and the kept pixels before and after, (N, 3, P) each
 
@@ -93,36 +94,44 @@ def _joined(parts: Iterator[Statistics]) -> Statistics:
 
 
 def _fit(guess: FirstGuess, collected: Statistics, config: TrainConfig, device: torch.device) -> None:
+    """Every member by itself, in an order of its own, so that their errors differ."""
     guess.calibrate(*(x.float().to(device) for x in collected[:2]))
-    optimizer = torch.optim.AdamW(guess.parameters(), config.lr, weight_decay=config.weight_decay)
-    order = torch.Generator().manual_seed(config.seed)
-    loader = DataLoader(TensorDataset(*collected), min(BATCH, len(collected[0])), True, drop_last=True, generator=order)
-    updates = PASSES * len(loader)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, updates)
-    hidden = [layer for layer in guess.modules() if isinstance(layer, nn.GELU)]
-    hooks = [layer.register_forward_hook(lambda *call: F.dropout(call[2], DROPOUT)) for layer in hidden]
-    with tqdm(total=updates, unit="update", mininterval=1) as bar:
-        for _ in range(PASSES):
-            for samples in loader:
-                samples = [x.float().to(device) for x in samples]
-                loss = (_corrected(guess, samples) - samples[3]).abs().mean()
-                if not torch.isfinite(loss):
-                    raise FloatingPointError("the loss is not finite; try a lower lr")
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                bar.update()
-    for hook in hooks:
-        hook.remove()
+    size = min(BATCH, len(collected[0]))
+    updates = PASSES * (len(collected[0]) // size)
+    with tqdm(total=len(guess.members) * updates, unit="update", mininterval=1) as bar:
+        for number, member in enumerate(guess.members):
+            order = torch.Generator().manual_seed((config.seed << 8) + number)
+            loader = DataLoader(TensorDataset(*collected), size, True, drop_last=True, generator=order)
+            optimizer = torch.optim.AdamW(member.parameters(), config.lr, weight_decay=config.weight_decay)
+            schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, updates)
+            hidden = [layer for layer in member.modules() if isinstance(layer, nn.GELU)]
+            hooks = [layer.register_forward_hook(lambda *call: F.dropout(call[2], DROPOUT)) for layer in hidden]
+            for _ in range(PASSES):
+                for samples in loader:
+                    samples = [x.float().to(device) for x in samples]
+                    change = member(*guess.standardized(*samples[:2]))
+                    # The root for each composite, as the score takes it: an easy one counts as much as a hard one.
+                    loss = (_squared_error(_corrected(change, samples), samples[3]) + FLOOR).sqrt().mean()
+                    if not torch.isfinite(loss):
+                        raise FloatingPointError("the loss is not finite; try a lower lr")
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()
+                    optimizer.step()
+                    schedule.step()
+                    bar.update()
+            for hook in hooks:
+                hook.remove()
 
 
-def _corrected(guess: FirstGuess, samples: list[Tensor]) -> Tensor:
-    """(N, 3, P), the kept pixels as the guess would have them."""
-    colours, textures, before, _ = samples
-    mean = 2 * colours[:, :3, None, None] - 1  # the first statistics are the foreground's mean colour
-    transform = around(guess(colours, textures)[..., None, None], mean)
-    return apply_affine(transform, before[..., None])[..., 0]
+def _corrected(change: Tensor, samples: list[Tensor]) -> Tensor:
+    """(N, 3, P), the kept pixels after a change (N, 12) that the guess or a member suggests."""
+    transform = around(change[..., None, None], foreground_mean(samples[0]))
+    return apply_affine(transform, samples[2][..., None])[..., 0]
+
+
+def _squared_error(pixels: Tensor, real: Tensor) -> Tensor:
+    """(N, 3, P) in [-1, 1] -> (N,), as a share of the squared range."""
+    return ((pixels - real) / 2).square().mean((1, 2))
 
 
 def _held_out(network: HarmonizationNet, feed: PhotoFeed, device: torch.device) -> list[Tensor]:
@@ -137,9 +146,8 @@ def _held_out(network: HarmonizationNet, feed: PhotoFeed, device: torch.device) 
 @torch.inference_mode()
 def _gain(guess: FirstGuess, samples: list[Tensor]) -> float:
     before, after = samples[2], samples[3]
-    ours, nothing = (
-        ((x.clamp(-1, 1) - after) / 2).square().mean((1, 2)).clamp_min(1e-6) for x in (_corrected(guess, samples), before)
-    )
+    corrected = _corrected(guess(*samples[:2]), samples).clamp(-1, 1)
+    ours, nothing = (_squared_error(x, after).clamp_min(1e-6) for x in (corrected, before))
     return float(10 * (nothing / ours).log10().mean())
 
 
