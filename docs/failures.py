@@ -1,0 +1,63 @@
+"""Draws what the networks do wrong, on the photos that come with the repository: assets/weights/failures.jpg.
+
+    python docs/failures.py
+
+Three cases where the truth is known: an object that is in its own photo already, one in light that varies across it, and
+one whose colours no light explains. Beside each composite stands what the method makes of it, and the truth.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from srin.compare import TILE, labelled_sheet
+from srin.composite import Composite
+from srin.harmonizer import Harmonizer
+from srin.image_io import load_image, load_mask, save_image
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+METHOD = "srin"
+
+
+def lit_from_the_left(image: np.ndarray) -> np.ndarray:
+    """Two stops from edge to edge, in linear light."""
+    stops = np.linspace(1, -1, image.shape[1])[None, :, None]
+    return 255 * np.clip((image / 255) ** 2.2 * 2**stops, 0, 1) ** (1 / 2.2)
+
+
+def channels_turned(image: np.ndarray) -> np.ndarray:
+    """A third of the way to red, green and blue changing places."""
+    return image * (2 / 3) + image[..., [1, 2, 0]] / 3
+
+
+def framed(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The largest part in 4:3 around the object, TILE pixels wide."""
+    size = np.array(mask.shape)
+    part = (min(size / (3, 4)) * np.array((3, 4))).astype(int)
+    top, left = np.clip(np.argwhere(mask > 127).mean(0) - part / 2, 0, size - part).astype(int)
+    return cv2.resize(
+        picture[top : top + part[0], left : left + part[1]], (TILE, TILE * 3 // 4), interpolation=cv2.INTER_AREA
+    )
+
+
+def main() -> None:
+    harmonizer = Harmonizer.from_pretrained(METHOD)
+    tiles = []
+    for name, caption, spoil in (
+        ("osprey", "harmonious already", lambda image: image),
+        ("otter", "harmonious already", lambda image: image),
+        ("otter", "light from the left", lit_from_the_left),
+        ("osprey", "channels mixed", channels_turned),
+    ):
+        real = load_image(ASSETS / "examples" / f"{name}.jpg")
+        mask = load_mask(ASSETS / "examples" / f"{name}_mask.png")
+        spoilt = np.where(mask[..., None] > 127, spoil(real), real).round().astype(np.uint8)
+        harmonized = harmonizer.harmonize_composite(Composite(spoilt, mask))
+        for title, picture in ((f"composite: {caption}", spoilt), (METHOD, harmonized), ("truth", real)):
+            tiles.append((title, framed(picture, mask)))
+    save_image(ASSETS / "weights" / "failures.jpg", labelled_sheet(tiles))
+
+
+if __name__ == "__main__":
+    main()
