@@ -370,17 +370,18 @@ def test_statistics_of_the_colour_head_are_those_of_the_right_side_and_layer():
     net.head(scene, decoded)
 
     m = mask[0, 0].double().numpy()
-    expected = []
-    for features in net.head.texture(composite):
-        x = features[0].double().numpy()
-        cell = HEIGHT // x.shape[1]
-        share = m.reshape(x.shape[1], cell, x.shape[2], cell).mean((1, 3))
-        for weight in (share, 1 - share):
-            expected += naive_mean_std(x, weight)
-    close(seen[0][0], np.concatenate(expected))
+    for picture, sides, actual in ((composite, m, seen[0]), (composite.flip(3), m[:, ::-1], seen[1])):
+        expected = []
+        for features in net.head.texture(picture):
+            x = features[0].double().numpy()
+            cell = HEIGHT // x.shape[1]
+            share = sides.reshape(x.shape[1], cell, x.shape[2], cell).mean((1, 3))
+            for weight in (share, 1 - share):
+                expected += naive_mean_std(x, weight)
+        close(actual[0], np.concatenate(expected))
     naive = NaiveScene(composite[0].double().numpy(), m, None, 0)
     sides = (naive.foreground, naive.background)
-    close(seen[1][0], np.concatenate([naive_mean_std(decoded[0].double().numpy(), side)[0] for side in sides]))
+    close(seen[2][0], np.concatenate([naive_mean_std(decoded[0].double().numpy(), side)[0] for side in sides]))
 
 
 def test_the_transform_acts_around_the_foregrounds_mean_colour():
@@ -405,6 +406,21 @@ def test_the_transform_acts_around_the_foregrounds_mean_colour():
         colour = composite[0, :, y, x].double().numpy()
         expected[:, y, x] = colour + matrix @ (colour - mean) + shift[:, 0]
     close(actual[0], expected)
+
+
+def test_the_first_guess_is_the_same_for_the_mirror_image():
+    net = network("rain")
+    composite, mask = pictures(1), blob(32, 32, (20, 12), 7)[None]
+    with torch.no_grad():
+        for member in net.head.guess.members:
+            for part in (member.colours, member.textures):
+                part[-1].weight.normal_(generator=rng(5))
+        net.head.aligned[-1].weight.zero_()
+        net.head.residual.weight.zero_()
+        there, mirrored = (net.coefficients(x, m) for x, m in ((composite, mask), (composite.flip(3), mask.flip(3))))
+    identity = net.head.guess(*net.statistics(composite, mask)).abs().max()
+    assert identity > 0.1, "the guess says nothing"
+    close(mirrored[0], there[0].double().numpy())
 
 
 def test_the_first_guess_sees_usual_statistics_as_zero_and_far_ones_clipped():

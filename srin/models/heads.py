@@ -68,18 +68,25 @@ class AffineHead(nn.Module):
             decoded = decoded.float()
             level = scene.at(*decoded.shape[2:])
             means = [mean_std(decoded, side)[0] for side in (level.foreground, level.background)]
-            colours, textures = self.statistics(scene)
-            change = self.guess(colours, textures) + self.aligned(torch.cat(means, 1).flatten(1))
+            colours = colour_statistics(scene)
+            # Filters tell left from right and light doesn't: a picture and its mirror image are worth two opinions.
+            guesses = [self.guess(colours, self.texture_statistics(scene, mirrored)) for mirrored in (False, True)]
+            change = torch.stack(guesses).mean(0) + self.aligned(torch.cat(means, 1).flatten(1))
             return around(change[..., None, None] + self.residual(F.relu(decoded)), foreground_mean(colours))
 
     def statistics(self, scene: Scene) -> tuple[Tensor, Tensor]:
         """What the first guess sees: (B, COLOUR_STATISTICS) and (B, TEXTURE_STATISTICS)."""
+        return colour_statistics(scene), self.texture_statistics(scene)
+
+    def texture_statistics(self, scene: Scene, mirrored: bool = False) -> Tensor:
+        """(B, TEXTURE_STATISTICS): of each stage and side means and deviations; mirrored: of the mirror image."""
         found: list[Tensor] = []
-        for features in self.texture(scene.composite):
+        for features in self.texture(scene.composite.flip(3) if mirrored else scene.composite):
+            features = features.flip(3) if mirrored else features
             level = scene.at(*features.shape[2:])
             for side in (level.foreground, level.background):
                 found += mean_std(features, side)
-        return colour_statistics(scene), torch.cat(found, 1).flatten(1)
+        return torch.cat(found, 1).flatten(1)
 
 
 class FirstGuess(nn.Module):
