@@ -1,9 +1,9 @@
 """Draws what the networks do wrong, on the photos that come with the repository: assets/weights/failures.jpg.
 
-    python docs/failures.py
+    python -m docs.failures
 
-Three cases where the truth is known: an object that is in its own photo already, one in light that varies across it, and
-one whose colours no light explains. Beside each composite stands what the method makes of it, and the truth.
+Cases where the truth is known: objects that are in their own photos already, and one in light that varies across it.
+Beside each composite stands what the method makes of it, and the truth.
 """
 
 from pathlib import Path
@@ -21,14 +21,9 @@ METHOD = "srin"
 
 
 def lit_from_the_left(image: np.ndarray) -> np.ndarray:
-    """Two stops from edge to edge, in linear light."""
-    stops = np.linspace(1, -1, image.shape[1])[None, :, None]
+    """Three stops from edge to edge, in linear light."""
+    stops = np.linspace(1.5, -1.5, image.shape[1])[None, :, None]
     return 255 * np.clip((image / 255) ** 2.2 * 2**stops, 0, 1) ** (1 / 2.2)
-
-
-def channels_turned(image: np.ndarray) -> np.ndarray:
-    """A third of the way to red, green and blue changing places."""
-    return image * (2 / 3) + image[..., [1, 2, 0]] / 3
 
 
 def framed(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -48,7 +43,6 @@ def main() -> None:
         ("osprey", "harmonious already", lambda image: image),
         ("otter", "harmonious already", lambda image: image),
         ("otter", "light from the left", lit_from_the_left),
-        ("osprey", "channels mixed", channels_turned),
     ):
         real = load_image(ASSETS / "examples" / f"{name}.jpg")
         mask = load_mask(ASSETS / "examples" / f"{name}_mask.png")
@@ -56,7 +50,7 @@ def main() -> None:
         harmonized = harmonizer.harmonize_composite(Composite(spoilt, mask))
         for title, picture in ((f"composite: {caption}", spoilt), (METHOD, harmonized), ("truth", real)):
             tiles.append((title, framed(picture, mask)))
-    save_image(ASSETS / "weights" / "failures.jpg", labelled_sheet(tiles))
+    save_image(labelled_sheet(tiles), ASSETS / "weights" / "failures.jpg")
 
 
 if __name__ == "__main__":
