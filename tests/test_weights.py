@@ -10,6 +10,7 @@ from srin.composite import Composite
 from srin.harmonizer import NETWORKS, WEIGHTS, Harmonizer, unavailable
 from srin.image_io import load_image, load_mask
 from srin.metrics import fpsnr
+from srin.models.checkpoint import load_weights
 
 SLOTS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
 LIMIT = 10 * 2**20  # bytes; larger files need LFS on a Space
@@ -35,6 +36,19 @@ def test_the_three_differ_in_the_slot_alone():
         same_run["config"] = same_run["config"].replace(f'"slot": "{SLOTS[method]}"', "")
         shapes[method]["run"] = same_run
     assert shapes["baseline"] == shapes["bain"] == shapes["srin"]
+
+
+def test_the_literal_srin_comes_beside_them():
+    path = WEIGHTS / "srin-paper.safetensors"
+    assert path.stat().st_size < LIMIT
+    network = load_weights(path)
+    assert (network.config.slot, network.config.preset, network.config.head) == ("srin", "paper", "rgb")
+    image, mask = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8), np.zeros((90, 120), np.uint8)
+    mask[20:60, 30:80] = 255
+    harmonized = Harmonizer("srin-paper", network).harmonize_composite(Composite(image, mask))
+    assert np.array_equal(harmonized[mask == 0], image[mask == 0]) and (harmonized != image).any()
+    with safe_open(path, "pt") as file:
+        assert "research" in file.metadata()["licence"]
 
 
 @pytest.fixture(scope="module")
