@@ -29,7 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from srin.image_io import load_image, load_labels
-from srin.segmentation.automatic import LIBRARY_GRID, MAX_POINTS, adaptive_map, covering, library_masks, painted
+from srin.segmentation.automatic import FULL_GRID, MAX_POINTS, adaptive_map, covering, full_grid_masks, painted
 from srin.segmentation.oracle import OracleDecoder
 from srin.segmentation.semantic_map import enlarged
 
@@ -77,7 +77,7 @@ def measure_covering(corpus: Path, count: int) -> dict[str, Any]:
     library_points, ours, our_points = [], [], []
     for index, (image, truth) in enumerate(tqdm(corpus_photos(corpus, count), total=count, unit="photo")):
         oracle = OracleDecoder(image, truth, seed=index)
-        masks, scores = library_masks(_OraclePredictor(oracle), oracle.size, LIBRARY_GRID)
+        masks, scores = full_grid_masks(_OraclePredictor(oracle), oracle.size, FULL_GRID)
         library_points.append(oracle.decoded_points)
         readings["smaller on top"].append(covering(enlarged(painted(masks), truth.shape), truth))
         readings["surer on top"].append(covering(enlarged(_by_score(masks, scores), truth.shape), truth))
@@ -146,8 +146,8 @@ def _cost(checkpoint: str, work: str) -> dict[str, float]:
         found = engine.automatic()
         result |= {"seconds": time.perf_counter() - began, "decoded_points": found.decoded_points}
     else:
-        engine.library_map()
-        result |= {"seconds": time.perf_counter() - began, "decoded_points": LIBRARY_GRID**2}
+        engine.full_grid_map()
+        result |= {"seconds": time.perf_counter() - began, "decoded_points": FULL_GRID**2}
     return result | {"peak_mb": _peak(), "peak_mb_with_model_loaded": loaded}
 
 

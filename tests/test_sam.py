@@ -297,14 +297,14 @@ def test_the_automatic_map_labels_every_pixel(engine, photo):
 def test_the_librarys_own_generator_still_works(engine, monkeypatch):
     asked = []
     forward = segment_anything.modeling.MaskDecoder.predict_masks
-    monkeypatch.setattr(automatic, "LIBRARY_GRID", 2)
+    monkeypatch.setattr(automatic, "FULL_GRID", 2)
 
     def counted(self, **arguments):
         asked.append(len(arguments["sparse_prompt_embeddings"]))
         return forward(self, **arguments)
 
     monkeypatch.setattr(segment_anything.modeling.MaskDecoder, "predict_masks", counted)
-    labels = engine.library_map()
+    labels = engine.full_grid_map()
     assert labels.shape == engine.logits_size and labels.max() > 0
     assert sum(asked) == 4
 

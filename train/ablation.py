@@ -28,13 +28,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from srin.errors import SrinError
+from srin.image_io import write_whole
 from srin.models.checkpoint import load_weights
 from srin.models.unet import HarmonizationNet
 from train.config import RegionSource, TrainConfig, command_line, convert, merged, read_settings
 from train.data.composites import Batch, consecutive
 from train.data.feed import held_out_batches
 from train.data.photos import MAX_REGIONS, load_photos
-from train.evaluate import write
 from train.evaluation.markdown import section
 from train.evaluation.methods import MAP_KINDS, MapKind
 from train.evaluation.summary import intervals
@@ -168,7 +168,7 @@ def _claim(config: TrainConfig) -> None:
     config.output_dir.mkdir(parents=True, exist_ok=True)
     path = config.output_dir / "settings.json"
     if not path.exists():
-        write(path, text.encode())
+        write_whole(text.encode(), path)
     elif path.read_text() != text:
         before = json.loads(path.read_text())
         differ = [key for key, value in json.loads(text).items() if before.get(key) != value]
@@ -303,8 +303,8 @@ def ablate(ablation: Ablation) -> None:
         return
     found = summary(ablation, *score(ablation))
     text = report(found)
-    write(ablation.base.output_dir / "ablation.md", text.encode())
-    write(ablation.base.output_dir / "ablation.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_whole(text.encode(), ablation.base.output_dir / "ablation.md")
+    write_whole((json.dumps(found, indent=1) + "\n").encode(), ablation.base.output_dir / "ablation.json")
     print(text)
 
 

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 
 from srin.errors import OutputError, SrinError
 from srin.harmonizer import METHODS
+from srin.image_io import write_whole
 from srin.metrics import PROTOCOLS, SIZE
 from srin.segmentation.checkpoints import cache_folder
 from srin.segmentation.semantic_map import SEGMENTERS
@@ -64,7 +65,7 @@ def evaluate(options: argparse.Namespace) -> str:
     if scores.examples:
         files["grid.png"] = _png(picture_grid(scores.examples))
     for name, content in files.items():
-        write(options.output / name, content)
+        write_whole(content, options.output / name)
     return text
 
 
@@ -72,19 +73,6 @@ def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
     return stream.getvalue()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all. Raises OutputError."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path} can't be written: {error.strerror}.") from error
 
 
 def _named_file(text: str) -> tuple[str, Path]:

@@ -8,6 +8,7 @@ same output_dir, it goes on collecting where it stopped. Writes statistics_*.pt 
 RAIN, its decoder fresh, for `train.train` to go on from (init=).
 """
 
+import itertools
 from collections.abc import Iterator
 
 import torch
@@ -106,21 +107,23 @@ def _fit(guess: FirstGuess, collected: Statistics, config: TrainConfig, device: 
             schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, updates)
             hidden = [layer for layer in member.modules() if isinstance(layer, nn.GELU)]
             hooks = [layer.register_forward_hook(lambda *call: F.dropout(call[2], DROPOUT)) for layer in hidden]
-            for _ in range(PASSES):
-                for samples in loader:
-                    samples = [x.float().to(device) for x in samples]
-                    change = member(*guess.standardized(*samples[:2]))
-                    # The root for each composite, as the score takes it: an easy one counts as much as a hard one.
-                    loss = (_squared_error(_corrected(change, samples), samples[3]) + FLOOR).sqrt().mean()
-                    if not torch.isfinite(loss):
-                        raise FloatingPointError("the loss is not finite; try a lower lr")
-                    optimizer.zero_grad(set_to_none=True)
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-                    bar.update()
+            for samples in itertools.chain.from_iterable(loader for _ in range(PASSES)):
+                optimizer.zero_grad(set_to_none=True)
+                _loss(guess, member, [x.float().to(device) for x in samples]).backward()
+                optimizer.step()
+                schedule.step()
+                bar.update()
             for hook in hooks:
                 hook.remove()
+
+
+def _loss(guess: FirstGuess, member: nn.Module, samples: list[Tensor]) -> Tensor:
+    """Of one member. The root for each composite, as the score takes it: an easy one counts as much as a hard one."""
+    change = member(*guess.standardized(*samples[:2]))
+    loss = (_squared_error(_corrected(change, samples), samples[3]) + FLOOR).sqrt().mean()
+    if not torch.isfinite(loss):
+        raise FloatingPointError("the loss is not finite; try a lower lr")
+    return loss
 
 
 def _corrected(change: Tensor, samples: list[Tensor]) -> Tensor:

@@ -24,7 +24,7 @@ AGREEMENT = 0.7  # share of the points inside a mask that must have proposed it
 ENOUGH_VOTES = 3  # a mask proposed by so many points needs no further one
 FRESH = 0.6  # share of a mask that must still be unclaimed when it is painted
 SPECK = 0.01  # islands and holes smaller than this share of a mask are noise
-LIBRARY_GRID = 32  # points per side, the library's default
+FULL_GRID = 32  # points per side, the library's default
 MAX_OBJECT = 0.6  # share of the picture above which a mask is scenery
 PROPOSALS = 8
 
@@ -245,7 +245,7 @@ def _without_gaps(labels: np.ndarray) -> np.ndarray:
     return np.unique(filled, return_inverse=True)[1].reshape(labels.shape).astype(np.int32)
 
 
-def library_masks(
+def full_grid_masks(
     predictor: Any, size: tuple[int, int], points_per_side: int, points_per_batch: int = 32
 ) -> tuple[np.ndarray, np.ndarray]:
     """The masks of the library's own SamAutomaticMaskGenerator with its default filters.

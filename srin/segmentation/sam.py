@@ -12,7 +12,7 @@ from PIL import Image
 
 from srin.errors import SegmentationError
 from srin.segmentation import automatic
-from srin.segmentation.automatic import AutomaticMap, adaptive_map, library_masks, painted
+from srin.segmentation.automatic import AutomaticMap, adaptive_map, full_grid_masks, painted
 from srin.segmentation.cache import ArrayCache
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.encoder import encode, precision_of
@@ -135,7 +135,7 @@ class SamEngine:
                 cache.put(f"{self._key}-map", arrays)
         return AutomaticMap(arrays["labels"], arrays["objects"], int(arrays["points"]), self.segmenter)
 
-    def library_map(self) -> np.ndarray:
+    def full_grid_map(self) -> np.ndarray:
         """int32 (h, w): the map of the library's own generator, smaller masks over larger ones. Minutes on a CPU."""
         from segment_anything import SamPredictor
 
@@ -144,7 +144,7 @@ class SamEngine:
             predictor.features = self._embedding(_always)
             predictor.is_image_set = True
             predictor.input_size = self._input_size
-            return painted(library_masks(predictor, self.logits_size, automatic.LIBRARY_GRID)[0])
+            return painted(full_grid_masks(predictor, self.logits_size, automatic.FULL_GRID)[0])
 
     @property
     def logits_size(self) -> tuple[int, int]:
