@@ -15,7 +15,6 @@ from srin.errors import SrinError
 from srin.models.config import ModelConfig
 
 CONFIGS = Path(__file__).parent / "configs"
-RegionSource = Literal["mixed", "people", "colour", "one"]
 T = TypeVar("T")
 
 
@@ -26,33 +25,34 @@ class DataConfig:
     Attributes:
         kind: "photos": composites made on the fly from photos with object masks. "iharmony4": the data set as it is
             on disk.
-        root: its folder. cache: where resized pictures are kept.
-        size: pixels of the square pictures that the network sees. cached_size: pixels that photos are kept at, from
-            which crops of `size` are taken; iHarmony4 is kept at `size` itself.
-        maps: folder of label maps from `train.precompute_maps`, or None: colour regions (and people's, where a
-            manifest names them).
-        region_source: of photos, whose region maps are drawn. "mixed": any there are, some of them merged or split, so
-            that a network accepts any segmenter's; "people": people's segmentations, and colour regions where there is
-            none; "colour": colour regions; "one": a single region, which the mask splits in two.
+        root: its folder, see `train.data.photos`. more: a second folder of photos, for training alone.
+        cache: where resized pictures are kept.
+        size: pixels of the square pictures that the network sees; no crop of a photo is smaller. photo_side: pixels of
+            the shorter side that photos are kept at.
+        maps: of iHarmony4, folder of label maps from `train.precompute_maps`, or None: colour regions.
         subsets: of iHarmony4.
-        source_weights: chance of each source of a manifest, relative to the others; others count 1 a mask.
-            leave_out: sources not to use.
+        free_masks: share of composites whose mask is another photo's: a foreground without an object.
+        source_weights: how often photos of a source are drawn, relative to the others; 1 where none is given.
         part_weights: sources whose first mask of a photo is the object, and the others parts of it, with the weight
             of such a part.
-        workers: processes that read iHarmony4.
+        loose_masks: sources whose masks are not to be trusted at the edge; they are shrunk twice as far.
+        leave_out: sources not to use.
+        workers: processes that make composites, or read iHarmony4.
     """
 
     root: Path
     cache: Path
     kind: Literal["photos", "iharmony4"] = "photos"
-    size: int = 256
-    cached_size: int = 320
+    more: Path | None = None
+    size: int = 128
+    photo_side: int = 192
     maps: Path | None = None
-    region_source: RegionSource = "mixed"
     subsets: tuple[str, ...] = ("HCOCO", "HAdobe5k", "HFlickr", "Hday2night")
+    free_masks: float = 0.25
     source_weights: dict[str, float] = field(default_factory=dict)
-    leave_out: tuple[str, ...] = ()
     part_weights: dict[str, float] = field(default_factory=dict)
+    loose_masks: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
     workers: int = 2
 
 

@@ -8,6 +8,8 @@ Preset = Literal["paper", "default"]
 Head = Literal["rgb", "residual", "affine"]
 Painting = Literal["mean", "random", "constant"]
 Keys = Literal["background", "all"]
+# Regions of a composite's semantic map, at most, on each side of the mask: in training and in serving.
+BACKGROUND_REGIONS, FOREGROUND_REGIONS = 16, 6
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ModelConfig:
     working_size: int = 256
     painting: Painting = "mean"
     keys: Keys = None  # type: ignore[assignment]
+    members: int = 1
 
     def __post_init__(self) -> None:
         if self.keys is None:

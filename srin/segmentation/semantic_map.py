@@ -18,12 +18,13 @@ from PIL import Image
 from srin.composite import Composite, Placement, placement_matrix
 from srin.errors import MaskError, SegmentationError
 from srin.image_io import load_labels, save_image
+from srin.models.config import BACKGROUND_REGIONS, FOREGROUND_REGIONS
 from srin.segmentation.automatic import AutomaticMap
 
 if TYPE_CHECKING:
     from srin.segmentation.sam_model import LoadedSam
 
-MAX_REGIONS = 64
+MAX_REGIONS = 64  # of a photo that has no mask; a composite's are BACKGROUND_REGIONS and FOREGROUND_REGIONS
 CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
 NOTE = "Segmenter"  # in the PNG of a map
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
@@ -35,9 +36,9 @@ class SemanticMap:
     """Regions of a picture.
 
     Attributes:
-        labels: int32 (H, W), region ids, consecutive from 0. In a map from `build`, there are at most
-            MAX_REGIONS, no region is on both sides of the mask, and the background's ids come before the
-            foreground's.
+        labels: int32 (H, W), region ids, consecutive from 0. In a map from `build`, no region is on both
+            sides of the mask, there are at most BACKGROUND_REGIONS and FOREGROUND_REGIONS, and the background's ids
+            come before the foreground's.
         segmenter: who drew the regions, to be shown to people: "sam (vit_b)", "colour regions",
             "provided", "one region".
 
@@ -121,27 +122,22 @@ class SemanticMap:
         return SemanticMap(labels, "provided")
 
 
-def build(
-    composite: Composite, labels: np.ndarray, segmenter: str, max_regions: int = MAX_REGIONS
-) -> SemanticMap:
-    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to `max_regions`.
+def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticMap:
+    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to a few on each side.
 
-    While there are too many, the smallest region joins the one on its own side of the mask whose mean colour
-    is the nearest. Smallest is meant relative to its side: counted in pixels, a small object would lose all
-    its regions before a large background lost its first. The result is deterministic, and building it again
-    from its own labels changes nothing.
+    While a side has too many, its smallest region joins the one of that side whose mean colour is the nearest. The
+    result is deterministic, and building it again from its own labels changes nothing.
 
     Args:
         composite: the picture; mask > 127 is foreground.
         labels: integers (H, W), of any values.
         segmenter: name to show to people, see SemanticMap.
-        max_regions: 2 to MAX_REGIONS, of both sides together.
 
     Raises:
         SegmentationError: labels and composite differ in size, or labels are no map.
     """
     _check_size(labels, composite.image)
-    return _fit(composite.image, composite.mask, labels, segmenter, max_regions)
+    return _fit(composite.image, composite.mask, labels, segmenter)
 
 
 def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segmenter: str = "auto") -> SemanticMap:
@@ -174,7 +170,7 @@ def segment(
     else:
         image, mask = picture.image, picture.mask
     labels, name = _draw(image, segmenter, checkpoint)
-    return _fit(image, mask, labels, name, MAX_REGIONS)
+    return _fit(image, mask, labels, name)
 
 
 def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
@@ -282,38 +278,35 @@ def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam
     return None
 
 
-def _fit(
-    image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str, max_regions: int
-) -> SemanticMap:
+def _fit(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str) -> SemanticMap:
     labels, count = _consecutive(labels)
     _check_count(count)
+    inside = mask > 127
     # Adding the count puts the foreground's regions on ids of their own, after the background's.
-    labels, count = _consecutive(labels + count * (mask > 127).astype(np.int32))
-    if count > max_regions:
-        labels = _consecutive(_merged_ids(image, mask, labels, max_regions)[labels])[0]
+    labels, count = _consecutive(labels + count * inside.astype(np.int32))
+    most = (BACKGROUND_REGIONS, FOREGROUND_REGIONS) if inside.any() else (MAX_REGIONS, 0)
+    first = int(labels[inside].min()) if inside.any() else count
+    if first > most[0] or count - first > most[1]:
+        areas, sums = _areas_and_sums(labels, image)
+        parents = [_merged(areas[:first], sums[:first], most[0]), first + _merged(areas[first:], sums[first:], most[1])]
+        labels = _consecutive(np.concatenate(parents)[labels])[0]
     return SemanticMap(labels, segmenter)
 
 
-def _merged_ids(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, max_regions: int) -> np.ndarray:
-    """For every region id, the id of the region that it ends up in, so that `max_regions` are left."""
-    areas, sums = _areas_and_sums(labels, image)
-    foreground = np.bincount(labels.ravel(), (mask > 127).ravel()) > 0
-    sizes = areas / np.where(foreground, areas[foreground].sum(), areas[~foreground].sum())
+def _merged(areas: np.ndarray, sums: np.ndarray, most: int) -> np.ndarray:
+    """For every region of one side, the region that it ends up in, so that at most `most` are left."""
+    areas, sums = areas.copy(), sums.copy()
     parents = np.arange(len(areas))
-    left = np.array([(~foreground).sum(), foreground.sum()])
-    for _ in range(len(areas) - max_regions):
-        # The last region of a side stays.
-        small = int(np.argmin(np.where(left[foreground.astype(int)] > 1, sizes, np.inf)))
-        distances = (((sums / areas[:, None]) - sums[small] / areas[small]) ** 2).sum(1)
-        distances[(foreground != foreground[small]) | np.isinf(sizes)] = np.inf
+    for _ in range(len(areas) - most):
+        small = int(np.argmin(areas))
+        distances = ((sums / areas[:, None] - sums[small] / areas[small]) ** 2).sum(1)
+        distances[np.isinf(areas)] = np.inf  # merged away
         distances[small] = np.inf
         target = int(np.argmin(distances))
         parents[small] = target
         areas[target] += areas[small]
         sums[target] += sums[small]
-        sizes[target] += sizes[small]
-        sizes[small] = np.inf  # merged away
-        left[int(foreground[small])] -= 1
+        areas[small] = np.inf
     # Follow the chains of merges to their ends.
     while not np.array_equal(parents, parents[parents]):
         parents = parents[parents]

@@ -1,231 +1,307 @@
-"""Synthetic composites on the fly: an object recoloured in its own photo, whose original colours are the truth.
+"""Synthetic composites with known truth, made from photos with object masks.
 
-The remedies against the rim leak are here: a network must not find the object's true colours just outside the mask,
-because no real cut-and-paste shows them there.
+In half of them the object is recoloured in its own photo. In the other half it is the whole photo that comes under
+another light, and the object stays as it was: that is what a paste into a night street, a sunset or an unretouched photo
+is. Masks are shrunk, and a ring around them is filled from the background beyond, so that no pixel of the true background
+lies inside a mask, where its change would give the recolouring away, and no pixel of the object outside.
+
+Composite number n of a seed is always the same, whoever makes it and whatever was made before.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from train.config import RegionSource
-from train.data import recolour
-from train.data.photos import COLOUR, MAX_REGIONS, PEOPLE, Photos
+from srin.composite import Composite
+from srin.segmentation.semantic_map import segment
+from train.config import DataConfig
+from train.data import lights, recolour
+from train.data.photos import Photos
 
-UNCHANGED = 0.09  # share of composites that are left as they are: what is harmonious must stay
-LIT = 0.25  # share with light that varies across the object
-CLEAN_RIM = 0.5  # share whose ring outside the mask is filled from the background beyond it
-MERGED, SPLIT = 0.3, 0.2  # shares of region maps that are randomly merged, and cut by a line
-MIN_AREA, MAX_AREA = 0.004, 0.8  # foreground share of the picture
-# Squared error (of 1) on the foreground between composite and truth: weaker is no task, stronger is no photo.
-MIN_ERROR, MAX_ERROR = 40 / 255**2, 4500 / 255**2
-MAX_CLIPPED = 0.12
-REFERENCE_SIDE = 288  # the rim's widths below are pixels of a photo of this side
-GROW = 4
-RING = (3, 8)
+# Kinds of composites.
+UNCHANGED, SCENE, BOTH, OBJECT, TWO_LIGHTS = range(5)
+KINDS = ("unchanged", "scene", "both", "object", "two lights")
+# Their shares; a fifth of the scenes, twice as many as there are otherwise, have two lights.
+SHARES = {UNCHANGED: 0.08, SCENE: 0.36, TWO_LIGHTS: 0.09, BOTH: 0.07, OBJECT: 0.40}
+RECOLOURINGS = {"lab": 0.19, "rgb": 0.19, "camera": 0.20, "strong": 0.11, "tone": 0.12, "curves": 0.05, "uneven": 0.14}
+STRONG = 0.67  # share of the scenes whose light is strong
+MILD = 0.08  # share of all that change hardly at all: what is nearly harmonious needs a small change
+GRADED = 0.3  # share whose photo, object included, gets a look of its own first
+MIN_CROP = 0.6  # of the photo's shorter side, and never smaller than the working size
+MAX_ASPECT = 1.35
+MIN_AREA, MAX_AREA = 0.02, 0.7  # of the picture that the object covers
+MIN_PIXELS, MIN_OUTSIDE = 150, 800  # of 128 x 128 that are left of the object, and of the background beyond the ring
+SHRINK, RING = (1, 3), (4, 8)  # pixels of 128, drawn at random
+# Squared error (of 255) on the object between composite and truth: weaker is no task, stronger is no photo.
+MIN_ERROR, MAX_ERROR = 40, 9000
+MAX_CLIPPED = 0.15
+INPAINTED = 0.3  # share of rings filled with OpenCV's inpainting, which is slow; the others by averages
 
 
 @dataclass
 class Batch:
     """Attributes:
-    composite, real: (B, 3, S, S) in [-1, 1]; equal outside the mask. mask: (B, 1, S, S), 0 or 1.
-    regions: int64 (B, S, S), foreground and background never share an id.
-    weight: (B,), 0 for a composite that was rejected (clipped, too weak, too strong, too small).
-    total: the weights' sum over the whole batch, also where this is one process's share of it.
+    composite, real: (B, 3, S, S) in [-1, 1]; equal outside the mask. mask: (B, 1, S, S), 0 or 1 (iHarmony4: to 1).
+    regions: int64 (B, S, S), foreground and background never share an id. kind: int64 (B,), see KINDS.
+    total: composites of the whole batch, also where this is one process's share of it.
     """
 
     composite: Tensor
     real: Tensor
     mask: Tensor
     regions: Tensor
-    weight: Tensor
+    kind: Tensor
     total: float
 
     def share(self, process: int, processes: int) -> "Batch":
         """The part of a batch that one of several processes trains on; their number divides B."""
-        size = len(self.weight) // processes
+        size = len(self.mask) // processes
         part = slice(process * size, (process + 1) * size)
-        return self._each(lambda x: x[part])
+        return Batch(self.composite[part], self.real[part], self.mask[part], self.regions[part], self.kind[part], self.total)
 
     def to(self, device: torch.device) -> "Batch":
-        return self._each(lambda x: x.to(device, non_blocking=True))
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        parts = (self.composite, self.real, self.mask, self.regions, self.weight)
-        composite, real, mask, regions, weight = map(change, parts)
-        return Batch(composite, real, mask, regions, weight, self.total)
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "total"}
+        return Batch(**{name: x.to(device, non_blocking=True) for name, x in tensors.items()}, total=self.total)
 
 
-def make_batch(
-    photos: Photos, count: int, size: int, generator: torch.Generator, region_source: RegionSource = "mixed"
-) -> Batch:
-    """Draws photos, recolours an object in each, and rejects what would teach nothing.
+@dataclass(frozen=True)
+class Sample:
+    """Attributes:
+    composite, real: uint8 (S, S, 3). mask: bool (S, S), shrunk. kind: one of KINDS, by number.
+    """
+
+    composite: np.ndarray
+    real: np.ndarray
+    mask: np.ndarray
+    kind: int
+
+
+class Maker:
+    """Makes composites of photos.
 
     Args:
-        photos: on the device where the batch is wanted, as is the generator.
-        count: B. size: S, at most the photos' own.
-        region_source: see `train.config.DataConfig`; whatever it is, the composites are the same.
+        photos: where they come from. config: weights of the sources and the like. size: S, the working size.
+        free: share of composites whose mask is another photo's, laid over any photo: a foreground without an object.
     """
-    index = torch.multinomial(photos.chance, count, replacement=True, generator=generator)
-    real, mask, regions = _crop(photos, index, size, generator, region_source)
-    real = _in_some(0.5, real, lambda i: recolour.grade(real[i], generator), generator)
-    mask = _grow(mask, size, generator)
 
-    soiled = _foreground_only(real, mask, generator)
-    changed = _recolour(soiled, mask, generator)
-    unchanged = _draw(count, UNCHANGED, generator)
-    changed = torch.where(unchanged, soiled, changed)
+    def __init__(self, photos: Photos, config: DataConfig, size: int) -> None:
+        self._photos, self._size, self._free = photos, size, config.free_masks
+        weights = np.array([config.source_weights.get(source, 1.0) for source in photos.sources])
+        has_mask = np.array(photos.masks) > 0
+        self._any = np.cumsum(weights) / weights.sum()
+        self._masked = np.cumsum(weights * has_mask) / (weights * has_mask).sum()
+        self._parts, self._loose = config.part_weights, set(config.loose_masks)
 
-    outside = (real > 0.99).float().amax(1, keepdim=True), (changed >= 0.99).float().amax(1, keepdim=True)
-    area = mask.sum((1, 2, 3)).clamp_min(1)
-    clipped = ((outside[1] - outside[0]) * mask).sum((1, 2, 3)) / area
-    error = ((changed - soiled) ** 2 * mask).sum((1, 2, 3)) / (3 * area)
-    share = mask.mean((1, 2, 3))
-    fine = unchanged.flatten() | ((error > MIN_ERROR) & (error < MAX_ERROR) & (clipped < MAX_CLIPPED))
-    weight = (fine & (share > MIN_AREA) & (share < MAX_AREA)).float()
+    def make(self, seed: int, number: int) -> Sample:
+        """Composite `number` of a seed."""
+        rng = np.random.default_rng((seed, number))
+        while True:
+            drawn = self._draw(rng)
+            if drawn is not None:
+                sample = self._composite(*drawn, rng)
+                if sample is not None:
+                    return sample
 
-    background = _in_some(CLEAN_RIM, real, lambda i: _clean_rim(real[i], mask[i], size, generator), generator)
-    composite = changed * mask + background * (1 - mask)
-    truth = soiled * mask + background * (1 - mask)
-    # The foreground's regions are its own.
-    regions = 2 * regions + (mask[:, 0] > 0.5).long()
-    return Batch(composite * 2 - 1, truth * 2 - 1, mask, consecutive(regions), weight, float(weight.sum()))
+    def _photo(self, among: np.ndarray, rng: np.random.Generator) -> int:
+        return int(np.searchsorted(among, rng.random(), side="right"))
+
+    def _object(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
+        """A photo and one of its masks."""
+        photo = self._photo(self._masked, rng)
+        count = self._photos.masks[photo]
+        number = 0
+        if count > 1:
+            chance = np.array([1.0] + [self._parts.get(self._photos.sources[photo], 1.0)] * (count - 1))
+            number = int(rng.choice(count, p=chance / chance.sum()))
+        return photo, self._photos.mask(photo, number)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """A crop of a photo, float32 (S, S, 3), the shrunk mask, and the grown one."""
+        if rng.random() < self._free:
+            photo = self._photo(self._any, rng)
+            image = self._photos.image(photo)
+            rows, columns = self._crop(image.shape[:2], rng)
+            small, mask = self._resized(image[rows, columns]), self._free_mask(rng)
+            loose = False
+        else:
+            photo, whole = self._object(rng)
+            image = self._photos.image(photo)
+            for _ in range(8):
+                rows, columns = self._crop(image.shape[:2], rng)
+                mask = whole[rows, columns]
+                if MIN_AREA < mask.mean() < MAX_AREA and mask.sum() > 0.6 * whole.sum():
+                    break
+            else:
+                return None
+            small = self._resized(image[rows, columns])
+            mask = self._resized(mask.astype(np.uint8) * 255) > 127
+            loose = self._photos.sources[photo] in self._loose
+        if rng.random() < 0.5:
+            small, mask = small[:, ::-1], mask[:, ::-1]
+        shrink = rng.integers(SHRINK[0], SHRINK[1] + 1) * (2 if loose else 1)
+        shrunk, grown = shrunk_and_grown(mask, int(shrink), int(rng.integers(RING[0], RING[1] + 1)))
+        of_128 = (128 / self._size) ** 2
+        if shrunk.sum() * of_128 < MIN_PIXELS or (~grown).sum() * of_128 < MIN_OUTSIDE:
+            return None
+        return np.ascontiguousarray(small, np.float32) / 255, shrunk, grown
+
+    def _crop(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
+        """Rows and columns of a crop, no smaller than the working size and of an aspect that a square can hold."""
+        height, width = shape
+        shorter = min(height, width)
+        least = min(1.0, max(MIN_CROP, self._size / shorter))
+        side = shorter if rng.random() < 0.4 else max(1, round(shorter * rng.uniform(least, 1)))
+        longer = min(max(height, width), round(side * rng.uniform(1, MAX_ASPECT)))
+        down, across = (side, longer) if height <= width else (longer, side)
+        top, left = rng.integers(0, height - down + 1), rng.integers(0, width - across + 1)
+        return slice(top, top + down), slice(left, left + across)
+
+    def _resized(self, x: np.ndarray) -> np.ndarray:
+        return cv2.resize(x, (self._size, self._size), interpolation=cv2.INTER_AREA)
+
+    def _free_mask(self, rng: np.random.Generator) -> np.ndarray:
+        """Another photo's mask at a size and a place of its own."""
+        _, mask = self._object(rng)
+        size = self._size
+        ys, xs = np.nonzero(mask)
+        shape = mask[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].astype(np.uint8) * 255
+        factor = rng.uniform(0.2, 0.75) * size / (shape.shape[0] * shape.shape[1]) ** 0.5
+        width, height = (max(4, round(side * factor)) for side in shape.shape[::-1])
+        shape = cv2.resize(shape, (width, height), interpolation=cv2.INTER_AREA) > 127
+        canvas = np.zeros((3 * size, 3 * size), bool)  # a margin, so that it may stick out
+        top, left = (size + int(rng.uniform(-0.2, 1) * (size - 0.8 * side)) for side in shape.shape)
+        part = canvas[top : top + height, left : left + width]
+        part |= shape[: part.shape[0], : part.shape[1]]
+        return canvas[size : 2 * size, size : 2 * size]
+
+    def _composite(
+        self, photo: np.ndarray, mask: np.ndarray, grown: np.ndarray, rng: np.random.Generator
+    ) -> Sample | None:
+        kind = int(rng.choice(list(SHARES), p=list(SHARES.values())))
+        mild = rng.random() < MILD
+        if rng.random() < GRADED:
+            photo = lights.grade(photo, 0.5, rng)
+        real = pasted = photo
+        if kind in (SCENE, TWO_LIGHTS):
+            real = self._lit(photo, mild, rng)
+            if kind == TWO_LIGHTS:
+                share = lights.border(mask.shape, rng)
+                real = real * (1 - share) + self._lit(photo, mild, rng) * share
+        elif kind == BOTH:
+            real, pasted = self._lit(photo, mild, rng), self._recoloured(photo, mask, mild, rng)
+        elif kind == OBJECT:
+            pasted = self._recoloured(photo, mask, mild, rng)
+        real, pasted = (np.rint(255 * np.clip(np.nan_to_num(x), 0, 1)).astype(np.uint8) for x in (real, pasted))
+        if kind != UNCHANGED:
+            error = ((pasted[mask].astype(np.float32) - real[mask]) ** 2).mean()
+            if error > MAX_ERROR or (error < MIN_ERROR and not mild) or error == 0:
+                return None
+            before = np.rint(255 * photo[mask])
+            clipped = ((pasted[mask] <= 1) | (pasted[mask] >= 254)).mean() - ((before <= 1) | (before >= 254)).mean()
+            if clipped > MAX_CLIPPED:
+                return None
+        background = filled(real, grown, rng.random() < INPAINTED)
+        inside = mask[..., None]
+        return Sample(np.where(inside, pasted, background), np.where(inside, real, background), mask, kind)
+
+    def _lit(self, photo: np.ndarray, mild: bool, rng: np.random.Generator) -> np.ndarray:
+        strong = rng.random() < STRONG
+        return lights.grade(photo, 0.2 if mild else 1.0 if strong else 0.5, rng)
+
+    def _recoloured(self, photo: np.ndarray, mask: np.ndarray, mild: bool, rng: np.random.Generator) -> np.ndarray:
+        if mild:
+            return lights.grade(photo, 0.2, rng)
+        name = str(rng.choice(list(RECOLOURINGS), p=list(RECOLOURINGS.values())))
+        if name in ("lab", "rgb"):
+            other, other_mask = self._object(rng)
+            pixels = self._photos.image(other)[other_mask][:: max(1, other_mask.sum() // 4000)]
+            transfer = recolour.statistics_lab if name == "lab" else recolour.statistics_rgb
+            return transfer(photo, mask, pixels.astype(np.float32) / 255, rng)
+        if name == "tone":
+            return recolour.tone(photo, mask, rng)
+        if name == "curves":
+            return recolour.curves(photo, rng)
+        if name == "uneven":
+            changed = lights.grade(photo, 0.5, rng) if rng.random() < 0.5 else photo
+            return recolour.uneven(photo, changed, mask, rng)
+        return lights.grade(photo, 1.0 if name == "strong" else 0.6, rng)
 
 
-def _crop(
-    photos: Photos, index: Tensor, size: int, generator: torch.Generator, region_source: RegionSource = "mixed"
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A random crop of 65 to 100 % of each side, mirrored in half of the samples."""
-    count = len(index)
-    photo = photos.photo_of[index]
-    kind = torch.randint(len(photos.maps), (count,), generator=generator, device=index.device)
-    if region_source in ("people", "colour"):
-        kind = torch.full_like(kind, PEOPLE if region_source == "people" else COLOUR)
-    maps = photos.maps[kind, photo]
-    extent = recolour.uniform(count, 2, 0.65, 1, generator)[..., 0, 0]
-    shift = recolour.uniform(count, 2, -1, 1, generator)[..., 0, 0] * (1 - extent)
-    mirror = 1 - 2 * _draw(count, 0.5, generator).flatten().float()
-    theta = torch.zeros(count, 2, 3, device=index.device)
-    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = extent[:, 0] * mirror, extent[:, 1], shift
-    grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
-    real = F.grid_sample(photos.images[photo].float() / 255, grid, padding_mode="border", align_corners=False)
-    mask = F.grid_sample(photos.masks[index][:, None].float(), grid, padding_mode="border", align_corners=False)
-    regions = F.grid_sample(maps[:, None].float(), grid, "nearest", "border", align_corners=False)[:, 0].long()
-    mixed = _merged_and_split(regions, generator)
-    if region_source == "mixed":
-        regions = mixed
-    elif region_source == "one":
-        regions = torch.zeros_like(regions)
-    return real, (mask > 0.5).float(), regions
+class Composites(Dataset[tuple[Tensor, Tensor, Tensor, Tensor, int]]):
+    """Composites `numbers` of a seed, each with the semantic map that the product would draw for it.
 
-
-def _merged_and_split(regions: Tensor, generator: torch.Generator) -> Tensor:
-    """Region ids (B, S, S) below MAX_REGIONS -> below 2 * MAX_REGIONS: some maps coarser, some cut by a random line.
-
-    So that a network trained on a few segmenters accepts the map of any other.
+    Gives composite and real (3, S, S) in [-1, 1], mask (1, S, S), regions int64 (S, S), and the kind.
     """
-    count, size, device = len(regions), regions.shape[-1], regions.device
-    names = torch.randint(MAX_REGIONS, (count, MAX_REGIONS), generator=generator, device=device)
-    names = names % torch.randint(1, 13, (count, 1), generator=generator, device=device)
-    merge = _draw(count, MERGED, generator)[:, 0]
-    regions = torch.where(merge, names.gather(1, regions.flatten(1)).view_as(regions), regions)
-    place = torch.linspace(-1, 1, size, device=device)
-    angle = recolour.uniform(count, 1, 0, 2 * torch.pi, generator)[:, 0]
-    offset = recolour.uniform(count, 1, -0.5, 0.5, generator)[:, 0]
-    beyond = place[:, None] * angle.sin() + place[None, :] * angle.cos() > offset
-    return 2 * regions + (beyond & _draw(count, SPLIT, generator)[:, 0]).long()
+
+    def __init__(self, maker: Maker, seed: int, numbers: range, map_source: str = "colour") -> None:
+        self._maker, self._seed, self._numbers, self._map = maker, seed, numbers, map_source
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+        number = self._numbers[index]
+        sample = self._maker.make(self._seed, number)
+        regions = torch.from_numpy(drawn_map(sample, self._map, number).astype(np.int64))
+        pictures = (torch.from_numpy(x).permute(2, 0, 1).float() / 127.5 - 1 for x in (sample.composite, sample.real))
+        composite, real = pictures
+        return composite, real, torch.from_numpy(sample.mask)[None].float(), regions, sample.kind
 
 
-def _recolour(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Every sample by one family, drawn at random; a share of them additionally under uneven light."""
-    count = len(x)
-    order = torch.randperm(count, generator=generator, device=x.device)
-    # Each object's reference is another object of the batch.
-    other, other_mask = x[order].roll(1, 0)[order.argsort()], mask[order].roll(1, 0)[order.argsort()]
-    families: tuple[Callable[[Tensor], Tensor], ...] = (
-        lambda i: recolour.statistics_lab(x[i], mask[i], other[i], other_mask[i], generator),
-        lambda i: recolour.statistics_rgb(x[i], mask[i], other[i], other_mask[i], generator),
-        lambda i: recolour.camera(x[i], generator),
-        lambda i: recolour.tone(x[i], mask[i], generator),
-        lambda i: recolour.curves(x[i], generator),
-    )
-    family = torch.randint(len(families), (count,), generator=generator, device=x.device)
-    y = x
-    for number, apply in enumerate(families):
-        y = _changed(family == number, y, apply)
-    y = y.clamp(0, 1)
-    return _in_some(LIT, y, lambda i: recolour.light_field(y[i], generator).clamp(0, 1), generator)
+def drawn_map(sample: Sample, source: str, number: int) -> np.ndarray:
+    """int32 (S, S), the semantic map of a composite: "colour", as the product draws it without a checkpoint, or
+    "voronoi", a control of as many regions on each side that know nothing of the picture."""
+    composite = Composite(sample.composite, sample.mask.astype(np.uint8) * 255)
+    labels = segment(composite, "colour").labels
+    return labels if source == "colour" else _voronoi(labels, sample.mask, number)
 
 
-def _foreground_only(x: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Noise or blur that the background doesn't have, as in an object from another camera; part of the truth."""
-
-    def noisy(i: Tensor) -> Tensor:
-        noise = torch.randn(x[i].shape, generator=generator, device=x.device)
-        return (x[i] + mask[i] * noise * recolour.uniform(len(i), 1, 0, 0.03, generator)).clamp(0, 1)
-
-    def blurred(i: Tensor) -> Tensor:
-        return x[i].lerp(F.avg_pool2d(x[i], 3, 1, 1, count_include_pad=False), mask[i])
-
-    x = _in_some(0.15, x, noisy, generator)
-    return _in_some(0.15, x, blurred, generator)
-
-
-def _grow(mask: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """The mask grown by 0 to 4 px before recolouring: blur and bleeding at the true edge are recoloured too."""
-    return _dilate(mask, 0, round(GROW * size / REFERENCE_SIDE), generator)
+def _voronoi(labels: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
+    rng = np.random.default_rng((7, number))
+    yy, xx = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]]
+    out, first = np.zeros_like(labels), 0
+    for side in (~mask, mask):
+        count = len(np.unique(labels[side]))
+        ys, xs = np.nonzero(side)
+        seeds = rng.choice(len(ys), min(count, len(ys)), replace=False)
+        distance = (yy[..., None] - ys[seeds]) ** 2 + (xx[..., None] - xs[seeds]) ** 2
+        out[side] = first + distance.argmin(-1)[side]
+        first += count
+    return out
 
 
-def _clean_rim(x: Tensor, mask: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """The ring just outside the mask, filled from the background beyond it by normalized averaging."""
-    low, high = (max(1, round(width * size / REFERENCE_SIDE)) for width in RING)
-    known = 1 - _dilate(mask, low, high, generator)
-    filled, weight = x * known, known
-    for _ in range(high // 2 + 1):
-        filled, weight = (_mean_of_5(_mean_of_5(v, 2), 3) for v in (filled, weight))
-        filled = torch.where(known > 0, x, filled / weight.clamp_min(1e-6))
-        weight = torch.maximum((weight > 1e-6).float(), known)
-        filled = filled * weight
-    return torch.where(known > 0, x, filled)
+def shrunk_and_grown(mask: np.ndarray, shrink: int, grow: int) -> tuple[np.ndarray, np.ndarray]:
+    """A bool mask (H, W) without its outermost pixels, and with as many more; the picture's border takes none away."""
+
+    def disk(radius: int) -> np.ndarray:
+        return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+
+    binary = mask.astype(np.uint8)
+    return cv2.erode(binary, disk(shrink), borderValue=1) > 0, cv2.dilate(binary, disk(grow)) > 0
 
 
-def _mean_of_5(x: Tensor, dim: int) -> Tensor:
-    """Sliding mean along one side, zero beyond the border. A sum of shifts: a CPU takes several times as long to pool."""
-    side = x.shape[dim]
-    padded = F.pad(x, (2, 2, 0, 0) if dim == 3 else (0, 0, 2, 2))
-    return sum((padded.narrow(dim, start, side) for start in range(1, 5)), padded.narrow(dim, 0, side)) / 5
+def filled(image: np.ndarray, hole: np.ndarray, inpainted: bool) -> np.ndarray:
+    """A uint8 picture (H, W, 3) whose hole (H, W), bool, is filled from what lies around it.
 
-
-def _dilate(mask: Tensor, low: int, high: int, generator: torch.Generator) -> Tensor:
-    radius = torch.randint(low, high + 1, (len(mask), 1, 1, 1), generator=generator, device=mask.device)
-    grown = reached = mask
-    for r in range(1, high + 1):
-        reached = F.max_pool2d(reached, 3, 1, 1)
-        grown = torch.where(radius == r, reached, grown)
-    return grown
-
-
-def consecutive(regions: Tensor, names: int = 4 * MAX_REGIONS) -> Tensor:
-    """The ids of each sample, below `names`, renumbered from 0 without gaps: a batch carries no empty regions."""
-    flat = regions.flatten(1)
-    present = torch.zeros(len(flat), names, dtype=torch.long, device=flat.device).scatter_(1, flat, 1)
-    return (present.cumsum(1) - 1).gather(1, flat).view_as(regions)
-
-
-def _in_some(chance: float, x: Tensor, change: Callable[[Tensor], Tensor], generator: torch.Generator) -> Tensor:
-    """x, with a share of its samples, drawn at random, as `change` makes them. Others cost nothing."""
-    return _changed(_draw(len(x), chance, generator).flatten(), x, change)
-
-
-def _changed(chosen: Tensor, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """x (B, ...), with the samples where `chosen` (B,) is true as `change` makes them, given their indices."""
-    index = chosen.nonzero()[:, 0]
-    return x.index_copy(0, index, change(index)) if len(index) else x
-
-
-def _draw(count: int, chance: float, generator: torch.Generator) -> Tensor:
-    """Boolean (count, 1, 1, 1), true with the given chance."""
-    return torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) < chance
+    inpainted: by OpenCV's inpainting; otherwise by averages over wider and wider neighbourhoods, until none is empty.
+    """
+    if inpainted:
+        return cv2.inpaint(image, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    known = (~hole).astype(np.float32)
+    out = image.astype(np.float32)
+    colours = out * known[..., None]
+    left = hole.copy()
+    reach = 3
+    while left.any():
+        size = (2 * reach + 1, 2 * reach + 1)
+        weight = cv2.blur(known, size, borderType=cv2.BORDER_CONSTANT)
+        mean = cv2.blur(colours, size, borderType=cv2.BORDER_CONSTANT) / np.maximum(weight, 1e-6)[..., None]
+        found = left & (weight > 1e-4)
+        out[found] = mean[found]
+        left &= ~found
+        reach *= 2
+    return np.rint(out).astype(np.uint8)

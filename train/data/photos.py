@@ -1,75 +1,118 @@
-"""Photos with object masks, resized once and held in memory as uint8: on the GPU where there is one.
+"""Photos with object masks, resized once and kept in one file that every process maps into memory.
 
-A folder of photos has one of three forms:
+A folder of photos has one of four forms:
 
-    manifest.csv            with columns source, image, mask, segments, split: rows whose split is "train" are used
+    manifest.csv              with columns source, image, mask, and split where only rows of "train" are for training
+    manifest.csv, SOURCE.zip  the same, with each source's files in a zip; a row without a mask is a photo without one
     NAME.jpg, NAME_mask.png   side by side (any picture format)
     images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects
 """
 
 import csv
 import hashlib
+import json
 import os
+import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from srin.batch import PICTURES
 from srin.errors import SrinError
-from srin.image_io import load_image, load_labels, load_mask
-from srin.segmentation.regions import colour_regions
+from srin.image_io import load_image, load_mask
 from train.config import DataConfig
-from train.data.maps import map_path
 
-MAX_REGIONS = 32  # of one photo; the smallest join the one nearest in colour
-VALIDATION_SHARE = 32  # every 32nd training photo, chosen by its name, is held out
-REGION_PROXY = 256  # pixels of the longer side on which colour regions are found
-COLOUR, PEOPLE = 0, 1  # kinds of region maps, see `Photos`
-VOID = (0, 255)  # labels of people's segmentations that are no region
+VALIDATION_SHARE = 24  # every 24th photo of the first folder, chosen by its name, is held out
+MIN_SHARE, MAX_SHARE = 0.012, 0.75  # of a photo that a usable mask covers
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on disk, or a member of a zip."""
+
+    path: Path
+    member: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.member or self.path.name
+
+    def read(self) -> bytes:
+        """Raises OSError or KeyError where it isn't there."""
+        if not self.member:
+            return self.path.read_bytes()
+        return _archive(self.path).read(self.member)
+
+    def state(self) -> tuple[str, int, int]:
+        """Changes when the file does: its name, size and time of change."""
+        status = self.path.stat()
+        return str(self), status.st_size, status.st_mtime_ns
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.member}" if self.member else str(self.path)
+
+
+@lru_cache(maxsize=64)
+def _archive(path: Path) -> zipfile.ZipFile:
+    """Kept open: reading the list of a zip's members takes longer than reading one."""
+    return zipfile.ZipFile(path)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo of a folder: its file, its objects' masks, people's label map if there is one, and where it is from."""
+    """One photo: its file, its objects' masks (maybe none), and where it is from."""
 
-    image: Path
-    masks: tuple[Path, ...]
-    segments: Path | None = None
+    image: File
+    masks: tuple[File, ...]
     source: str = ""
 
 
-@dataclass
 class Photos:
-    """All photos of one part (training or validation) on one device.
+    """All photos of one part (training or validation), at `side` pixels on the shorter side at most.
 
     Attributes:
-        images: uint8 (P, 3, S, S). masks: uint8 (M, S, S), 0 or 1.
-        maps: uint8 (K, P, S, S), region maps of K kinds: colour regions (COLOUR), people's (PEOPLE), a segmenter's.
-        photo_of: int64 (M,), the photo of each mask. chance: float (M,), sampling weights of the masks.
+        sources: of each photo. masks: of each photo, how many it has.
     """
 
-    images: torch.Tensor
-    masks: torch.Tensor
-    maps: torch.Tensor
-    photo_of: torch.Tensor
-    chance: torch.Tensor
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        self.sources: list[str] = index["sources"]
+        self._sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
+        self.masks: list[int] = index["masks"]
+        areas = [height * width for height, width in self._sizes]
+        self._pixels_from = np.concatenate([[0], np.cumsum([3 * area for area in areas])])
+        packed = [count * -(-area // 8) for count, area in zip(self.masks, areas, strict=True)]
+        self._masks_from = np.concatenate([[0], np.cumsum(packed)])
+        self._pixels = np.memmap(folder / "pixels.bin", np.uint8, "r")
+        self._bits = np.memmap(folder / "masks.bin", np.uint8, "r") if sum(packed) else np.zeros(0, np.uint8)
 
-    def to(self, device: torch.device) -> "Photos":
-        return Photos(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def image(self, photo: int) -> np.ndarray:
+        """uint8 (h, w, 3), sRGB."""
+        first, last = self._pixels_from[photo : photo + 2]
+        return np.asarray(self._pixels[first:last]).reshape(*self._sizes[photo], 3)
+
+    def mask(self, photo: int, number: int) -> np.ndarray:
+        """bool (h, w), the photo's mask of this number."""
+        height, width = self._sizes[photo]
+        length = -(-height * width // 8)
+        first = self._masks_from[photo] + number * length
+        return np.unpackbits(self._bits[first : first + length], count=height * width).reshape(height, width) > 0
 
 
 def find_photos(root: Path, leave_out: tuple[str, ...] = ()) -> list[Photo]:
-    """The training photos of a folder, in one of the forms above, ordered by file name.
+    """The training photos of a folder, in one of the forms above, in the folder's order.
 
     Raises:
-        ValueError: there are none, or a mask has no photo or a photo's mask is missing; the message lists them.
+        ValueError: there are none, or a mask has no photo or a file is missing; the message lists them.
     """
     if (root / "manifest.csv").is_file():
         found = _from_manifest(root, leave_out)
@@ -82,75 +125,86 @@ def find_photos(root: Path, leave_out: tuple[str, ...] = ()) -> list[Photo]:
             f"there are no photos with masks in {root}: it holds neither manifest.csv, nor images/ and masks/, nor "
             "pairs such as NAME.jpg and NAME_mask.png"
         )
-    missing = [file for photo in found for file in (photo.image, *photo.masks) if not file.is_file()]
+    missing = [file.path for photo in found for file in (photo.image, *photo.masks) if not file.path.is_file()]
     if missing:
         raise ValueError(f"{len(missing)} files are missing in {root}: {_listed(missing)}")
-    return sorted(found, key=lambda photo: photo.image)
+    return found
 
 
 def split_photos(found: list[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Training and validation photos, by the name alone, so that no photo is ever on both sides."""
+    """Training photos, and the held-out ones that the development split is made of: by name, whatever the order."""
     numbers = {photo: zlib.crc32(photo.image.name.encode()) for photo in found}
-    held_out = [photo for photo in found if numbers[photo] % VALIDATION_SHARE == 0]
-    if not held_out:  # a small folder
-        held_out = [min(found, key=lambda photo: numbers[photo])]
+    with_masks = [photo for photo in found if photo.masks]
+    held_out = [photo for photo in with_masks if numbers[photo] % VALIDATION_SHARE == 0]
+    if not held_out and with_masks:  # a small folder
+        held_out = [min(with_masks, key=lambda photo: numbers[photo])]
     training = [photo for photo in found if photo not in set(held_out)]
-    if not training:
-        raise ValueError("training needs two photos at least, one of them to validate on")
+    if not any(photo.masks for photo in training):
+        raise ValueError("training needs two photos with masks at least, one of them to validate on")
     return training, held_out
 
 
 def load_photos(config: DataConfig, part: str) -> Photos:
-    """Reads a folder's photos, through a cache file that is made on first use.
+    """Reads the photos of `config.root` and `config.more`, through a cache that is made on first use.
+
+    Held-out photos come from `config.root` alone. The cache is made again when a file changes.
 
     Args:
-        config: `root`, `cache` and `cached_size` (S) and what else says which photos.
         part: "train" or "validation".
 
     Raises:
-        ValueError: as `find_photos`; pictures that can't be read, listed; a source without a weight; or label maps
-            that are missing.
+        ValueError: as `find_photos`; or pictures that can't be read, listed.
     """
     training, held_out = split_photos(find_photos(config.root, config.leave_out))
-    chosen = training if part == "train" else held_out
-    chance = _chances(chosen, config)
-    key = hashlib.sha256(repr((config.cached_size, config.maps, chosen)).encode()).hexdigest()[:12]
-    file = config.cache / f"photos_{config.cached_size}_{part}_{key}.safetensors"
-    if not file.exists():
-        config.cache.mkdir(parents=True, exist_ok=True)
-        tensors = _read(chosen, config, part)
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
-        save_file(tensors, unfinished)
-        os.replace(unfinished, file)
-    return Photos(**load_file(file), chance=chance)
+    chosen = held_out if part == "validation" else training
+    if part == "train" and config.more is not None:
+        chosen = chosen + find_photos(config.more, config.leave_out)
+    states = [[file.state() for file in (photo.image, *photo.masks)] for photo in chosen]
+    key = hashlib.sha256(repr((config.photo_side, states)).encode()).hexdigest()[:12]
+    folder = config.cache / f"photos_{part}_{key}"
+    if not folder.exists():
+        unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+        unfinished.mkdir(parents=True)
+        _write(chosen, config.photo_side, part, unfinished)
+        os.replace(unfinished, folder)
+    return Photos(folder)
+
+
+def fingerprint(photos: Photos) -> str:
+    """Tells one set of photos from another: twelve hexadecimal digits of their pixels' and masks' hash."""
+    digest = hashlib.sha256()
+    for data in (photos._pixels, photos._bits):
+        for start in range(0, len(data), 1 << 26):
+            digest.update(data[start : start + (1 << 26)])
+    return digest.hexdigest()[:12]
 
 
 def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
-    with open(root / "manifest.csv", newline="") as stream:
-        rows = [r for r in csv.DictReader(stream) if r["split"] == "train" and r["source"] not in leave_out]
-    groups: dict[str, list[dict[str, str]]] = {}
+    with open(root / "manifest.csv", newline="", encoding="utf-8-sig") as stream:
+        rows = [r for r in csv.DictReader(stream) if r.get("split", "train") == "train" and r["source"] not in leave_out]
+    groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        groups.setdefault(row["image"], []).append(row)
+        groups.setdefault((row["source"], row["image"]), []).extend([row["mask"]] if row["mask"] else [])
+
+    def file(source: str, name: str) -> File:
+        archive = root / f"{source}.zip"
+        return File(archive, name) if archive.is_file() else File(root / name)
+
     return [
-        Photo(
-            root / name,
-            tuple(root / row["mask"] for row in group),
-            root / group[0]["segments"] if group[0]["segments"] else None,
-            group[0]["source"],
-        )
-        for name, group in groups.items()
+        Photo(file(source, image), tuple(file(source, mask) for mask in masks), source)
+        for (source, image), masks in groups.items()
     ]
 
 
 def _from_folders(images: Path, masks: Path) -> list[Photo]:
-    photos = {file.stem: file for file in images.iterdir() if file.suffix.lower() in PICTURES}
+    photos = {file.stem: file for file in sorted(images.iterdir()) if file.suffix.lower() in PICTURES}
     groups: dict[str, list[Path]] = {}
     for mask in sorted(masks.glob("*.png")):
         groups.setdefault(mask.stem.partition("__")[0], []).append(mask)
     orphans = [group[0] for stem, group in groups.items() if stem not in photos]
     if orphans:
         raise ValueError(f"{len(orphans)} masks have no photo of their name in {images}: {_listed(orphans)}")
-    return [Photo(photos[stem], tuple(group)) for stem, group in groups.items()]
+    return [Photo(File(photos[stem]), tuple(map(File, group))) for stem, group in groups.items()]
 
 
 def _side_by_side(root: Path) -> list[Photo]:
@@ -160,89 +214,60 @@ def _side_by_side(root: Path) -> list[Photo]:
     orphans = [file for stem, file in masks.items() if stem not in photos]
     if orphans:
         raise ValueError(f"{len(orphans)} masks have no photo of their name: {_listed(orphans)}")
-    return [Photo(photos[stem], (mask,)) for stem, mask in masks.items()]
+    return [Photo(File(photos[stem]), (File(mask),)) for stem, mask in masks.items()]
 
 
-def _chances(photos: list[Photo], config: DataConfig) -> torch.Tensor:
-    """Sampling weights of all masks, in order."""
-    weights = [
-        (photo.source, 1.0 if i == 0 else config.part_weights.get(photo.source, 1.0))
-        for photo in photos
-        for i in range(len(photo.masks))
-    ]
-    if config.source_weights:
-        unknown = sorted({source for source, _ in weights} - set(config.source_weights))
-        if unknown:
-            raise ValueError(f"data.source_weights has no weight for {', '.join(unknown)}")
-        totals: dict[str, float] = {}
-        for source, weight in weights:
-            totals[source] = totals.get(source, 0) + weight
-        return torch.tensor([config.source_weights[source] * weight / totals[source] for source, weight in weights])
-    return torch.tensor([weight for _, weight in weights])
+def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
+    """pixels.bin, masks.bin (a bit a pixel) and index.json."""
 
-
-def _read(photos: list[Photo], config: DataConfig, part: str) -> dict[str, torch.Tensor]:
-    def job(photo: Photo) -> tuple[np.ndarray, np.ndarray, np.ndarray] | str:
+    def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray]] | str:
         try:
-            return _read_photo(photo, config)
-        except SrinError as error:
-            return f"{photo.image.name}: {error}"
+            return _read_photo(photo, side)
+        except (SrinError, OSError, KeyError) as error:
+            return f"{photo.image}: {error}"
 
+    index: dict[str, list] = {"sources": [], "sizes": [], "masks": []}
+    problems = []
     # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(tqdm(pool.map(job, photos), total=len(photos), desc=f"reading {part} photos"))
-    problems = [result for result in read if isinstance(result, str)]
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        open(folder / "pixels.bin", "wb") as pixels,
+        open(folder / "masks.bin", "wb") as bits,
+    ):
+        results = tqdm(pool.map(job, photos), total=len(photos), desc=f"reading {part} photos", mininterval=1)
+        for photo, result in zip(photos, results, strict=True):
+            if isinstance(result, str):
+                problems.append(result)
+                continue
+            image, masks = result
+            pixels.write(image.tobytes())
+            for mask in masks:
+                bits.write(np.packbits(mask).tobytes())
+            index["sources"].append(photo.source)
+            index["sizes"].append(image.shape[:2])
+            index["masks"].append(len(masks))
     if problems:
         raise ValueError(f"{len(problems)} photos can't be used: {_listed(problems)}")
-    done = [result for result in read if not isinstance(result, str)]
-    return {
-        "images": torch.from_numpy(np.stack([image for image, _, _ in done])),
-        "maps": torch.from_numpy(np.ascontiguousarray(np.stack([maps for _, maps, _ in done], axis=1))),
-        "masks": torch.from_numpy(np.concatenate([masks for _, _, masks in done])),
-        "photo_of": torch.arange(len(photos)).repeat_interleave(torch.tensor([len(p.masks) for p in photos])),
-    }
+    (folder / "index.json").write_text(json.dumps(index))
 
 
-def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """image (3, S, S), region maps (K, S, S) and masks (N, S, S), all uint8."""
-    image = load_image(photo.image)
-    size = config.cached_size
-    shrink = min(1.0, REGION_PROXY / max(image.shape[:2]))
-    proxy = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    colour = nearest(colour_regions(proxy), size)
-    people = colour
-    if photo.segments is not None:
-        segments = nearest(load_labels(photo.segments, what="segmentation").astype(np.int64), size)
-        people = np.where(np.isin(segments, VOID), colour + 256, segments)
-    small = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
-    maps = [colour, people]
-    if config.maps is not None:
-        maps.append(nearest(load_labels(map_path(config.maps, photo.image), what="label map").astype(np.int64), size))
-    masks = [cv2.resize(load_mask(mask), (size, size), interpolation=cv2.INTER_AREA) > 127 for mask in photo.masks]
-    return (
-        np.ascontiguousarray(small.transpose(2, 0, 1)),
-        np.stack([few_regions(labels, small) for labels in maps]),
-        np.stack(masks).astype(np.uint8),
-    )
-
-
-def nearest(labels: np.ndarray, size: int) -> np.ndarray:
-    """Labels (H, W) resized to (size, size) by nearest neighbour; integers of any depth, which OpenCV can't do."""
-    rows, columns = (np.arange(size) * side // size for side in labels.shape)
-    return labels[rows[:, None], columns[None]]
-
-
-def few_regions(labels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """uint8 labels below MAX_REGIONS, largest first; smaller regions join the kept one of the nearest mean colour."""
-    _, labels, areas = np.unique(labels, return_inverse=True, return_counts=True)
-    labels = np.argsort(np.argsort(-areas))[labels].reshape(image.shape[:2])
-    count = len(areas)
-    areas = np.bincount(labels.ravel())
-    colours = np.stack([np.bincount(labels.ravel(), image[..., c].ravel()) / areas for c in range(3)], 1)
-    kept = min(count, MAX_REGIONS)
-    distance = ((colours[:, None] - colours[None, :kept]) ** 2).sum(-1)
-    target = np.where(np.arange(count) < kept, np.arange(count), distance.argmin(1))
-    return target[labels].astype(np.uint8)
+def _read_photo(photo: Photo, side: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """uint8 (h, w, 3), and bool (h, w) masks: those that cover neither too little nor too much."""
+    image = load_image(photo.image.read())
+    shrink = min(1.0, side / min(image.shape[:2]))
+    size = (round(image.shape[1] * shrink), round(image.shape[0] * shrink))
+    masks = []
+    for file in photo.masks:
+        mask = load_mask(file.read())
+        if mask.shape != image.shape[:2]:
+            raise SrinError(
+                f"its mask {file.name} has {mask.shape[1]} x {mask.shape[0]} pixels and the photo "
+                f"{image.shape[1]} x {image.shape[0]}; both must have the same size"
+            )
+        small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
+        if MIN_SHARE < small.mean() < MAX_SHARE:
+            masks.append(small)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), masks
 
 
 def _listed(items: list) -> str:

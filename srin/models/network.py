@@ -1,0 +1,252 @@
+"""The harmonization network: encoder, units, slot, transform. Baseline, BAIN and SRIN are this with another slot."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srin.models.config import ModelConfig
+from srin.models.encoder import MEANINGS, STRIDE, TEXTURES, Encoder
+from srin.models.slot import Slot
+from srin.models.transform import MEANING, Transform
+from srin.models.units import (
+    CELLS,
+    COLOURS,
+    FOREGROUND_REGIONS,
+    GRID,
+    WHOLE_BACKGROUND,
+    WHOLE_FOREGROUND,
+    Units,
+    foreground_regions,
+    measure,
+    mixture,
+    partition,
+)
+
+CELL = 4  # pixels of the working size for each cell of a grid of coefficients
+SMOOTH = 5  # such cells over which one region's transform turns into its neighbour's
+FAR = 8.0  # standard deviations at which a statistic is clipped
+
+
+@dataclass
+class Decision:
+    """What a network decided for a batch.
+
+    Attributes:
+        whole: (B, 3, 4), the object's colour transform, rows of [A | b], colours in [-1, 1].
+        regions: (B, I, 3, 4), those of its units: one, or as many as FOREGROUND_REGIONS.
+        weights: (B, I, J), what each unit borrowed from each lender. share: (B, I), each unit's part in `whole`.
+    """
+
+    whole: Tensor
+    regions: Tensor
+    weights: Tensor
+    share: Tensor
+
+
+class Head(nn.Module):
+    """One slot with its transform."""
+
+    usual: Tensor
+    spread: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.slot = Slot(config.slot)
+        self.transform = Transform()
+        # Statistics differ in scale by orders of magnitude; these bring them to one. From many composites.
+        self.register_buffer("usual", torch.zeros(COLOURS + 2 * TEXTURES + MEANING))
+        self.register_buffer("spread", torch.ones(COLOURS + 2 * TEXTURES + MEANING))
+
+    def forward(self, units: Units, uniform: bool = False) -> Decision:
+        """Decides by the units' statistics; uniform: see `Slot.forward`."""
+        slot = self.slot
+        scaled = self.scaled(units)
+        weights = slot(units, scaled, uniform)
+        own, lenders = units[slot.borrowers], units[slot.lenders]
+        borrowed = mixture(weights, lenders)
+        count = own.area.shape[1]
+
+        def for_each(one: Units) -> Units:
+            return Units(*(x.expand(-1, count, *x.shape[2:]) for x in vars(one).values()))
+
+        sources = [
+            scaled[slot.borrowers],
+            self.scaled(borrowed),
+            for_each(scaled[WHOLE_FOREGROUND]),
+            for_each(scaled[WHOLE_BACKGROUND]),
+        ]
+        whole, regions, share = self.transform(sources, own.area, units.colour[:, 0, :3])
+        return Decision(whole, regions, weights, share)
+
+    def scaled(self, units: Units) -> Units:
+        """The same with colour, texture and meaning on a common scale, clipped at FAR."""
+        sizes = [COLOURS, TEXTURES, TEXTURES, MEANING]
+        usual, spread = self.usual.split(sizes), self.spread.split(sizes)
+
+        def scale(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+            return ((x - mean) / std).clamp(-FAR, FAR)
+
+        return Units(
+            units.area,
+            scale(units.colour, usual[0], spread[0]),
+            scale(units.texture, torch.stack(usual[1:3]), torch.stack(spread[1:3])),
+            scale(units.meaning, usual[3], spread[3]),
+            units.near,
+            units.place,
+        )
+
+    def calibrate(self, units: Units) -> None:
+        """Takes the statistics of many composites' units for what is usual."""
+        full = units.full
+        parts = [units.colour, units.texture.flatten(2), units.meaning]
+        values = torch.cat([x[full].float() for x in parts], -1)
+        self.usual.copy_(values.mean(0))
+        self.spread.copy_(values.std(0).clamp_min(1e-3))
+
+
+class HarmonizationNet(nn.Module):
+    """I_h = G(I_c, M) * M + I_c * (1 - M) (the paper's section 2.1), where G is a colour transform of I_c.
+
+    `config.members` heads, each trained by itself, decide; their mean is taken. So is that of the picture and of its
+    mirror image, but while training: light doesn't tell left from right, the encoder's filters do.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder()
+        self.project = nn.Linear(MEANINGS, MEANING)
+        self.heads = nn.ModuleList(Head(config) for _ in range(config.members))
+
+    def forward(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
+        """The harmonized image.
+
+        Args:
+            composite: (B, 3, H, W) in [-1, 1]. mask: (B, 1, H, W) in [0, 1], 1 = foreground.
+            regions: int64 (B, H, W), the semantic map's region ids; None means one region on each side of the mask.
+
+        Returns:
+            (B, 3, H, W); about [-1, 1] on the foreground (not clipped), the composite where the mask is 0.
+        """
+        output = apply_affine(self.coefficients(composite, mask, regions), composite)
+        return output * mask + composite * (1 - mask)
+
+    def coefficients(
+        self, composite: Tensor, mask: Tensor, regions: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Tensor:
+        """Colour transforms on a grid, (B, 12, H / CELL, W / CELL), rows of 3x4 matrices [A | b].
+
+        Arguments as in `decide`; H and W are rounded up to multiples of the encoder's stride first.
+        """
+        composite, mask, regions, allowed = filled_up(composite, mask, regions, allowed)
+        return self.spread_out(self.decide(composite, mask, regions, allowed), mask, regions)
+
+    def decide(
+        self,
+        composite: Tensor,
+        mask: Tensor,
+        regions: Tensor | None = None,
+        allowed: Tensor | None = None,
+        uniform: bool = False,
+    ) -> Decision:
+        """What to change, by the mean of all heads.
+
+        Args:
+            composite, mask, regions: as in `forward`; H and W multiples of the encoder's stride.
+            allowed: (B, 1, H, W) in [0, 1], where the background may lend; None: everywhere. The composite's other
+                pixels still pass through the encoder: who excludes them fills them first (`srin.reference`).
+            uniform: see `Slot.forward`.
+        """
+        decisions = [self._decide(self.units(composite, mask, regions, allowed), uniform)]
+        if not self.training:
+            flipped = [None if x is None else x.flip(-1) for x in (mask, regions, allowed)]
+            mirrored = self._decide(self.units(composite.flip(-1), *flipped), uniform)  # type: ignore[arg-type]
+            mirrored.weights = _mirrored(mirrored.weights)
+            decisions.append(mirrored)
+        return mean_decision(decisions)
+
+    def units(
+        self, composite: Tensor, mask: Tensor, regions: Tensor | None = None, allowed: Tensor | None = None
+    ) -> Units:
+        """The units' statistics, `meaning` projected to MEANING channels; arguments as in `decide`."""
+        units = measure(self.encoder, composite, mask, partition(mask, regions, allowed))
+        with torch.autocast(composite.device.type, enabled=False):
+            units.meaning = self.project(units.meaning) * units.full[..., None]
+        return units
+
+    def _decide(self, units: Units, uniform: bool) -> Decision:
+        with torch.autocast(units.area.device.type, enabled=False):
+            return mean_decision([head(units, uniform) for head in self.heads])
+
+    def spread_out(self, decision: Decision, mask: Tensor, regions: Tensor | None) -> Tensor:
+        """A decision's transforms where they apply, (B, 12, H / CELL, W / CELL); one region's turns smoothly into the
+        next one's."""
+        batch, _, height, width = mask.shape
+        size = (height // CELL, width // CELL)
+        whole = decision.whole.flatten(1)[..., None, None]
+        if decision.regions.shape[1] == 1:
+            return whole.expand(-1, -1, *size)
+        labels = foreground_regions(mask, regions)
+        names = torch.arange(FOREGROUND_REGIONS, device=mask.device)[:, None, None]
+        belongs = (labels[:, None] == names) * (mask > 0).float()
+        belongs = F.avg_pool2d(belongs, CELL)
+        for _ in range(2):
+            belongs = F.avg_pool2d(belongs, SMOOTH, 1, SMOOTH // 2)
+        share = belongs / belongs.sum(1, keepdim=True).clamp_min(1e-6)
+        rest = 1 - share.sum(1, keepdim=True)  # beyond the foreground's reach: the object's
+        own = torch.einsum("bihw,bic->bchw", share, decision.regions.flatten(2))
+        return own + rest * whole
+
+    def calibrate_projection(self, meanings: Tensor) -> None:
+        """Projects late features (N, MEANINGS) to their principal components, each of unit variance."""
+        mean = meanings.mean(0)
+        _, values, directions = torch.linalg.svd(meanings - mean, full_matrices=False)
+        matrix = directions[:MEANING] / (values[:MEANING, None] / len(meanings) ** 0.5).clamp_min(1e-6)
+        with torch.no_grad():
+            self.project.weight.copy_(matrix)
+            self.project.bias.copy_(-matrix @ mean)
+
+
+def mean_decision(decisions: list[Decision]) -> Decision:
+    """The mean of several decisions on the same units."""
+    if len(decisions) == 1:
+        return decisions[0]
+    parts = zip(*(vars(decision).values() for decision in decisions), strict=True)
+    return Decision(*(torch.stack(part).mean(0) for part in parts))
+
+
+def _mirrored(weights: Tensor) -> Tensor:
+    """Weights (B, I, J) of a mirrored picture's lenders, in the order of the picture's own: cells change sides."""
+    if weights.shape[2] < CELLS.stop - CELLS.start:
+        return weights
+    cells, rest = weights[..., : GRID**2], weights[..., GRID**2 :]
+    return torch.cat([cells.unflatten(-1, (GRID, GRID)).flip(-1).flatten(-2), rest], -1)
+
+
+def filled_up(
+    composite: Tensor, mask: Tensor, regions: Tensor | None, allowed: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """The same with both sides rounded up to multiples of the encoder's stride, by repeating the border."""
+    for dim in (-2, -1):
+        size = composite.shape[dim]
+        filled = (size + STRIDE - 1) // STRIDE * STRIDE
+        if torch.compiler.is_exporting() or filled != size:
+            place = torch.arange(filled, device=composite.device).clamp_max(size - 1)
+            composite, mask = composite.index_select(dim, place), mask.index_select(dim, place)
+            regions = None if regions is None else regions.index_select(dim, place)
+            allowed = None if allowed is None else allowed.index_select(dim, place)
+    return composite, mask, regions, allowed
+
+
+def apply_affine(coefficients: Tensor, image: Tensor) -> Tensor:
+    """Applies colour transforms (B, 12, h, w), upsampled bilinearly, to (B, 3, H, W) -> (B, 3, H, W).
+
+    The coefficients may cover a picture that was filled up (see `filled_up`).
+    """
+    height, width = image.shape[2:]
+    size = (coefficients.shape[2] * CELL, coefficients.shape[3] * CELL)
+    matrix = F.interpolate(coefficients, size=size, mode="bilinear", align_corners=False)
+    matrix = matrix[:, :, :height, :width].unflatten(1, (3, 4))
+    return (matrix[:, :, :3] * image[:, None]).sum(2) + matrix[:, :, 3]

@@ -1,0 +1,101 @@
+"""The slot: from which part of the background does each part of the foreground borrow its statistics?
+
+This is the one question in which the paper's three methods differ, and here the one thing in which they do:
+
+    slot    borrowers                 lenders
+    rain    the whole foreground      the whole background                            (the paper's baseline)
+    bain    the whole foreground      positions: the cells of a grid
+    srin    the foreground's regions  positions, and the background's regions of the semantic map
+
+Borrower i takes from lender j the share p_ij = softmax_j(log area_j + s(relation_ij)). The score s is a perceptron whose
+last layer starts at zero, so at the start every method borrows by area alone, which is RAIN. The paper's attention
+R = softmax(Q K^T) (equation 3) scores positions by a product of features; here a score sees how near the lender is, how
+alike the two look and what they are, which a few thousand photos are enough to learn. Equations 4 to 6 normalize by
+what was attended to; here `srin.models.transform` does, with moments mixed by p (`srin.models.units.mixture`).
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srin.models.config import Slot as SlotName
+from srin.models.units import (
+    BORROWING,
+    CELLS,
+    EMPTY,
+    LENDING,
+    WHOLE_BACKGROUND,
+    WHOLE_FOREGROUND,
+    Units,
+)
+
+RELATIONS = 14
+HIDDEN = 24
+BORROWERS = {"rain": WHOLE_FOREGROUND, "bain": WHOLE_FOREGROUND, "srin": BORROWING}
+LENDERS = {"rain": WHOLE_BACKGROUND, "bain": CELLS, "srin": slice(CELLS.start, LENDING.stop)}
+
+
+class Slot(nn.Module):
+    """Says who lends how much to whom.
+
+    Attributes:
+        borrowers, lenders: which units, as slices of them.
+    """
+
+    def __init__(self, name: SlotName) -> None:
+        super().__init__()
+        self.borrowers, self.lenders = BORROWERS[name], LENDERS[name]
+        self.score: nn.Sequential | None = None
+        if name != "rain":  # one lender: nothing to choose
+            self.score = nn.Sequential(nn.Linear(RELATIONS, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 1))
+            nn.init.zeros_(self.score[-1].weight)  # type: ignore[arg-type]
+            nn.init.zeros_(self.score[-1].bias)  # type: ignore[arg-type]
+
+    def forward(self, units: Units, alike: Units, uniform: bool = False) -> Tensor:
+        """Shares p (B, I, J) of the J lenders for the I borrowers; they sum to 1 over J, and are 0 for empty lenders.
+
+        Args:
+            units: all units' statistics. alike: the same on a common scale, see `srin.models.network`.
+            uniform: by area alone, whatever was learnt: what the slot is worth is measured against this.
+        """
+        area = units.area[:, self.lenders]
+        logits = area.clamp_min(EMPTY).log()[:, None].expand(-1, units[self.borrowers].area.shape[1], -1)
+        if self.score is not None and not uniform:
+            relation = relations(units[self.borrowers], units[self.lenders], alike[self.borrowers], alike[self.lenders])
+            logits = logits + self.score(relation)[..., 0]
+        return logits.masked_fill(area[:, None] <= EMPTY, -1e4).softmax(-1)
+
+
+def relations(borrowers: Units, lenders: Units, alike_borrowers: Units, alike_lenders: Units) -> Tensor:
+    """(B, I, J, RELATIONS), each of about unit size: what a score sees of a borrower and a lender.
+
+    Share of the lender within three distances of the mask; likeness (cosine) of what they are and of their textures;
+    difference of lightness and colour, without sign, and of lightness with it; how much lower the borrower lies and how
+    far they are apart sideways; the lender's spread, area and colourfulness.
+    """
+    count = borrowers.area.shape[1]
+
+    def each_pair(x: Tensor) -> Tensor:
+        """(B, J, C) of the lenders, for every borrower."""
+        return x[:, None].expand(-1, count, -1, -1)
+
+    def likeness(a: Tensor, b: Tensor) -> Tensor:
+        return torch.einsum("bic,bjc->bij", F.normalize(a, dim=-1), F.normalize(b, dim=-1))[..., None]
+
+    apart = borrowers.colour[:, :, None, 9:12] - lenders.colour[:, None, :, 9:12]
+    offset = borrowers.place[:, :, None, :2] - lenders.place[:, None, :, :2]
+    return torch.cat(
+        [
+            each_pair(lenders.near) * 2 - 1,
+            likeness(alike_borrowers.meaning, alike_lenders.meaning) * 3,
+            likeness(alike_borrowers.texture[:, :, 0], alike_lenders.texture[:, :, 0]) * 2,
+            apart.abs() * 3 - 1,
+            apart[..., :1] * 2,
+            offset[..., :1] * 3,
+            offset[..., 1:].abs() * 4 - 1,
+            each_pair(lenders.place[..., 2:]) * 5 - 1,
+            (each_pair(lenders.area[..., None]).clamp_min(EMPTY).log() + 4) / 1.5,
+            each_pair(lenders.colour[..., 15:16]) * 2 - 1,
+        ],
+        -1,
+    )

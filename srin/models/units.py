@@ -1,0 +1,271 @@
+"""Units: the parts of a composite that borrow and lend, each with the statistics of its pixels.
+
+The foreground as a whole, the background as a whole, the background's cells (positions on a grid), the background's
+regions and the foreground's regions of the semantic map. Which of them borrow and lend is the method's choice
+(`srin.models.slot`); here they are only measured.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from srin.models.config import BACKGROUND_REGIONS, FOREGROUND_REGIONS
+from srin.models.encoder import Encoder
+
+GRID = 6  # cells along each side
+UNITS = 2 + GRID**2 + BACKGROUND_REGIONS + FOREGROUND_REGIONS
+WHOLE_FOREGROUND, WHOLE_BACKGROUND, WHOLES = slice(0, 1), slice(1, 2), slice(0, 2)
+CELLS = slice(2, 2 + GRID**2)
+LENDING = slice(CELLS.stop, CELLS.stop + BACKGROUND_REGIONS)  # the background's regions
+BORROWING = slice(LENDING.stop, UNITS)  # the foreground's regions
+EXPORTED_REGIONS = 64  # ids of an exported network, whose shapes can't depend on what a map holds
+COARSE = 4  # pixels: nearness to the mask is measured on a grid as coarse as this
+REACHES = (4, 16, 40)  # pixels of a picture of 128 x 128, beyond the coarse pixel itself
+BINS = 7  # of the histogram of lightness
+COLOURS = 16 + BINS  # numbers a unit of `Units.colour`
+EMPTY = 1e-5  # share of the picture under which a unit is empty
+EPS = 1e-5
+
+
+@dataclass
+class Units:
+    """Statistics of U units in each of B composites; fp32 or, when stored, fp16.
+
+    Attributes:
+        area: (B, U), share of the picture; a unit below EMPTY is empty and all its other numbers are 0.
+        colour: (B, U, 23): mean of red, green, blue in [-1, 1]; their standard deviations; covariances of red-green,
+            red-blue, green-blue; mean of CIELAB / 50; its standard deviations; mean chroma / 50; shares of pixels in
+            seven soft bins of lightness.
+        texture: (B, U, 2, 80), mean and standard deviation of the encoder's early features.
+        meaning: (B, U, M), mean of its late features.
+        near: (B, U, 3), share of the unit within about 6, 16 and 40 px (of 128) of the mask.
+        place: (B, U, 3), mean row and mean distance from the picture's left border in [0, 1], and spread.
+    """
+
+    area: Tensor
+    colour: Tensor
+    texture: Tensor
+    meaning: Tensor
+    near: Tensor
+    place: Tensor
+
+    def __getitem__(self, index: Any) -> "Units":
+        """Some of the units: `index` applies to dimension 1."""
+        return Units(**{f.name: getattr(self, f.name)[:, index] for f in fields(self)})
+
+    @property
+    def full(self) -> Tensor:
+        """(B, U), true where a unit is not empty."""
+        return self.area > EMPTY
+
+
+def concatenated(parts: list[Units]) -> Units:
+    """Units side by side, along dimension 1."""
+    return Units(**{f.name: torch.cat([getattr(part, f.name) for part in parts], 1) for f in fields(Units)})
+
+
+def mixture(weights: Tensor, units: Units) -> Units:
+    """The statistics of mixtures of units, exactly: first and second moments are mixed, then deviations taken.
+
+    Args:
+        weights: (B, N, U), shares that sum to 1 over U; 0 for an empty unit.
+        units: U units.
+
+    Returns:
+        N units. A mixture by area of a partition's units has the statistics of the whole.
+    """
+
+    def mean(x: Tensor) -> Tensor:
+        return torch.einsum("bnu,bu...->bn...", weights, x)
+
+    # The variance of a mixture: the mean of the variances plus the variance of the means.
+    rgb, lab, chroma_and_bins = units.colour[..., :3], units.colour[..., 9:12], units.colour[..., 15:]
+    rgb_mean, lab_mean = mean(rgb), mean(lab)
+    apart = rgb[:, None] - rgb_mean[:, :, None]  # (B, N, U, 3)
+    lab_apart = lab[:, None] - lab_mean[:, :, None]
+    variance = mean(units.colour[..., 3:6] ** 2) + torch.einsum("bnu,bnuc->bnc", weights, apart**2)
+    crossed = torch.stack([apart[..., 0] * apart[..., 1], apart[..., 0] * apart[..., 2], apart[..., 1] * apart[..., 2]], -1)
+    covariance = mean(units.colour[..., 6:9]) + torch.einsum("bnu,bnuc->bnc", weights, crossed)
+    lab_variance = mean(units.colour[..., 12:15] ** 2) + torch.einsum("bnu,bnuc->bnc", weights, lab_apart**2)
+    colour = [rgb_mean, root(variance), covariance, lab_mean, root(lab_variance), mean(chroma_and_bins)]
+    # 80 channels: the second moment about 0 costs less memory than deviations of every pair, and is exact enough.
+    texture_mean = mean(units.texture[:, :, 0])
+    second = mean(units.texture.square().sum(2))
+    texture = torch.stack([texture_mean, root(second - texture_mean**2)], 2)
+    return Units(
+        mean(units.area), torch.cat(colour, -1), texture, mean(units.meaning), mean(units.near), mean(units.place)
+    )
+
+
+def root(variance: Tensor) -> Tensor:
+    """A standard deviation; 0 has no slope there, so the smallest variance is 1e-8."""
+    return variance.clamp_min(1e-8).sqrt()
+
+
+def sides(mask: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Weights of foreground and background, (B, 1, H, W) each, with a rim of a pixel on both sides of the mask left out.
+
+    The rim of a paste mixes both sides, and that of a synthetic composite may show what was there before. A side that
+    has nothing but rim keeps it, and one that has nothing at all is the whole picture.
+
+    Args:
+        mask: (B, 1, H, W) in [0, 1]. allowed: the same, 0 where the background must not lend; None: everywhere.
+    """
+    foreground = -F.max_pool2d(-mask, 3, 1, 1)
+    background = 1 - F.max_pool2d(mask, 3, 1, 1)
+    outside = 1 - mask
+    if allowed is not None:
+        background, outside = background * allowed, outside * allowed
+    few = 20 / 128**2  # of the picture
+
+    def or_else(side: Tensor, wider: Tensor) -> Tensor:
+        return torch.where(side.mean((1, 2, 3), keepdim=True) >= few, side, wider)
+
+    def or_all(side: Tensor) -> Tensor:
+        return torch.where(side.mean((1, 2, 3), keepdim=True) > EMPTY, side, torch.ones_like(side))
+
+    return or_all(or_else(foreground, mask)), or_all(or_else(background, outside))
+
+
+def partition(mask: Tensor, regions: Tensor | None, allowed: Tensor | None = None) -> Tensor:
+    """The units' weights at the working size: (B, UNITS, H, W), in the order of WHOLES, CELLS, LENDING, BORROWING.
+
+    Args:
+        mask, allowed: as for `sides`.
+        regions: int64 (B, H, W), ids from 0; None: one region on each side of the mask. Of more regions than there are
+            units for, the smallest count as one.
+    """
+    foreground, background = sides(mask, allowed)
+    height, width = mask.shape[2:]
+    row = torch.arange(height, device=mask.device) * GRID // height
+    column = torch.arange(width, device=mask.device) * GRID // width
+    cell = row[:, None] * GRID + column
+    if regions is None:
+        regions = torch.zeros_like(mask[:, 0], dtype=torch.int64)
+    return torch.cat(
+        [
+            foreground,
+            background,
+            _split(background, cell[None], GRID**2),
+            _split(background, _by_size(regions, background, BACKGROUND_REGIONS), BACKGROUND_REGIONS),
+            _split(foreground, foreground_regions(mask, regions), FOREGROUND_REGIONS),
+        ],
+        1,
+    )
+
+
+def foreground_regions(mask: Tensor, regions: Tensor | None) -> Tensor:
+    """int64 (B, H, W): of every pixel, which of the units BORROWING its region is; arguments as for `partition`."""
+    if regions is None:
+        return torch.zeros_like(mask[:, 0], dtype=torch.int64)
+    return _by_size(regions, sides(mask)[0], FOREGROUND_REGIONS)
+
+
+def _split(side: Tensor, labels: Tensor, count: int) -> Tensor:
+    """(B, 1, H, W) weights by label (B, H, W) below `count`: (B, count, H, W)."""
+    names = torch.arange(count, device=side.device)[:, None, None]
+    return (labels[:, None] == names).to(side.dtype) * side
+
+
+def _by_size(regions: Tensor, side: Tensor, most: int) -> Tensor:
+    """Region ids (B, H, W) renumbered by their area on one side, the largest 0; what is beyond `most` - 1 is the last."""
+    count = EXPORTED_REGIONS if torch.compiler.is_exporting() else int(regions.max()) + 1
+    flat = regions.flatten(1)
+    area = side.new_zeros(len(regions), count).scatter_add(1, flat, side.flatten(1))
+    rank = torch.argsort(-area, dim=1, stable=True).argsort(1).clamp_max(most - 1)
+    return rank.gather(1, flat).view_as(regions)
+
+
+def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) -> Units:
+    """The statistics of every unit, `meaning` with all channels of the encoder.
+
+    Args:
+        composite: (B, 3, H, W) in [-1, 1]; H and W multiples of the encoder's stride. mask: (B, 1, H, W) in [0, 1].
+        weights: (B, U, H, W) in [0, 1], each unit's pixels; may be soft.
+    """
+    textures, meanings = encoder(composite)
+    with torch.autocast(composite.device.type, enabled=False):
+        composite, weights = composite.float(), weights.float()
+        levels = {weights.shape[2]: weights}
+        side = weights.shape[2]
+        for features in (*textures, *meanings):
+            while side > features.shape[2]:  # area-resized: a small unit gets small weights, but doesn't vanish
+                levels[side // 2] = F.avg_pool2d(levels[side], 2)
+                side //= 2
+
+        def pooled(values: Tensor) -> Tensor:
+            """Weighted means over each unit: (B, C, h, w) -> (B, U, C)."""
+            share = levels[values.shape[2]].flatten(2)
+            share = share / share.sum(2, keepdim=True).clamp_min(1e-12)
+            return share @ values.flatten(2).mT
+
+        pixels = pooled(_pixel_values(composite))
+        rgb, rgb2, lab, lab2, chroma_bins, place, spread = pixels.split([3, 6, 3, 3, 1 + BINS, 2, 1], -1)
+        outer = torch.cat([rgb**2, rgb[..., :1] * rgb[..., 1:], rgb[..., 1:2] * rgb[..., 2:]], -1)
+        variance, covariance = (rgb2 - outer).split([3, 3], -1)
+        colour = torch.cat([rgb, root(variance), covariance, lab, root(lab2 - lab**2), chroma_bins], -1)
+        means, deviations = [], []
+        for features in textures:
+            features = features.float()
+            mean, second = pooled(torch.cat([features, features**2], 1)).chunk(2, -1)
+            means.append(mean)
+            deviations.append(root(second - mean**2))
+        texture = torch.stack([torch.cat(means, -1), torch.cat(deviations, -1)], 2)
+        meaning = torch.cat([pooled(features.float()) for features in meanings], -1)
+        spread = root(spread - (place**2).sum(-1, keepdim=True))
+        area, near = weights.mean((2, 3)), pooled(_nearness(mask.float()))
+        found = Units(area, colour, texture, meaning, near, torch.cat([place, spread], -1))
+        full = found.full
+        return Units(
+            **{
+                f.name: value * full.view(*full.shape, *[1] * (value.ndim - 2)).to(value.dtype)
+                for f in fields(found)
+                for value in [getattr(found, f.name)]
+            }
+        )
+
+
+def _pixel_values(composite: Tensor) -> Tensor:
+    """What is averaged over a unit's pixels: (B, 26, H, W), in the order that `measure` takes them apart."""
+    height, width = composite.shape[2:]
+    lab = to_lab(composite) / 50
+    chroma = (lab[:, 1:] ** 2).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
+    centres = torch.linspace(0.1, 1.9, BINS, device=lab.device)[:, None, None]
+    bins = (1 - (lab[:, :1] - centres).abs() / 0.3).clamp_min(0)
+    red, green, blue = composite.split(1, 1)
+    row = ((torch.arange(height, device=lab.device) + 0.5) / height)[:, None].expand(height, width)
+    column = ((torch.arange(width, device=lab.device) + 0.5) / width)[None].expand(height, width)
+    place = torch.stack([row, column, row**2 + column**2])[None].expand(len(lab), -1, -1, -1)
+    crossed = [red * green, red * blue, green * blue]
+    return torch.cat([composite, composite**2, *crossed, lab, lab**2, chroma, bins, place], 1)
+
+
+def _nearness(mask: Tensor) -> Tensor:
+    """(B, 3, H / COARSE, W / COARSE), 1 within each of REACHES of where the mask is not 0; a square's reach."""
+    side = (mask.shape[2] * mask.shape[3]) ** 0.5
+    coarse = (F.max_pool2d(mask, COARSE) > 0).to(mask.dtype)
+    grown = []
+    for reach in REACHES:
+        pixels = max(1, round(reach * side / 128 / COARSE))
+        grown.append(F.max_pool2d(coarse, 2 * pixels + 1, 1, pixels))
+    return torch.cat(grown, 1)
+
+
+def to_lab(picture: Tensor) -> Tensor:
+    """sRGB (B, 3, H, W) in [-1, 1] -> CIELAB (D65): L* in [0, 100], a*, b*."""
+    rgb = ((picture + 1) / 2).clamp(0, 1)
+    linear = torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    matrix = linear.new_tensor(
+        [
+            [0.412453 / 0.950456, 0.357580 / 0.950456, 0.180423 / 0.950456],
+            [0.212671, 0.715160, 0.072169],
+            [0.019334 / 1.088754, 0.119193 / 1.088754, 0.950227 / 1.088754],
+        ]
+    )
+    xyz = torch.einsum("ij,bjhw->bihw", matrix, linear)
+    f = torch.where(xyz > 0.008856, xyz.clamp_min(1e-6) ** (1 / 3), 7.787 * xyz + 16 / 116)
+    x, y, z = f.split(1, 1)
+    return torch.cat([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)

@@ -1,0 +1,281 @@
+"""Trains baseline, BAIN and SRIN side by side: the same composites, batches, budget and tuning, one pass over the encoder.
+
+    python -m train.train shipped data.root=PHOTOS data.more=MORE
+
+Statistics of the composites are collected first (`train.statistics`), then a head of each method is fitted to them, once
+for every seed. Started again with the same output_dir, it goes on where it stopped. Writes METHOD.safetensors, whose
+heads are those of all seeds, METHOD_seed_N.safetensors with one each, and log.csv.
+"""
+
+import copy
+import csv
+import hashlib
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from srin.models.checkpoint import save_weights
+from srin.models.config import ModelConfig
+from srin.models.network import Head, HarmonizationNet
+from train.config import DataConfig
+from train.data.composites import KINDS, UNCHANGED
+from train.state import load_state, save_state
+from train.statistics import Collected, collect, frozen_network, load_collected, squared_error
+
+METHODS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
+FLOOR = 1e-5  # squared error, as a share of the squared range, under which nothing is left to learn
+SCORE_FLOOR = 0.05 / 255**2
+CALIBRATION = 4000  # composites whose statistics say what is usual
+# Two directions of colour, for values of red, green and blue: what is left of a colour without its grey.
+OPPONENT = torch.tensor([[0.5**0.5, -(0.5**0.5), 0.0], [6**-0.5, 6**-0.5, -2 * 6**-0.5]])
+LOG_COLUMNS = ("seed", "step", "method", "loss", "gain", *(f"gain: {kind}" for kind in KINDS[1:]), "seconds")
+
+
+@dataclass(frozen=True)
+class SideBySideConfig:
+    """How the three are trained.
+
+    Attributes:
+        output_dir: where statistics, weights, the resumable state and the log go.
+        data: what composites are made of. working_size: see `ModelConfig`.
+        composites, held_out: how many to train on, and to watch. seed: of the composites.
+        seeds: one head of each method is fitted for every one of them.
+        passes: over all composites. batch: composites a step. lr: the highest. weight_decay: of AdamW. ema: decay of the
+            averaged weights that are kept.
+        chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`.
+        uniform: fit twins instead whose lenders lend by area alone: what the slot is worth is measured against them.
+        map_source: "colour", or "voronoi": a control of as many regions that know nothing of the picture.
+        minutes: stop (resumably) after this long.
+    """
+
+    output_dir: Path
+    data: DataConfig
+    composites: int = 300_000
+    held_out: int = 2000
+    seed: int = 0
+    seeds: tuple[int, ...] = (0, 1, 2)
+    passes: int = 5
+    batch: int = 384
+    lr: float = 1.5e-3
+    weight_decay: float = 0.02
+    ema: float = 0.998
+    chroma: float = 0.5
+    uniform: bool = False
+    map_source: str = "colour"
+    minutes: float = 1e9
+
+
+def side_by_side(config: SideBySideConfig) -> None:
+    """Collects, fits, and writes the weights.
+
+    Raises:
+        ValueError: data or settings that don't fit. FloatingPointError: a loss that is no number any more.
+        OSError: output_dir can't be written.
+    """
+    began = time.monotonic()
+    suffix = "" if config.map_source == "colour" else f"_{config.map_source}"
+    folders = {part: config.output_dir / f"{part}{suffix}" for part in ("validation", "train")}
+    collect(config.data, "validation", config.seed + 1, config.held_out, folders["validation"], config.map_source)
+    collect(config.data, "train", config.seed, config.composites, folders["train"], config.map_source)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training = load_collected(folders["train"], config.composites)
+    held_out = load_collected(folders["validation"], config.held_out).to(device)
+    heads: dict[str, list[Head]] = {method: [] for method in METHODS}
+    for seed in config.seeds:
+        fitted = _fit(config, seed, training, held_out, device, began + 60 * config.minutes)
+        if fitted is None:
+            print("Stopped; the same command goes on.", file=sys.stderr)
+            return
+        for method, head in fitted.items():
+            heads[method].append(head)
+    notes = {
+        "command": f"python -m train.train {' '.join(sys.argv[1:])}",
+        "data": json.loads((folders["train"] / "about.json").read_text())["photos"],
+        "settings": json.dumps(shared_settings(config)),
+    }
+    for method, found in heads.items():
+        for seed, head in zip(config.seeds, found, strict=True):
+            _write(config, f"{method}_seed_{seed}", method, [head], notes)
+        _write(config, method, method, found, notes)
+
+
+def shared_settings(config: SideBySideConfig) -> dict[str, object]:
+    """The settings that weights depend on, as plain values: all but where things are kept and how long a run may take."""
+    values = json.loads(json.dumps(asdict(config), default=str))
+    for name in ("output_dir", "minutes"):
+        values.pop(name)
+    for name in ("root", "more", "cache", "workers"):
+        values["data"].pop(name)
+    return values
+
+
+def _write(config: SideBySideConfig, name: str, method: str, heads: list[Head], notes: dict[str, str]) -> None:
+    model = ModelConfig(slot=METHODS[method], members=len(heads), working_size=config.data.size)  # type: ignore[arg-type]
+    network = HarmonizationNet(model)
+    measured = frozen_network(config.output_dir / "projection.safetensors")
+    network.encoder.load_state_dict(measured.encoder.state_dict())
+    network.project.load_state_dict(measured.project.state_dict())
+    for mine, fitted in zip(network.heads, heads, strict=True):
+        mine.load_state_dict(fitted.state_dict())
+    save_weights(config.output_dir / f"{name}.safetensors", model, network.state_dict(), torch.float16, notes)
+
+
+def _fit(
+    config: SideBySideConfig, seed: int, training: Collected, held_out: Collected, device: torch.device, until: float
+) -> dict[str, Head] | None:
+    """One head of each method; None where the time was up, with the state saved."""
+    folder = config.output_dir / f"fit_{_digest(config)}_{seed}"
+    folder.mkdir(exist_ok=True)
+    heads = {}
+    usual = training.take(slice(0, CALIBRATION)).units
+    for method, slot in METHODS.items():
+        torch.manual_seed(seed)
+        heads[method] = Head(ModelConfig(slot=slot)).to(device)  # type: ignore[arg-type]
+        heads[method].calibrate(usual)
+    averages = copy.deepcopy(heads)
+    steps_a_pass = len(training) // config.batch
+    steps = config.passes * steps_a_pass
+    optimizers = {m: torch.optim.AdamW(h.parameters(), config.lr, weight_decay=config.weight_decay) for m, h in heads.items()}
+    step, seconds = 0, 0.0
+    state = load_state(folder, device)
+    if state is not None:
+        for method in METHODS:
+            heads[method].load_state_dict(state[method]["head"])
+            averages[method].load_state_dict(state[method]["average"])
+            optimizers[method].load_state_dict(state[method]["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+        torch.set_rng_state(state["random"].cpu())
+    else:
+        torch.manual_seed(seed)
+    began = time.monotonic()
+
+    def save() -> None:
+        state = {
+            m: {"head": heads[m].state_dict(), "average": averages[m].state_dict(), "optimizer": optimizers[m].state_dict()}
+            for m in METHODS
+        }
+        values = {**state, "step": step, "seconds": seconds + time.monotonic() - began, "random": torch.get_rng_state()}
+        save_state(folder, step, values, 1)
+
+    losses = dict.fromkeys(METHODS, 0.0)
+    order = torch.empty(0)
+    gains: dict[str, float] = {}
+    with tqdm(total=steps, initial=step, unit="step", desc=f"seed {seed}", mininterval=1) as bar:
+        while step < steps:
+            if step % steps_a_pass == 0 or not len(order):
+                generator = torch.Generator().manual_seed((seed << 20) + step // steps_a_pass)
+                order = torch.randperm(len(training), generator=generator)
+            place = step % steps_a_pass * config.batch
+            batch = training.take(order[place : place + config.batch]).to(device)
+            decay = min(config.ema, (1 + step) / (20 + step))
+            for method, head in heads.items():
+                for group in optimizers[method].param_groups:
+                    group["lr"] = config.lr * learning_rate_share(step, steps)
+                optimizers[method].zero_grad(set_to_none=True)
+                loss = objective(head.train()(batch.units, config.uniform).regions, batch, config.chroma)
+                if not torch.isfinite(loss):
+                    raise FloatingPointError(f"the loss of {method} is not finite at step {step}; try a lower lr")
+                loss.backward()
+                nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+                optimizers[method].step()
+                losses[method] = 0.98 * losses[method] + 0.02 * float(loss.detach())
+                with torch.no_grad():
+                    for kept, new in zip(averages[method].parameters(), head.parameters(), strict=True):
+                        kept.lerp_(new, 1 - decay)
+            step += 1
+            bar.update()
+            if step % steps_a_pass == 0:
+                for method, head in averages.items():
+                    found = gain_by_kind(head.eval(), held_out, config.uniform)
+                    gains[method] = found[0]
+                    row = (seed, step, method, losses[method], *found, seconds + time.monotonic() - began)
+                    _log(config.output_dir / "log.csv", row)
+                save()
+            bar.set_postfix({method: f"{gain:+.2f} dB" for method, gain in gains.items()})
+            if time.monotonic() > until and step < steps:
+                save()
+                return None
+    return {method: head.eval() for method, head in averages.items()}
+
+
+def learning_rate_share(step: int, steps: int) -> float:
+    """Of the highest learning rate: a rise over the first tenth, then a cosine down to nothing."""
+    rise = 0.1 * steps
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (step - rise) / (steps - rise)))))
+
+
+def objective(transforms: Tensor, collected: Collected, chroma: float) -> Tensor:
+    """What is minimized: the mean over composites of the root of the squared error, and the bias of chroma.
+
+    The root, as the score takes it: an easy composite counts as much as a hard one.
+
+    Args:
+        transforms: (N, R, 3, 4), or (N, 1, 3, 4) of the whole foreground.
+    """
+    error = (squared_error(transforms, collected) + FLOOR).sqrt().mean()
+    return error + chroma * chroma_bias(transforms, collected)
+
+
+def chroma_bias(transforms: Tensor, collected: Collected) -> Tensor:
+    """How far the harmonized foregrounds' chroma is off on average, in each third by the truth's chroma.
+
+    A mean of likely answers is greyer than any of them; this asks for as much colour as there should be, on average,
+    among the grey, the coloured and the saturated. Chroma is here the root mean square distance from grey, in [0, 1].
+    """
+    inputs, truth = collected.inputs, collected.truth.sum(1)
+    if transforms.shape[1] == 1:
+        inputs = inputs.sum(1, keepdim=True)
+    ours = (transforms @ inputs @ transforms.mT).sum(1)
+    opponent = OPPONENT.to(ours.device)
+
+    def rms(moments: Tensor) -> Tensor:
+        return ((opponent @ moments) * opponent).sum((-1, -2)).clamp_min(1e-8).sqrt() / 2
+
+    true = rms(truth)
+    off = rms(ours) - true
+    third = torch.argsort(true).argsort() * 3 // len(true)
+    return torch.stack([off[third == i].mean().abs() for i in range(3)]).mean()
+
+
+@torch.inference_mode()
+def gain_by_kind(head: Head, collected: Collected, uniform: bool = False) -> list[float]:
+    """Gain in fPSNR over doing nothing, in dB: over all composites but the unchanged, then of every other kind."""
+    ours, nothing = scores(head, collected, uniform)
+    gain = ours - nothing
+    kinds = [kind for kind in range(len(KINDS)) if kind != UNCHANGED]
+    return [float(gain[collected.kind != UNCHANGED].mean()), *(float(gain[collected.kind == k].mean()) for k in kinds)]
+
+
+@torch.inference_mode()
+def scores(head: Head, collected: Collected, uniform: bool = False) -> tuple[Tensor, Tensor]:
+    """fPSNR (N,) of a head and of doing nothing, in dB."""
+    found = []
+    for first in range(0, len(collected), 500):
+        part = collected.take(slice(first, first + 500))
+        found.append(squared_error(head(part.units, uniform).regions, part))
+    identity = torch.eye(3, 4, device=collected.kind.device).expand(len(collected), 3, 4)
+    errors = torch.cat(found), squared_error(identity, collected.take(slice(None)))
+    ours, nothing = (-10 * error.clamp_min(SCORE_FLOOR).log10() for error in errors)
+    return ours, nothing
+
+
+def _digest(config: SideBySideConfig) -> str:
+    settings = {name: value for name, value in shared_settings(config).items() if name != "seeds"}
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _log(path: Path, row: tuple[object, ...]) -> None:
+    new = not path.exists()
+    with open(path, "a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(LOG_COLUMNS)
+        writer.writerow([f"{value:.5g}" if isinstance(value, float) else value for value in row])
