@@ -7,24 +7,21 @@ and from the held-out ones into IHD_test.txt, a tenth as many. Pictures are squa
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from srin.errors import SrinError
 from srin.image_io import save_image
 from train.config import TrainConfig, load_config
-from train.data.composites import make_batch
-from train.data.photos import Photos, load_photos
-from train.objective import has_task
+from train.data.composites import UNCHANGED, Maker, Sample
+from train.data.photos import load_photos
 
 SUBSET = "photos"  # the sub-dataset's name in the lists
-BATCH = 16
 TEST_SHARE = 10
 
 
@@ -38,34 +35,24 @@ def make_composites(config: TrainConfig, output: Path, count: int) -> None:
         (output / SUBSET / kind).mkdir(parents=True, exist_ok=True)
     with tqdm(total=count + max(1, count // TEST_SHARE), unit="composite") as bar:
         for number, (part, list_name) in enumerate((("train", "IHD_train.txt"), ("validation", "IHD_test.txt"))):
-            photos = load_photos(config.data, part)
+            maker = Maker(load_photos(config.data, part), config.data, config.data.size)
             wanted = count if part == "train" else max(1, count // TEST_SHARE)
-            generator = torch.Generator().manual_seed((config.seed << 20) + number)
             names: list[str] = []
-            for composite, mask, real in _accepted(photos, config.data.size, wanted, generator):
+            for sample in _with_a_task(maker, (config.seed << 1) + number, wanted):
                 name = f"{part[0]}{len(names):06d}"
-                save_image(composite, output / SUBSET / "composite_images" / f"{name}_1_1.png")
-                save_image(mask, output / SUBSET / "masks" / f"{name}_1.png")
-                save_image(real, output / SUBSET / "real_images" / f"{name}.png")
+                save_image(sample.composite, output / SUBSET / "composite_images" / f"{name}_1_1.png")
+                save_image(sample.mask.astype(np.uint8) * 255, output / SUBSET / "masks" / f"{name}_1.png")
+                save_image(sample.real, output / SUBSET / "real_images" / f"{name}.png")
                 names.append(f"{SUBSET}/composite_images/{name}_1_1.png")
                 bar.update()
             # Last, so that an interrupted run leaves no list of files that aren't there.
             (output / list_name).write_text("".join(f"{name}\n" for name in names))
 
 
-def _accepted(
-    photos: Photos, size: int, wanted: int, generator: torch.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    left = wanted
-    while left:
-        batch = make_batch(photos, BATCH, size, generator)
-        for i in torch.nonzero(has_task(batch)).flatten()[:left].tolist():
-            yield _picture(batch.composite[i]), (batch.mask[i, 0].numpy() * 255).astype(np.uint8), _picture(batch.real[i])
-            left -= 1
-
-
-def _picture(x: Tensor) -> np.ndarray:
-    return ((x.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+def _with_a_task(maker: Maker, seed: int, wanted: int) -> Iterator[Sample]:
+    """Composites that differ from their truth: an unchanged one has no finite score."""
+    made = (maker.make(seed, number) for number in itertools.count())
+    return itertools.islice((sample for sample in made if sample.kind != UNCHANGED), wanted)
 
 
 def main() -> None:

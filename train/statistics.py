@@ -181,12 +181,18 @@ def _make_shard(
     cv2.setNumThreads(1)
     photos = load_photos(config, part)
     network = frozen_network(folder.parent / "projection.safetensors")
-    parts = []
+    shard: dict[str, Tensor] = {}
+    done = 0
     for *tensors, kind in _batches(config, photos, seed, range(first, first + count), map_source):
         collected = of_batch(network, *tensors)
         collected.kind = kind
-        parts.append(_to_tensors(collected))
-    _save({name: torch.cat([p[name] for p in parts]).contiguous() for name in parts[0]}, shard_path(folder, first))
+        # Into one place that was set aside: many small results, kept between large temporaries, fragment the memory.
+        for name, values in _to_tensors(collected).items():
+            if not done:
+                shard[name] = values.new_empty(count, *values.shape[1:])
+            shard[name][done : done + len(values)] = values
+        done += len(kind)
+    _save(shard, shard_path(folder, first))
     return count
 
 

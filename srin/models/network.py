@@ -26,6 +26,7 @@ from srin.models.units import (
 
 CELL = 4  # pixels of the working size for each cell of a grid of coefficients
 SMOOTH = 5  # such cells over which one region's transform turns into its neighbour's
+SIZES = [COLOURS, TEXTURES, TEXTURES, MEANING]  # of a unit's statistics, in the order in which they are scaled
 FAR = 8.0  # standard deviations at which a statistic is clipped
 
 
@@ -56,34 +57,32 @@ class Head(nn.Module):
         self.slot = Slot(config.slot)
         self.transform = Transform()
         # Statistics differ in scale by orders of magnitude; these bring them to one. From many composites.
-        self.register_buffer("usual", torch.zeros(COLOURS + 2 * TEXTURES + MEANING))
-        self.register_buffer("spread", torch.ones(COLOURS + 2 * TEXTURES + MEANING))
+        self.register_buffer("usual", torch.zeros(sum(SIZES)))
+        self.register_buffer("spread", torch.ones(sum(SIZES)))
 
     def forward(self, units: Units, uniform: bool = False) -> Decision:
         """Decides by the units' statistics; uniform: see `Slot.forward`."""
         slot = self.slot
-        scaled = self.scaled(units)
-        weights = slot(units, scaled, uniform)
-        own, lenders = units[slot.borrowers], units[slot.lenders]
-        borrowed = mixture(weights, lenders)
-        count = own.area.shape[1]
+        borrowers, lenders = units[slot.borrowers], units[slot.lenders]
+        weights = slot(borrowers, lenders, self.characters(borrowers), self.characters(lenders), uniform)
+        count = borrowers.area.shape[1]
 
-        def for_each(one: Units) -> Units:
-            return Units(*(x.expand(-1, count, *x.shape[2:]) for x in vars(one).values()))
+        def for_each(whole: slice) -> Units:
+            scaled = self.scaled(units[whole])
+            return Units(*(x.expand(-1, count, *x.shape[2:]) for x in vars(scaled).values()))
 
         sources = [
-            scaled[slot.borrowers],
-            self.scaled(borrowed),
-            for_each(scaled[WHOLE_FOREGROUND]),
-            for_each(scaled[WHOLE_BACKGROUND]),
+            self.scaled(borrowers),
+            self.scaled(mixture(weights, lenders)),
+            for_each(WHOLE_FOREGROUND),
+            for_each(WHOLE_BACKGROUND),
         ]
-        whole, regions, share = self.transform(sources, own.area, units.colour[:, 0, :3])
+        whole, regions, share = self.transform(sources, borrowers.area, units.colour[:, 0, :3])
         return Decision(whole, regions, weights, share)
 
     def scaled(self, units: Units) -> Units:
         """The same with colour, texture and meaning on a common scale, clipped at FAR."""
-        sizes = [COLOURS, TEXTURES, TEXTURES, MEANING]
-        usual, spread = self.usual.split(sizes), self.spread.split(sizes)
+        usual, spread = self.usual.split(SIZES), self.spread.split(SIZES)
 
         def scale(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
             return ((x - mean) / std).clamp(-FAR, FAR)
@@ -96,6 +95,13 @@ class Head(nn.Module):
             units.near,
             units.place,
         )
+
+    def characters(self, units: Units) -> tuple[Tensor, Tensor]:
+        """What a unit is and what its surface is like, as directions: (B, U, MEANING) and (B, U, 80), of length 1."""
+        usual, spread = self.usual.split(SIZES), self.spread.split(SIZES)
+        meaning = (units.meaning - usual[3]) / spread[3]
+        texture = (units.texture[:, :, 0] - usual[1]) / spread[1]
+        return F.normalize(meaning, dim=-1), F.normalize(texture, dim=-1)
 
     def calibrate(self, units: Units) -> None:
         """Takes the statistics of many composites' units for what is usual."""

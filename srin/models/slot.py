@@ -15,7 +15,6 @@ what was attended to; here `srin.models.transform` does, with moments mixed by p
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srin.models.config import Slot as SlotName
@@ -31,6 +30,7 @@ from srin.models.units import (
 
 RELATIONS = 14
 HIDDEN = 24
+Characters = tuple[Tensor, Tensor]  # of units: what each is, and what its surface is like
 BORROWERS = {"rain": WHOLE_FOREGROUND, "bain": WHOLE_FOREGROUND, "srin": BORROWING}
 LENDERS = {"rain": WHOLE_BACKGROUND, "bain": CELLS, "srin": slice(CELLS.start, LENDING.stop)}
 
@@ -51,22 +51,24 @@ class Slot(nn.Module):
             nn.init.zeros_(self.score[-1].weight)  # type: ignore[arg-type]
             nn.init.zeros_(self.score[-1].bias)  # type: ignore[arg-type]
 
-    def forward(self, units: Units, alike: Units, uniform: bool = False) -> Tensor:
+    def forward(
+        self, borrowers: Units, lenders: Units, seeking: Characters, offering: Characters, uniform: bool = False
+    ) -> Tensor:
         """Shares p (B, I, J) of the J lenders for the I borrowers; they sum to 1 over J, and are 0 for empty lenders.
 
         Args:
-            units: all units' statistics. alike: the same on a common scale, see `srin.models.network`.
+            borrowers, lenders: statistics of those units. seeking, offering: their characters, as
+                `srin.models.network.Head.characters` gives them.
             uniform: by area alone, whatever was learnt: what the slot is worth is measured against this.
         """
-        area = units.area[:, self.lenders]
-        logits = area.clamp_min(EMPTY).log()[:, None].expand(-1, units[self.borrowers].area.shape[1], -1)
+        area = lenders.area
+        logits = area.clamp_min(EMPTY).log()[:, None].expand(-1, borrowers.area.shape[1], -1)
         if self.score is not None and not uniform:
-            relation = relations(units[self.borrowers], units[self.lenders], alike[self.borrowers], alike[self.lenders])
-            logits = logits + self.score(relation)[..., 0]
+            logits = logits + self.score(relations(borrowers, lenders, seeking, offering))[..., 0]
         return logits.masked_fill(area[:, None] <= EMPTY, -1e4).softmax(-1)
 
 
-def relations(borrowers: Units, lenders: Units, alike_borrowers: Units, alike_lenders: Units) -> Tensor:
+def relations(borrowers: Units, lenders: Units, seeking: Characters, offering: Characters) -> Tensor:
     """(B, I, J, RELATIONS), each of about unit size: what a score sees of a borrower and a lender.
 
     Share of the lender within three distances of the mask; likeness (cosine) of what they are and of their textures;
@@ -79,16 +81,13 @@ def relations(borrowers: Units, lenders: Units, alike_borrowers: Units, alike_le
         """(B, J, C) of the lenders, for every borrower."""
         return x[:, None].expand(-1, count, -1, -1)
 
-    def likeness(a: Tensor, b: Tensor) -> Tensor:
-        return torch.einsum("bic,bjc->bij", F.normalize(a, dim=-1), F.normalize(b, dim=-1))[..., None]
-
     apart = borrowers.colour[:, :, None, 9:12] - lenders.colour[:, None, :, 9:12]
     offset = borrowers.place[:, :, None, :2] - lenders.place[:, None, :, :2]
     return torch.cat(
         [
             each_pair(lenders.near) * 2 - 1,
-            likeness(alike_borrowers.meaning, alike_lenders.meaning) * 3,
-            likeness(alike_borrowers.texture[:, :, 0], alike_lenders.texture[:, :, 0]) * 2,
+            (seeking[0] @ offering[0].mT)[..., None] * 3,
+            (seeking[1] @ offering[1].mT)[..., None] * 2,
             apart.abs() * 3 - 1,
             apart[..., :1] * 2,
             offset[..., :1] * 3,

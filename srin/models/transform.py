@@ -8,6 +8,7 @@ from srin.models.units import COLOURS, EMPTY, Units
 
 MEANING = 64  # channels that the late features are projected to
 WIDTH = 320
+OUTPUTS = 14
 STEP = 0.5  # what an output of 1 changes
 
 
@@ -27,7 +28,7 @@ class Transform(nn.Module):
         self.texture = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * 2 * TEXTURES, 192), nn.GELU())
         self.meaning = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * MEANING, 128), nn.GELU())
         self.joint = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(512, WIDTH), nn.GELU(), nn.Dropout(dropout), nn.Linear(WIDTH, 14)
+            nn.Dropout(dropout), nn.Linear(512, WIDTH), nn.GELU(), nn.Dropout(dropout), nn.Linear(WIDTH, OUTPUTS)
         )
         nn.init.zeros_(self.joint[-1].weight)  # type: ignore[arg-type]
         nn.init.zeros_(self.joint[-1].bias)  # type: ignore[arg-type]
@@ -43,19 +44,27 @@ class Transform(nn.Module):
             (B, 3, 4) of the object and (B, I, 3, 4) of its units, rows of [A | b], colours in [-1, 1]; and (B, I), the
             share of each unit in the object's.
         """
-        seen = [
-            self.colour(torch.cat([source.colour for source in sources], -1)),
-            self.texture(torch.cat([source.texture.flatten(2) for source in sources], -1)),
-            self.meaning(torch.cat([source.meaning for source in sources], -1)),
-        ]
-        found = self.joint(torch.cat(seen, -1))
-        change = STEP * found[..., :12].unflatten(-1, (3, 4))
         empty = area <= EMPTY
+        if self.training:  # half of the units are empty: they would cost as much as the others
+            found = area.new_zeros(*area.shape, OUTPUTS)
+            found[~empty] = self._found([source.where(~empty) for source in sources])
+        else:
+            found = self._found(sources)
+        change = STEP * found[..., :12].unflatten(-1, (3, 4))
         share = (area.clamp_min(EMPTY).log() + found[..., 12]).masked_fill(empty, -1e4).softmax(-1)
         whole = torch.einsum("bi,bijk->bjk", share, change)
         kept = (found[..., 13] - 2).sigmoid().masked_fill(empty, 0)
         change = whole[:, None] + kept[..., None, None] * (change - whole[:, None])
         return around(whole, mean), around(change, mean[:, None]), share
+
+    def _found(self, sources: list[Units]) -> Tensor:
+        """(..., OUTPUTS): a change of contrast and shift, 3x4, and two confidences."""
+        seen = [
+            self.colour(torch.cat([source.colour for source in sources], -1)),
+            self.texture(torch.cat([source.texture.flatten(-2) for source in sources], -1)),
+            self.meaning(torch.cat([source.meaning for source in sources], -1)),
+        ]
+        return self.joint(torch.cat(seen, -1))
 
 
 def around(change: Tensor, mean: Tensor) -> Tensor:

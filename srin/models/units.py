@@ -56,6 +56,10 @@ class Units:
         """Some of the units: `index` applies to dimension 1."""
         return Units(**{f.name: getattr(self, f.name)[:, index] for f in fields(self)})
 
+    def where(self, chosen: Tensor) -> "Units":
+        """The chosen units of all composites in one row: every field (N, ...) for (B, U) booleans of which N are true."""
+        return Units(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
     @property
     def full(self) -> Tensor:
         """(B, U), true where a unit is not empty."""
@@ -166,8 +170,9 @@ def foreground_regions(mask: Tensor, regions: Tensor | None) -> Tensor:
 
 def _split(side: Tensor, labels: Tensor, count: int) -> Tensor:
     """(B, 1, H, W) weights by label (B, H, W) below `count`: (B, count, H, W)."""
-    names = torch.arange(count, device=side.device)[:, None, None]
-    return (labels[:, None] == names).to(side.dtype) * side
+    labels = labels.expand(len(side), *side.shape[2:]).flatten(1)[:, None]
+    split = side.new_zeros(len(side), count, side.shape[2] * side.shape[3]).scatter_(1, labels, side.flatten(2))
+    return split.unflatten(2, side.shape[2:])
 
 
 def _by_size(regions: Tensor, side: Tensor, most: int) -> Tensor:

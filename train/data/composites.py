@@ -275,13 +275,18 @@ def _voronoi(labels: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
 
 
 def shrunk_and_grown(mask: np.ndarray, shrink: int, grow: int) -> tuple[np.ndarray, np.ndarray]:
-    """A bool mask (H, W) without its outermost pixels, and with as many more; the picture's border takes none away."""
+    """A bool mask (H, W) without `shrink` >= 1 of its outermost pixels, and with `grow` more.
+
+    The picture's border takes none away. The first pixel goes with all of its eight neighbours: a mask that was resized
+    has pixels at its edge that are half background, also at a slanting one.
+    """
 
     def disk(radius: int) -> np.ndarray:
         return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
     binary = mask.astype(np.uint8)
-    return cv2.erode(binary, disk(shrink), borderValue=1) > 0, cv2.dilate(binary, disk(grow)) > 0
+    shrunk = cv2.erode(cv2.erode(binary, np.ones((3, 3), np.uint8), borderValue=1), disk(shrink - 1), borderValue=1)
+    return shrunk > 0, cv2.dilate(binary, disk(grow)) > 0
 
 
 def filled(image: np.ndarray, hole: np.ndarray, inpainted: bool) -> np.ndarray:
@@ -300,7 +305,7 @@ def filled(image: np.ndarray, hole: np.ndarray, inpainted: bool) -> np.ndarray:
         size = (2 * reach + 1, 2 * reach + 1)
         weight = cv2.blur(known, size, borderType=cv2.BORDER_CONSTANT)
         mean = cv2.blur(colours, size, borderType=cv2.BORDER_CONSTANT) / np.maximum(weight, 1e-6)[..., None]
-        found = left & (weight > 1e-4)
+        found = left & (weight * size[0] * size[1] > 0.5)
         out[found] = mean[found]
         left &= ~found
         reach *= 2

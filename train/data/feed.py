@@ -1,7 +1,7 @@
 """What the training loop draws from: batches for any step, so that a resumed run sees what an uninterrupted one would."""
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 from typing import Protocol
 
@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from srin.composite import Composite
 from srin.image_io import load_labels
-from srin.segmentation.regions import colour_regions
-from train.config import DataConfig, TrainConfig
-from train.data.composites import Batch, consecutive, make_batch
+from srin.segmentation.semantic_map import build, enlarged, segment
+from train.config import TrainConfig
+from train.data.composites import OBJECT, Batch, Composites, Maker
 from train.data.iharmony4 import ResizedCache, Sample, samples
 from train.data.maps import map_path
-from train.data.photos import Photos, few_regions, load_photos, nearest
+from train.data.photos import load_photos
 
 HELD_OUT = 50  # every 50th real photo of iHarmony4's training part, by its name, is kept for validation
 VALIDATION_BATCHES, VALIDATION_BATCH, VALIDATION_SEED = 12, 16, 12345
@@ -36,41 +37,38 @@ class Feed(Protocol):
 
 
 class PhotoFeed:
-    """Composites made on the device that trains. Every process makes the whole batch, which costs little, and keeps
-    its share: so the number of processes changes nothing."""
+    """Composites made on the fly, by `data.workers` processes; each process that trains makes its own share."""
 
     def __init__(self, config: TrainConfig, device: torch.device, process: int, processes: int) -> None:
         if config.epochs:
             raise ValueError("composites made on the fly have no epochs: set steps instead")
         self.steps = config.steps
         self._config, self._device, self._share = config, device, (process, processes)
-        self._photos = load_photos(config.data, "train").to(device)
-        self._held_out = load_photos(config.data, "validation").to(device)
+        self._training = Maker(load_photos(config.data, "train"), config.data, config.data.size)
+        self._held_out = Maker(load_photos(config.data, "validation"), config.data, config.data.size)
+        self._validation: list[Batch] = []
 
     def batches(self, start: int) -> Iterator[Batch]:
-        config = self._config
-        for number in count(start):
-            generator = torch.Generator(self._device).manual_seed((config.seed << 40) + number)
-            batch = make_batch(self._photos, config.batch, config.data.size, generator, config.data.region_source)
-            yield batch.share(*self._share)
+        config, (process, processes) = self._config, self._share
+        size = config.batch // processes
+        composites = Composites(self._training, config.seed, range(config.batch * config.steps * config.accumulate))
+        order = (
+            list(range(first, first + size)) for first in count(start * config.batch + process * size, config.batch)
+        )
+        return _load(composites, order, config.data.workers, self._device, config.batch)
 
     def validation(self) -> Iterator[Batch]:
-        return held_out_batches(self._held_out, self._config.data, VALIDATION_BATCHES)
-
-
-def held_out_batches(photos: Photos, config: DataConfig, count: int) -> Iterator[Batch]:
-    """The first `count` batches for validation, made of held-out photos on the device where these are."""
-    generator = torch.Generator(photos.images.device).manual_seed(VALIDATION_SEED)
-    for _ in range(count):
-        yield make_batch(photos, VALIDATION_BATCH, config.size, generator, config.region_source)
+        if not self._validation:
+            composites = Composites(self._held_out, VALIDATION_SEED, range(VALIDATION_BATCHES * VALIDATION_BATCH))
+            order = (list(range(first, first + VALIDATION_BATCH)) for first in range(0, len(composites), VALIDATION_BATCH))
+            self._validation = list(_load(composites, order, 0, self._device, VALIDATION_BATCH))
+        return iter(self._validation)
 
 
 class IHarmony4Feed:
     """iHarmony4 as it is on disk, resized once, read by `data.workers` processes. No augmentation, as in the paper."""
 
     def __init__(self, config: TrainConfig, device: torch.device, process: int, processes: int) -> None:
-        if config.data.region_source != "mixed":
-            raise ValueError("data.region_source is for composites made of photos; iHarmony4's maps come from data.maps")
         found = samples(config.data.root, "train", list(config.data.subsets))
         held_out = [s for s in found if zlib.crc32(s.real.name.encode()) % HELD_OUT == 0]
         training = [s for s in found if zlib.crc32(s.real.name.encode()) % HELD_OUT]
@@ -93,19 +91,24 @@ class IHarmony4Feed:
         return self._load(self._held_out, parts, 1)
 
     def _load(self, pictures: "Pictures", order: "Order | list[list[int]]", processes: int) -> Iterator[Batch]:
-        workers = self._config.data.workers
-        loader = DataLoader(
-            pictures,
-            batch_sampler=order,
-            num_workers=workers,
-            # Forked processes can hang once torch or OpenCV has started threads of its own.
-            multiprocessing_context="forkserver" if workers else None,
-            worker_init_fn=_one_thread if workers else None,
-            pin_memory=self._device.type == "cuda",
-        )
-        for composite, real, mask, regions in loader:
-            weight = torch.ones(len(mask))
-            yield Batch(composite, real, mask, regions, weight, float(len(mask) * processes)).to(self._device)
+        return _load(pictures, order, self._config.data.workers, self._device, self._config.batch * processes)
+
+
+def _load(
+    pictures: Dataset[tuple[Tensor, ...]], order: Iterable[list[int]], workers: int, device: torch.device, total: int
+) -> Iterator[Batch]:
+    """Batches of these indices on the device; total: composites of a whole batch, over all processes."""
+    loader = DataLoader(
+        pictures,
+        batch_sampler=order,  # type: ignore[arg-type]
+        num_workers=workers,
+        # Forked processes can hang once torch or OpenCV has started threads of its own.
+        multiprocessing_context="forkserver" if workers else None,
+        worker_init_fn=_one_thread if workers else None,
+        pin_memory=device.type == "cuda",
+    )
+    for tensors in loader:
+        yield Batch(*tensors, float(total)).to(device)
 
 
 class Order(Sampler[list[int]]):
@@ -128,8 +131,8 @@ class Order(Sampler[list[int]]):
             yield order[first : first + size]
 
 
-class Pictures(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
-    """composite and real (3, S, S) in [-1, 1], mask (1, S, S) in [0, 1], regions int64 (S, S)."""
+class Pictures(Dataset[tuple[Tensor, ...]]):
+    """composite and real (3, S, S) in [-1, 1], mask (1, S, S) in [0, 1], regions int64 (S, S), and the kind: OBJECT."""
 
     def __init__(self, chosen: list[Sample], config: TrainConfig) -> None:
         self._samples, self._size, self._maps = chosen, config.data.size, config.data.maps
@@ -139,20 +142,21 @@ class Pictures(Dataset[tuple[Tensor, Tensor, Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self._samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         sample = self._samples[index]
         composite, mask, real = self._cache.load(sample)
         regions = torch.zeros(mask.shape, dtype=torch.long)
-        if self._needs_maps:
+        inside = np.count_nonzero(mask > 127)
+        if self._needs_maps and 0 < inside < mask.size:
+            pasted = Composite(composite, mask)
             if self._maps is None:
-                labels = colour_regions(composite)
+                made = segment(pasted, "colour")
             else:
-                labels = nearest(load_labels(map_path(self._maps, sample.composite), what="label map"), self._size)
-            few = few_regions(labels, composite).astype(np.int64)
-            # The foreground's regions are its own.
-            regions = consecutive(torch.from_numpy(2 * few + (mask > 127))[None])[0]
+                labels = load_labels(map_path(self._maps, sample.composite), what="label map")
+                made = build(pasted, enlarged(labels, mask.shape), "precomputed")
+            regions = torch.from_numpy(made.labels.astype(np.int64))
         pictures = (torch.from_numpy(x).permute(2, 0, 1).float() / 127.5 - 1 for x in (composite, real))
-        return *pictures, torch.from_numpy(mask)[None].float() / 255, regions  # type: ignore[return-value]
+        return *pictures, torch.from_numpy(mask)[None].float() / 255, regions, torch.tensor(OBJECT)
 
 
 def _one_thread(_: int) -> None:

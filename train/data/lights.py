@@ -94,5 +94,5 @@ def border(shape: tuple[int, int], rng: np.random.Generator, inside: np.ndarray 
     within = across if inside is None else across[inside]
     low, high = np.quantile(within, [0.05, 0.95])
     place = low + (high - low) * rng.uniform(0.25, 0.75)
-    width_of_border = max(high - low, 1e-3) * rng.uniform(0.05, 0.25 if inside is None else 0.6)
+    width_of_border = max(high - low, 1e-3) * rng.uniform(0.05, 0.25)
     return (1 / (1 + np.exp(-(across - place) / width_of_border)))[..., None].astype(np.float32)

@@ -64,4 +64,4 @@ def curves(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def uneven(x: np.ndarray, changed: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Light that varies across the object: another grade takes over beyond a border that runs through the object."""
     share = lights.border(mask.shape, rng, mask)
-    return changed * (1 - share) + lights.grade(x, rng.uniform(0.2, 0.8), rng) * share
+    return changed * (1 - share) + lights.grade(x, rng.uniform(0.4, 1), rng) * share
