@@ -4,7 +4,8 @@
 
 Statistics of the composites are collected first (`train.statistics`), then a head of each method is fitted to them, once
 for every seed. Started again with the same output_dir, it goes on where it stopped. Writes METHOD.safetensors, whose
-heads are those of all seeds, METHOD_seed_N.safetensors with one each, and log.csv.
+heads are those of all seeds, METHOD_seed_N.safetensors with one each, and log.csv. The controls, uniform=true and
+map_source=voronoi, have their kind in their files' names.
 """
 
 import copy
@@ -99,10 +100,11 @@ def side_by_side(config: SideBySideConfig) -> None:
         "data": json.loads((folders["train"] / "about.json").read_text())["photos"],
         "settings": json.dumps(shared_settings(config)),
     }
+    control = suffix + ("_uniform" if config.uniform else "")
     for method, found in heads.items():
         for seed, head in zip(config.seeds, found, strict=True):
-            _write(config, f"{method}_seed_{seed}", method, [head], notes)
-        _write(config, method, method, found, notes)
+            _write(config, f"{method}{control}_seed_{seed}", method, [head], notes)
+        _write(config, f"{method}{control}", method, found, notes)
 
 
 def shared_settings(config: SideBySideConfig) -> dict[str, object]:

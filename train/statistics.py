@@ -94,7 +94,7 @@ def collect(config: DataConfig, part: str, seed: int, count: int, folder: Path, 
     note.write_text(json.dumps(about))
     projection = folder.parent / "projection.safetensors"
     if not projection.exists():
-        _fit_projection(photos if part == "train" else load_photos(config, "train"), config, seed, projection)
+        _fit_projection(photos if part == "train" else load_photos(config, "train"), config, seed, count, projection)
     missing = [first for first in range(0, count, SHARD) if not shard_path(folder, first).exists()]
     done = count - sum(min(SHARD, count - first) for first in missing)
     with (
@@ -163,10 +163,10 @@ def _batches(config: DataConfig, photos: Photos, seed: int, numbers: range, map_
 
 
 @torch.inference_mode()
-def _fit_projection(photos: Photos, config: DataConfig, seed: int, path: Path) -> None:
+def _fit_projection(photos: Photos, config: DataConfig, seed: int, count: int, path: Path) -> None:
     network = frozen_network(None)
     found = []
-    for composite, _, mask, regions, _ in _batches(config, photos, seed, range(CALIBRATION), "colour"):
+    for composite, _, mask, regions, _ in _batches(config, photos, seed, range(min(count, CALIBRATION)), "colour"):
         weights = partition(mask, regions)[:, WHOLES]
         found.append(measure(network.encoder, composite, mask, weights).meaning.flatten(0, 1))
     network.calibrate_projection(torch.cat(found))

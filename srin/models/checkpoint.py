@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from srin.errors import WeightsError
 from srin.models.config import ModelConfig
-from srin.models.unet import HarmonizationNet
+from srin.models.network import HarmonizationNet
 
 
 def save_weights(
