@@ -52,6 +52,7 @@ class SideBySideConfig:
         chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`.
         uniform: fit twins instead whose lenders lend by area alone: what the slot is worth is measured against them.
         map_source: "colour", or "voronoi": a control of as many regions that know nothing of the picture.
+        licence: of the weights, as their files say it; what the photos allow.
         minutes: stop (resumably) after this long.
     """
 
@@ -69,6 +70,7 @@ class SideBySideConfig:
     chroma: float = 0.5
     uniform: bool = False
     map_source: str = "colour"
+    licence: str = ""
     minutes: float = 1e9
 
 
@@ -98,6 +100,7 @@ def side_by_side(config: SideBySideConfig) -> None:
     notes = {
         "command": f"python -m train.train {' '.join(sys.argv[1:])}",
         "data": json.loads((folders["train"] / "about.json").read_text())["photos"],
+        "licence": config.licence,
         "settings": json.dumps(shared_settings(config)),
     }
     control = suffix + ("_uniform" if config.uniform else "")
