@@ -55,7 +55,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         source = [f"data.root={EXAMPLES}", f"data.cache={folder}/photos", f"data.size={arguments.size}"]
-        source.append(f"data.cached_size={arguments.size}")
+        source.append(f"data.photo_side={arguments.size}")
         make_composites(load_config("smoke", source), folder / "iharmony4", PICTURES)
         changes = [f"data.root={folder}/iharmony4", f"data.cache={folder}/cache", f"data.size={arguments.size}"]
         changes += ["data.subsets=[photos]", f"data.workers={arguments.workers}", f"batch={BATCH}"]

@@ -14,22 +14,24 @@ of the side, since a graph can't do its attention in chunks.
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from srin.errors import OutputError, SrinError
-from srin.models.scene import EXPORTED_REGIONS
-from srin.models.unet import HarmonizationNet
+from srin.models.units import EXPORTED_REGIONS
+
+if TYPE_CHECKING:
+    from srin.models import Network
 
 OPSET = 18
 TOLERANCE = 1 / 255  # of colours in [0, 1]
 CHECKED_SIZES = ((64, 64), (72, 120), (61, 83), (149, 97))
 
 
-def export_onnx(network: HarmonizationNet, path: str | os.PathLike[str]) -> float:
+def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
     """Writes a network's `forward` as ONNX, for one picture of any size, with "regions" as an input for SRIN.
 
     Args:
@@ -83,7 +85,7 @@ def export_onnx(network: HarmonizationNet, path: str | os.PathLike[str]) -> floa
 class _Forward(nn.Module):
     """Names the inputs, and keeps a network that sees no map from having it as an input."""
 
-    def __init__(self, network: HarmonizationNet) -> None:
+    def __init__(self, network: "Network") -> None:
         super().__init__()
         self.network = network
 
@@ -91,7 +93,7 @@ class _Forward(nn.Module):
         return self.network(composite, mask, regions)
 
 
-def _example(network: HarmonizationNet, height: int, width: int, seed: int) -> tuple[Tensor, ...]:
+def _example(network: "Network", height: int, width: int, seed: int) -> tuple[Tensor, ...]:
     """A picture of random patches, a soft mask, and for SRIN a map of random blocks."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -106,7 +108,7 @@ def _example(network: HarmonizationNet, height: int, width: int, seed: int) -> t
     return composite, mask, enlarged(blocks.float(), "nearest").long()[:, 0]
 
 
-def _largest_difference(network: HarmonizationNet, session: Any, names: list[str]) -> float:
+def _largest_difference(network: "Network", session: Any, names: list[str]) -> float:
     largest = 0.0
     for seed, (height, width) in enumerate(CHECKED_SIZES, start=1):
         inputs = _example(network, height, width, seed)

@@ -1,16 +1,16 @@
 """Trains variants of the method alike, and says what each of its parts is worth.
 
-    python -m train.ablation ablation data.root=PHOTOS init=TRUNK
-    python -m train.ablation ablation data.root=PHOTOS groups.head=null seeds=[0]     # without a group; one seed
+    python -m train.ablation ablation data.root=PHOTOS
+    python -m train.ablation ablation data.root=PHOTOS groups.default=null seeds=[0]     # without a group; one seed
 
 Besides training settings a config names variants (what each changes of them), groups of variants that are compared with
 each other and with the group's reference, and seeds. Variants have data, budget and tuning in common: they may change
-model, init, keep_guess and data.region_source, and nothing else.
+model and init, and nothing else.
 
 Every variant is trained with every seed in output_dir/VARIANT/seed_N. Started again, it leaves out what is finished and
 goes on where it stopped; minutes= stops it after that long. When all are done they are scored on the same composites of
-held-out photos, by maps of the kind that each was trained on, and those with SRIN once more by another picture's map
-and by one region. Writes ablation.md and ablation.json into output_dir.
+held-out photos, and those with SRIN once more by another picture's map and by one region. Writes ablation.md and
+ablation.json into output_dir.
 """
 
 import hashlib
@@ -19,29 +19,32 @@ import re
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from srin.errors import SrinError
 from srin.image_io import write_whole
 from srin.models.checkpoint import load_weights
-from srin.models.unet import HarmonizationNet
-from train.config import RegionSource, TrainConfig, command_line, convert, merged, read_settings
-from train.data.composites import Batch, consecutive
-from train.data.feed import held_out_batches
-from train.data.photos import MAX_REGIONS, load_photos
+from train.config import DataConfig, TrainConfig, command_line, convert, merged, read_settings
+from train.data.composites import Batch, Composites, Maker
+from train.data.feed import VALIDATION_BATCH, VALIDATION_SEED
+from train.data.photos import load_photos
 from train.evaluation.markdown import section
 from train.evaluation.methods import MAP_KINDS, MapKind
 from train.evaluation.summary import intervals
 from train.objective import fpsnr, has_task
 from train.train import start, train
 
-FREE = ("model.", "init", "keep_guess", "data.region_source")  # what variants may differ in
+if TYPE_CHECKING:
+    from srin.models import Network
+
+FREE = ("model.", "init")  # what variants may differ in
 BATCHES = 40  # of composites to score on
 Gains = dict[MapKind, np.ndarray]  # (seeds, composites) in dB, by map
 
@@ -187,24 +190,30 @@ def _finished(config: TrainConfig) -> bool:
 def score(ablation: Ablation) -> tuple[dict[str, Gains], dict[str, int]]:
     """Gains in fPSNR over copy-paste, composite by composite, and numbers of parameters, by variant."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    photos = load_photos(ablation.base.data, "validation").to(device)
-    batches: dict[RegionSource, list[Batch]] = {}
+    batches = held_out(ablation.base.data, device)
     gains: dict[str, Gains] = {}
     parameters = {}
     for name, configs in tqdm(ablation.runs.items(), unit="variant"):
-        data, slot = configs[0].data, configs[0].model.slot
-        if data.region_source not in batches:
-            batches[data.region_source] = list(held_out_batches(photos, data, BATCHES))
         networks = [load_weights(config.output_dir / "weights.safetensors", device) for config in configs]
         parameters[name] = sum(parameter.numel() for parameter in networks[0].parameters())
         gains[name] = {
-            kind: np.stack([_gains(network, batches[data.region_source], kind) for network in networks])
-            for kind in (MAP_KINDS if slot == "srin" else MAP_KINDS[:1])
+            kind: np.stack([_gains(network, batches, kind) for network in networks])
+            for kind in (MAP_KINDS if configs[0].model.slot == "srin" else MAP_KINDS[:1])
         }
     return gains, parameters
 
 
-def _gains(network: HarmonizationNet, batches: list[Batch], kind: MapKind) -> np.ndarray:
+def held_out(config: DataConfig, device: torch.device) -> list[Batch]:
+    """The composites of held-out photos that variants are scored on."""
+    maker = Maker(load_photos(config, "validation"), config, config.size)
+    composites = Composites(maker, VALIDATION_SEED, range(BATCHES * VALIDATION_BATCH))
+    return [
+        Batch(composite, real, mask, regions, kind, VALIDATION_BATCH).to(device)
+        for composite, real, mask, regions, kind in DataLoader(composites, VALIDATION_BATCH)
+    ]
+
+
+def _gains(network: "Network", batches: list[Batch], kind: MapKind) -> np.ndarray:
     found = []
     for batch in batches:
         output = network(batch.composite, batch.mask, _regions(batch, kind))
@@ -216,7 +225,8 @@ def _regions(batch: Batch, kind: MapKind) -> Tensor:
     """The batch's maps, those of its neighbours cut by its own masks, or a region a side."""
     inside = (batch.mask[:, 0] > 0.5).long()
     if kind == "shuffled":
-        return consecutive(2 * batch.regions.roll(1, 0) + inside, 8 * MAX_REGIONS)
+        cut = 2 * batch.regions.roll(1, 0) + inside
+        return torch.stack([labels.unique(return_inverse=True)[1] for labels in cut])
     return inside if kind == "one-region" else batch.regions
 
 

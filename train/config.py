@@ -1,6 +1,7 @@
 """Training settings: a YAML file read into dataclasses, and key=value changes on top."""
 
 import argparse
+import shlex
 import sys
 import types
 import typing
@@ -63,18 +64,15 @@ class TrainConfig:
     Attributes:
         output_dir: where weights, the resumable state and the logs go.
         model: architecture. data: what it learns from.
-        init: a weights file to start from; new slots start as the RAIN that they replace, preset "paper"'s layer afresh.
-        keep_guess: leave the affine head's first guess as `init` has it (train/first_guess.py).
+        init: a weights file to start from; what its slot lacks starts afresh.
         batch: pictures a step, over all processes. accumulate: steps whose gradients are summed before an update.
         steps: updates; epochs: instead of steps, passes over the data (iHarmony4).
         lr: of Adam, betas 0.9 and 0.999. weight_decay: decoupled (AdamW); with 0 it is Adam itself.
-        descent: share of the steps, at the end, over which the learning rate falls to 0. A trunk that others go on from
-            needs none, and may then be stopped at any time.
+        descent: share of the steps, at the end, over which the learning rate falls to 0.
         warm_up: steps over which it rises from 0.
         drops: epochs (steps, where there are no epochs) at which the learning rate falls to a tenth.
         loss: "l1" over the picture, the paper's equation 1; "foreground_l1": over the foreground with a floor on its
             area, so that small objects count.
-        smoothness: weight of the penalty on the affine transform's spatial gradient.
         clip: largest norm of the gradient; 0: any. ema: decay of the averaged weights that are saved; 0: no average.
         precision: "no" (fp32), "bf16" or "fp16"; statistics are fp32 always.
         seed: of everything random. minutes: stop (resumably) after this long.
@@ -85,7 +83,6 @@ class TrainConfig:
     model: ModelConfig
     data: DataConfig
     init: Path | None = None
-    keep_guess: bool = False
     batch: int = 16
     accumulate: int = 1
     steps: int = 1000
@@ -96,7 +93,6 @@ class TrainConfig:
     warm_up: int = 100
     drops: tuple[int, ...] = ()
     loss: Literal["l1", "foreground_l1"] = "foreground_l1"
-    smoothness: float = 1.0
     clip: float = 1.0
     ema: float = 0.999
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -155,6 +151,11 @@ def command_line(
         work(load(arguments.config, arguments.changes))
     except (ValueError, OSError, SrinError, FloatingPointError) as error:
         sys.exit(f"{program}: {error}")
+
+
+def command() -> str:
+    """The command that this process was started by, to be noted beside what it made."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def _read(name: str) -> dict[str, Any]:

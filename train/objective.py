@@ -2,8 +2,6 @@
 
 from torch import Tensor, nn
 
-from srin.models.heads import apply_affine
-from srin.models.unet import HarmonizationNet
 from train.config import TrainConfig
 from train.data.composites import Batch
 
@@ -13,29 +11,22 @@ AREA_FLOOR = 0.02  # share of the picture below which a small foreground's loss 
 class Objective(nn.Module):
     """A network and its loss as one module, since the engine averages gradients over processes around a forward pass."""
 
-    def __init__(self, network: HarmonizationNet, config: TrainConfig) -> None:
+    def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         super().__init__()
         self.network = network
         self._config = config
 
     def forward(self, batch: Batch) -> Tensor:
-        """The loss of one process's share of a batch: summed over its pictures, divided by the whole batch's weight."""
-        config, network = self._config, self.network
-        if config.model.head != "affine":
-            return self._error(network(batch.composite, batch.mask, batch.regions), batch)
-        coefficients = network.coefficients(batch.composite, batch.mask, batch.regions)
-        slope = sum(coefficients.diff(dim=side).square().mean((1, 2, 3)) for side in (2, 3))
-        roughness = (slope * batch.weight).sum() / max(batch.total, 1)
-        return self._error(apply_affine(coefficients, batch.composite), batch) + config.smoothness * roughness
-
-    def _error(self, output: Tensor, batch: Batch) -> Tensor:
-        """L1 of equation 1. Outside the mask composite and truth agree, so the mask may be left to the sum."""
+        """The L1 loss (equation 1) of one process's share of a batch: summed over its pictures, divided by the number
+        of pictures of the whole batch."""
+        output = self.network(batch.composite, batch.mask, batch.regions)
+        # Outside the mask composite and truth agree, so the mask may be left to the sum.
         difference = ((output - batch.real).abs() * batch.mask).sum((1, 2, 3))
         pixels = batch.mask[0].numel()
         area = batch.mask.new_tensor(pixels)
         if self._config.loss == "foreground_l1":
             area = batch.mask.sum((1, 2, 3)).clamp_min(AREA_FLOOR * pixels)
-        return (difference / (3 * area) * batch.weight).sum() / max(batch.total, 1)
+        return (difference / (3 * area)).sum() / batch.total
 
 
 def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
@@ -46,5 +37,5 @@ def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
 
 
 def has_task(batch: Batch) -> Tensor:
-    """Boolean (B,): accepted composites that differ from their truth; the others have no finite score."""
-    return (batch.weight > 0) & ((batch.composite - batch.real).abs().amax((1, 2, 3)) > 0)
+    """Boolean (B,): composites that differ from their truth; the others have no finite score."""
+    return (batch.composite - batch.real).abs().amax((1, 2, 3)) > 0

@@ -1,21 +1,25 @@
-"""Trains one harmonization network; the same code for a CPU, a GPU, and many of them.
+"""Trains harmonization networks; the same code for a CPU, a GPU, and many of them.
 
     python -m train.train smoke output_dir=runs/smoke                         # a minute: does everything work?
     python -m train.train photos data.root=PHOTOS output_dir=runs/mine        # photos with object masks
     python -m train.train paper data.root=IHARMONY4 output_dir=runs/paper     # the paper's recipe
+    python -m train.train shipped data.root=PHOTOS data.more=MORE             # the weights that come with the app
     accelerate launch --num_processes 4 -m train.train paper ...              # several GPUs; add machines likewise
 
-Started again with the same output_dir, it goes on where it stopped. Writes weights.safetensors (the moving average),
-best.safetensors (the same at its best validation), state_STEP.pt (what it needs to go on), log.csv, and scalars and
-pictures for TensorBoard.
+Started again with the same output_dir, it goes on where it stopped. A config with a model trains that one network: it
+writes weights.safetensors (the moving average), best.safetensors (the same at its best validation), state_STEP.pt (what
+it needs to go on), log.csv, and scalars and pictures for TensorBoard. "shipped" trains three side by side, see
+`train.side_by_side`.
 """
 
+import copy
 import csv
+import hashlib
 import itertools
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
@@ -23,45 +27,73 @@ from accelerate.utils import set_seed
 from torch import Tensor
 from tqdm import tqdm
 
+from srin.models import build
 from srin.models.checkpoint import load_weights, save_weights
-from srin.models.heads import AffineHead
-from srin.models.unet import HarmonizationNet
-from train.config import TrainConfig, command_line
+from srin.models.network import HarmonizationNet, filled_up
+from srin.models.units import WHOLES, Units, measure, partition
+from train.config import DataConfig, TrainConfig, command, command_line, convert, read_settings
 from train.data.feed import Feed, IHarmony4Feed, PhotoFeed
+from train.data.iharmony4 import samples
+from train.data.photos import fingerprint, load_photos
 from train.objective import Objective, fpsnr, has_task
-from train.pretrained import load_texture
+from train.side_by_side import SideBySideConfig, side_by_side
 from train.state import load_state, save_state
+
+if TYPE_CHECKING:
+    from srin.models import Network
 
 PICTURES = 4  # of the grid that TensorBoard shows
 CALIBRATION = 512  # pictures that tell a fresh network what is usual
 LOG_COLUMNS = ("step", "images", "loss", "fpsnr", "copy_paste_fpsnr", "seconds")
 
 
-def start(config: TrainConfig) -> HarmonizationNet:
-    """The network before its first step: fresh, or from `config.init` with the slots it lacks left at RAIN (preset
-    "default") or fresh (preset "paper").
+def start(config: TrainConfig) -> "Network":
+    """The network before its first step: fresh (preset "default" with its encoder pretrained), or from `config.init`,
+    with what the slot lacks there as it starts: at RAIN (preset "default"), or random (preset "paper").
 
     Raises:
-        ValueError: `config.init` holds another architecture.
-        WeightsError: it can't be read.
+        ValueError: `config.init` holds another architecture, or the pretrained encoder is not installed.
+        WeightsError: `config.init` can't be read.
     """
     set_seed(config.seed)
-    network = HarmonizationNet(config.model)
-    if config.init is None and isinstance(network.head, AffineHead):
-        load_texture(network.head.texture)
-    if config.init is not None:
-        try:
-            missing, unexpected = network.load_state_dict(load_weights(config.init).state_dict(), strict=False)
-        except RuntimeError as error:
-            raise ValueError(f"{config.init} belongs to another architecture: its layers have other sizes") from error
-        odd = unexpected + [key for key in missing if ".attention." not in key and not key.startswith("between.")]
-        if odd:
-            raise ValueError(f"{config.init} belongs to another architecture: {', '.join(odd[:3])} ...")
-    if config.keep_guess:
-        if not isinstance(network.head, AffineHead):
-            raise ValueError("keep_guess: only the affine head makes a first guess")
-        network.head.guess.requires_grad_(False)
+    network = build(config.model)
+    if config.init is None:
+        if isinstance(network, HarmonizationNet):
+            network.encoder.load_pretrained()
+        return network
+    try:
+        missing, unexpected = network.load_state_dict(load_weights(config.init).state_dict(), strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{config.init} belongs to another architecture: its layers have other sizes") from error
+    odd = unexpected + [key for key in missing if ".slot." not in key and not key.startswith("between.")]
+    if odd:
+        raise ValueError(f"{config.init} belongs to another architecture: {', '.join(odd[:3])} ...")
     return network
+
+
+@torch.no_grad()
+def calibrate(network: HarmonizationNet, pictures: list[tuple[Tensor, ...]]) -> None:
+    """Tells a fresh network of preset "default" which statistics are usual.
+
+    pictures: composites, masks and regions, as `HarmonizationNet.forward` takes them, of many batches.
+    """
+    batches = [filled_up(*batch)[:3] for batch in pictures]
+    wholes = [measure(network.encoder, x, mask, partition(mask, regions)[:, WHOLES]) for x, mask, regions in batches]
+    network.calibrate_projection(torch.cat([units.meaning.flatten(0, 1) for units in wholes]))
+    parts = zip(*(vars(network.units(*batch)).values() for batch in batches), strict=True)
+    units = Units(*(torch.cat(part) for part in parts))
+    for head in network.heads:
+        head.calibrate(units)  # type: ignore[operator]
+
+
+def data_fingerprint(data: DataConfig) -> str:
+    """Tells one set of training pictures from another: twelve hexadecimal digits of a hash, of the photos' pixels and
+    masks, or of iHarmony4's lists and the files' sizes. Raises as the feeds do."""
+    if data.kind == "photos":
+        return fingerprint(load_photos(data, "train"))
+    found = samples(data.root, "train", list(data.subsets))
+    lines = sorted(f"{s.composite.relative_to(data.root).as_posix()} {s.composite.stat().st_size}" for s in found)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
@@ -73,7 +105,7 @@ def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
 
 
 @torch.inference_mode()
-def validate(network: HarmonizationNet, feed: Feed) -> tuple[float, float, Tensor]:
+def validate(network: "Network", feed: Feed) -> tuple[float, float, Tensor]:
     """Mean fPSNR in dB on held-out photos, of the network and of doing nothing; and a grid of pictures to look at.
 
     The grid is uint8 (N, S, 3 S, 3): composite, harmonized, real.
@@ -115,18 +147,14 @@ def train(config: TrainConfig) -> None:
     # On a GPU convolutions like channels last; on a CPU the transposed ones lose a third of their speed by it.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     network = start(config).to(device).to(memory_format=layout).train()
-    average = start(config).to(device).to(memory_format=layout).eval().requires_grad_(False)
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, config.lr, weight_decay=config.weight_decay)
-    step, best = 0, float("-inf")
     state = load_state(config.output_dir, device)
-    if state is None and config.init is None and isinstance(network.head, AffineHead):
+    if state is None and config.init is None and isinstance(network, HarmonizationNet):
         # Whole batches in every process, so that their number changes nothing.
         first = itertools.islice(feed.batches(0), -(-CALIBRATION // config.batch))
-        with torch.no_grad():
-            seen = [network.statistics(*accelerator.gather((batch.composite, batch.mask))) for batch in first]
-        network.head.guess.calibrate(*(torch.cat(x) for x in zip(*seen, strict=True)))
-        average.load_state_dict(network.state_dict())
+        calibrate(network, [accelerator.gather((batch.composite, batch.mask, batch.regions)) for batch in first])
+    average = copy.deepcopy(network).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
+    step, best = 0, float("-inf")
     if state is not None:
         try:
             network.load_state_dict(state["network"])
@@ -139,11 +167,12 @@ def train(config: TrainConfig) -> None:
             accelerator.scaler.load_state_dict(state["scaler"])
     objective, optimizer = accelerator.prepare(Objective(network, config), optimizer)
     accelerator.init_trackers("tensorboard")
+    about = {"command": command(), "data": data_fingerprint(config.data)} if main else {}
     if main:
         print(f"step {step} of {feed.steps}, device={device}, processes={processes}", file=sys.stderr)
 
     def save(name: str) -> None:
-        notes = {"steps": f"{step} of {feed.steps}", "images": str(step * config.batch * config.accumulate)}
+        notes = {**about, "steps": f"{step} of {feed.steps}", "images": str(step * config.batch * config.accumulate)}
         kept = average if config.ema else network
         save_weights(config.output_dir / name, config.model, kept.state_dict(), torch.float16, notes)
 
@@ -175,7 +204,7 @@ def train(config: TrainConfig) -> None:
                 # The engine averages over processes, while the loss is each one's part of a sum.
                 accelerator.backward(loss * processes)
                 if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(trained, config.clip or float("inf"))
+                    norm = accelerator.clip_grad_norm_(network.parameters(), config.clip or float("inf"))
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
         loss = accelerator.reduce(loss.detach())
@@ -223,8 +252,22 @@ def _log(path: Path, row: tuple[float, ...]) -> None:
         writer.writerow([f"{value:.5g}" for value in row])
 
 
+def load(name: str, changes: list[str]) -> TrainConfig | SideBySideConfig:
+    """Reads a config of either kind, as `load_config` does."""
+    values = read_settings(name, changes)
+    return convert(SideBySideConfig, values) if "composites" in values else convert(TrainConfig, values)
+
+
+def run(config: TrainConfig | SideBySideConfig) -> None:
+    """Trains as the config says. Raises as `train` and `side_by_side`."""
+    if isinstance(config, SideBySideConfig):
+        side_by_side(config)
+    else:
+        train(config)
+
+
 def main() -> None:
-    command_line("train.train", __doc__, train)
+    command_line("train.train", __doc__, run, load)
 
 
 if __name__ == "__main__":

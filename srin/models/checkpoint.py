@@ -5,14 +5,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from srin import __version__
 from srin.errors import WeightsError
+from srin.models import build
 from srin.models.config import ModelConfig
-from srin.models.network import HarmonizationNet
+
+if TYPE_CHECKING:
+    from srin.models import Network
+
+OLD_SETTINGS = {"painting", "keys"}  # of configurations before version 0.5; none of them has `members`
 
 
 def save_weights(
@@ -22,15 +29,16 @@ def save_weights(
     dtype: torch.dtype,
     notes: Mapping[str, str],
 ) -> None:
-    """Writes a weights file atomically.
+    """Writes a weights file atomically. Its metadata is `config`, `version` (of this package) and the notes.
 
     Args:
         path: ends in .safetensors; its folder exists.
-        state: a `HarmonizationNet(config).state_dict()`.
+        state: a `build(config).state_dict()`.
         dtype: stored precision, usually torch.float16.
-        notes: further metadata, such as the licence and the training run.
+        notes: what else is to be known of the weights: of trained ones `command`, which made them, and `data`, a
+            fingerprint of what they learnt from; others are free.
     """
-    metadata = {"config": json.dumps(asdict(config)), **notes}
+    metadata = {"config": json.dumps(asdict(config)), "version": __version__, **notes}
     part = Path(f"{os.fspath(path)}.part")
     try:
         save_file({k: v.detach().to("cpu", dtype).contiguous() for k, v in state.items()}, part, metadata)
@@ -39,11 +47,12 @@ def save_weights(
         part.unlink(missing_ok=True)
 
 
-def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> HarmonizationNet:
+def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu") -> "Network":
     """Builds the network that a weights file describes and loads it strictly, in fp32, ready for inference.
 
     Raises:
-        WeightsError: not a safetensors file, no or a broken configuration, missing, unexpected or misshapen tensors.
+        WeightsError: not a safetensors file, no or a broken configuration, one of an older version, missing, unexpected
+            or misshapen tensors.
     """
     name = Path(path).name
     try:
@@ -54,14 +63,31 @@ def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu
         raise WeightsError(f"The weights file {name} can't be read: {error}") from error
     if "config" not in metadata:
         raise WeightsError(f"The weights file {name} doesn't say which network it belongs to.")
+    broken = f"The weights file {name} has a broken configuration"
     try:
-        config = ModelConfig.from_dict(json.loads(metadata["config"]))
+        values = json.loads(metadata["config"])
+    except ValueError as error:
+        raise WeightsError(f"{broken}: {error}") from error
+    if _is_old(values):
+        raise WeightsError(
+            f"The weights file {name} was made by an older version, whose networks are not supported any more. "
+            "Take the weights that come with this version, or train anew."
+        )
+    try:
+        config = ModelConfig.from_dict(values)
     except (ValueError, TypeError) as error:
-        raise WeightsError(f"The weights file {name} has a broken configuration: {error}") from error
-    network = HarmonizationNet(config)
+        raise WeightsError(f"{broken}: {error}") from error
+    network = build(config)
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]  # torch lists the tensors, over many lines
         raise WeightsError(f"The weights file {name} doesn't fit its own configuration: {reason}") from error
     return network.eval().requires_grad_(False).to(device)
+
+
+def _is_old(config: Any) -> bool:
+    """Whether a configuration names a network as versions before 0.5 did."""
+    if not isinstance(config, dict) or "slot" not in config:
+        return False
+    return bool(OLD_SETTINGS & set(config)) or "members" not in config

@@ -1,10 +1,10 @@
-"""Attention from foreground positions to background positions or regions, and the statistics it borrows."""
+"""Attention from foreground positions to others, and the statistics that it borrows."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from srin.models.scene import EPS
+from srin.models.paper.levels import EPS
 
 QUERY_CHUNK = 1024
 
@@ -13,7 +13,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, log_weight: Tensor | None 
     """softmax(query key^T + log_weight) value, in memory linear in the number of queries and keys.
 
     Queries go through in chunks of 1,024; while training, a chunk's attention is recomputed in the backward pass
-    instead of kept. No scaling by the square root of the dimension: callers that want it scale their queries.
+    instead of kept. Logits are not scaled by the square root of the dimension.
 
     Args:
         query: (B, N, D). key: (B, K, D). value: (B, K, E).
@@ -55,32 +55,3 @@ def attended_statistics(
     moments = attend(query, key, torch.cat([mean, second_moment], -1), weight.log())
     mu, second = moments.chunk(2, -1)
     return mu, ((second - mu**2).clamp_min(0) + EPS).sqrt()
-
-
-class PlaceAttention(nn.Module):
-    """Queries of foreground positions and keys of background parts, from features and colours.
-
-    BAIN and SRIN share these projections, parameter for parameter, so that a comparison of the two is a comparison of
-    pixels against regions and of nothing else. The queries' projections start at zero: attention is then uniform over
-    the background's area, which is exactly RAIN, and a network trained with RAIN can go on with either.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        dim = max(8, channels // 4)
-        self.scale = dim**-0.5
-        self.query_own = nn.Linear(channels, dim, bias=False)
-        self.query_region = nn.Linear(channels, dim, bias=False)
-        self.query_colour = nn.Linear(3, dim, bias=False)
-        self.key_feature = nn.Linear(channels, dim, bias=False)
-        self.key_colour = nn.Linear(3, dim, bias=False)
-        for projection in (self.query_own, self.query_region, self.query_colour):
-            nn.init.zeros_(projection.weight)
-
-    def query(self, own: Tensor, region: Tensor, colour: Tensor) -> Tensor:
-        """(B, N, C) own normalized features, (B, N, C) their region's, (B, N, 3) its colour -> (B, N, D)."""
-        return (self.query_own(own) + self.query_region(region) + self.query_colour(colour)) * self.scale
-
-    def key(self, feature: Tensor, colour: Tensor) -> Tensor:
-        """(B, K, C) normalized features and (B, K, 3) colours of background parts -> (B, K, D)."""
-        return self.key_feature(feature) + self.key_colour(colour)

@@ -1,35 +1,14 @@
-"""BAIN: background-attentional adaptive instance normalization, pixel by pixel (Hang et al., CVPR 2022)."""
+"""BAIN: background-attentional adaptive instance normalization, position by position (Hang et al., CVPR 2022)."""
 
 import torch
 from torch import Tensor, nn
 
-from srin.models.attention import PlaceAttention, attended_statistics
-from srin.models.rain import RegionNorm
-from srin.models.scene import Level, mean_std
+from srin.models.paper.attention import attended_statistics
+from srin.models.paper.levels import Level, mean_std
 
 
-class BAIN(RegionNorm):
-    """Preset "default": every foreground position borrows from the background positions that it attends to."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels)
-        self.attention = PlaceAttention(channels)
-
-    def borrow(
-        self, features: Tensor, own: Tensor, background: tuple[Tensor, Tensor], level: Level
-    ) -> tuple[Tensor, Tensor]:
-        inside, outside = level.inside, level.outside
-        mean, std = background
-        lent, colour = features[..., outside].mT, level.colour.flatten(2)
-        query = self.attention.query(own.mT, own.mT, colour[..., inside].mT)
-        key = self.attention.key((lent - mean.mT) / std.mT, colour[..., outside].mT)
-        weight = level.background.flatten(1)[:, outside]
-        mean, std = attended_statistics(query, key, lent, lent**2, weight)
-        return mean.mT, std.mT
-
-
-class PaperBAIN(nn.Module):
-    """Preset "paper": one layer between encoder and decoder. There is no public code; this is our reading.
+class BAIN(nn.Module):
+    """One layer between encoder and decoder. There is no public code; this is our reading.
 
     A = softmax(Q_f K_b^T), mu = A V_b, sigma = sqrt(A V_b^2 - mu^2), out = sigma * IN(F_f) + mu on the foreground, with
     Q and K 1x1 convolutions of the normalized features and V the features themselves.
