@@ -49,7 +49,8 @@ class SideBySideConfig:
         seeds: one head of each method is fitted for every one of them.
         passes: over all composites. batch: composites a step. lr: the highest. weight_decay: of AdamW. ema: decay of the
             averaged weights that are kept.
-        chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`.
+        chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`. unchanged: weight of a
+            composite that should stay as it is, the others' being 1.
         uniform: fit twins instead whose lenders lend by area alone: what the slot is worth is measured against them.
         map_source: "colour", or "voronoi": a control of as many regions that know nothing of the picture.
         licence: of the weights, as their files say it; what the photos allow.
@@ -64,10 +65,11 @@ class SideBySideConfig:
     seeds: tuple[int, ...] = (0, 1, 2)
     passes: int = 5
     batch: int = 384
-    lr: float = 1.5e-3
+    lr: float = 3e-3
     weight_decay: float = 0.02
     ema: float = 0.998
-    chroma: float = 0.5
+    chroma: float = 0.25
+    unchanged: float = 2.0
     uniform: bool = False
     map_source: str = "colour"
     licence: str = ""
@@ -183,7 +185,8 @@ def _fit(
                 for group in optimizers[method].param_groups:
                     group["lr"] = config.lr * learning_rate_share(step, steps)
                 optimizers[method].zero_grad(set_to_none=True)
-                loss = objective(head.train()(batch.units, config.uniform).regions, batch, config.chroma)
+                transforms = head.train()(batch.units, config.uniform).regions
+                loss = objective(transforms, batch, config.chroma, config.unchanged)
                 if not torch.isfinite(loss):
                     raise FloatingPointError(f"the loss of {method} is not finite at step {step}; try a lower lr")
                 loss.backward()
@@ -217,16 +220,18 @@ def learning_rate_share(step: int, steps: int) -> float:
     return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (step - rise) / (steps - rise)))))
 
 
-def objective(transforms: Tensor, collected: Collected, chroma: float) -> Tensor:
+def objective(transforms: Tensor, collected: Collected, chroma: float, unchanged: float) -> Tensor:
     """What is minimized: the mean over composites of the root of the squared error, and the bias of chroma.
 
     The root, as the score takes it: an easy composite counts as much as a hard one.
 
     Args:
         transforms: (N, R, 3, 4), or (N, 1, 3, 4) of the whole foreground.
+        chroma, unchanged: see `SideBySideConfig`.
     """
-    error = (squared_error(transforms, collected) + FLOOR).sqrt().mean()
-    return error + chroma * chroma_bias(transforms, collected)
+    error = (squared_error(transforms, collected) + FLOOR).sqrt()
+    weight = torch.where(collected.kind == UNCHANGED, unchanged, 1.0)
+    return (weight * error).mean() + chroma * chroma_bias(transforms, collected)
 
 
 def chroma_bias(transforms: Tensor, collected: Collected) -> Tensor:
