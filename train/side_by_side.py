@@ -24,7 +24,7 @@ from tqdm import tqdm
 from srin.models.checkpoint import save_weights
 from srin.models.config import ModelConfig
 from srin.models.network import Head, HarmonizationNet
-from train.config import DataConfig
+from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
 from train.state import load_state, save_state
 from train.statistics import Collected, collect, frozen_network, load_collected, squared_error
@@ -100,7 +100,7 @@ def side_by_side(config: SideBySideConfig) -> None:
         for method, head in fitted.items():
             heads[method].append(head)
     notes = {
-        "command": f"python -m train.train {' '.join(sys.argv[1:])}",
+        "command": command(),
         "data": json.loads((folders["train"] / "about.json").read_text())["photos"],
         "licence": config.licence,
         "settings": json.dumps(shared_settings(config)),
