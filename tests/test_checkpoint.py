@@ -10,19 +10,19 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from srin import __version__
 from srin.errors import WeightsError
-from srin.models import checkpoint
+from srin.models import build, checkpoint
 from srin.models.checkpoint import load_weights, save_weights
 from srin.models.config import ModelConfig
-from srin.models.unet import HarmonizationNet
 
-CONFIG = ModelConfig("srin", "default", "rgb", width=2, working_size=96)
+CONFIG = ModelConfig("srin", "paper", head="rgb", width=2, working_size=96)
 NOTES = {"licence": "CC-BY-4.0", "run": "a short one"}
 
 
 def state(config=CONFIG):
     torch.manual_seed(0)
-    network = HarmonizationNet(config)
+    network = build(config)
     return {name: torch.randn_like(value) for name, value in network.state_dict().items()}
 
 
@@ -49,10 +49,9 @@ def refused(path, *words):
     "config",
     [
         CONFIG,
-        ModelConfig("rain", "default", "affine", width=3, working_size=64),
-        ModelConfig("bain", "paper", "rgb", width=2, working_size=256),
-        ModelConfig("srin", "paper", "affine", width=2, working_size=128),
-        ModelConfig("srin", "default", "residual", width=2, painting="random", keys="all"),
+        ModelConfig("rain", "paper", head="residual", width=3, working_size=64),
+        ModelConfig("bain", "paper", head="rgb", width=2, working_size=256),
+        ModelConfig("srin", "default", members=2, working_size=128),
     ],
     ids=lambda config: f"{config.slot}-{config.preset}-{config.head}",
 )
@@ -70,12 +69,22 @@ def test_what_is_written_comes_back(config, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
-@pytest.mark.parametrize("preset, keys", [("default", "background"), ("paper", "all")])
-def test_a_file_from_before_painting_and_keys(preset, keys, tmp_path):
-    config = ModelConfig("srin", preset, "rgb", width=2)
-    older = {name: value for name, value in asdict(config).items() if name not in ("painting", "keys")}
-    loaded = load_weights(written(tmp_path / "w.safetensors", state(config), older))
-    assert (loaded.config.painting, loaded.config.keys) == ("mean", keys) and loaded.config == config
+OLD = {"slot": "srin", "preset": "paper", "head": "rgb", "width": 2, "working_size": 96}  # as in version 0.2
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        OLD,
+        OLD | {"painting": "mean", "keys": "all"},
+        OLD | {"preset": "default", "head": "affine", "painting": "mean", "keys": "background"},
+        asdict(CONFIG) | {"painting": "mean", "keys": "all"},
+    ],
+    ids=["0.2", "0.4 paper", "0.4 default", "between 0.4 and 0.5"],
+)
+def test_a_file_of_an_older_version(config, tmp_path):
+    path = written(tmp_path / "w.safetensors", state(), config)
+    refused(path, "made by an older version", "not supported", "the weights that come with this version")
 
 
 def test_the_file_is_half_precision_and_tells_what_it_is(tmp_path):
@@ -85,7 +94,7 @@ def test_the_file_is_half_precision_and_tells_what_it_is(tmp_path):
         metadata = file.metadata()
         assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}
     assert json.loads(metadata.pop("config")) == asdict(CONFIG)
-    assert metadata == NOTES
+    assert metadata == NOTES | {"version": __version__}
     assert os.path.getsize(path) < 2 * sum(value.numel() for value in state().values()) + 20_000
 
 
@@ -96,7 +105,7 @@ def test_full_precision_keeps_every_bit(tmp_path):
 
 
 def test_a_loaded_network_gives_the_same_picture(tmp_path):
-    source = HarmonizationNet(CONFIG)
+    source = build(CONFIG)
     source.load_state_dict({name: value.half().float() * 0.1 for name, value in state().items()})
     save_weights(tmp_path / "w.safetensors", CONFIG, source.state_dict(), torch.float32, {})
     composite, mask = torch.rand(1, 3, 32, 32) * 2 - 1, torch.rand(1, 1, 32, 32)
@@ -122,7 +131,7 @@ def test_a_tensor_of_another_shape(tmp_path):
     refused(written(tmp_path / "w.safetensors", tensors, asdict(CONFIG)), "encoder.0.weight", "2, 3, 3, 3")
 
 
-@pytest.mark.parametrize("other", [{"slot": "rain"}, {"slot": "bain", "preset": "paper"}, {"width": 3}])
+@pytest.mark.parametrize("other", [{"slot": "rain"}, {"slot": "bain"}, {"width": 3}])
 def test_weights_of_another_network(other, tmp_path):
     refused(written(tmp_path / "w.safetensors", state(), asdict(CONFIG) | other), "configuration")
 
@@ -187,8 +196,8 @@ def test_no_configuration(metadata, tmp_path):
         ({}, "slot"),
         (asdict(CONFIG) | {"slot": "adain"}, "adain"),
         (asdict(CONFIG) | {"head": None}, "head"),
-        (asdict(CONFIG) | {"painting": "gold"}, "gold"),
-        (asdict(CONFIG) | {"keys": ["all"]}, "keys"),
+        (asdict(CONFIG) | {"preset": "default"}, "width=2 belongs to preset paper"),
+        (asdict(CONFIG) | {"members": 2}, "members=2"),
         (asdict(CONFIG) | {"preset": ["paper"]}, "preset"),
         (asdict(CONFIG) | {"width": 0}, "width"),
         (asdict(CONFIG) | {"width": "2"}, "width"),
