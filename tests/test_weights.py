@@ -1,11 +1,13 @@
 """The weights that are shipped: there, whole, small, of the networks that they claim to be, and better than nothing."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 from safetensors import safe_open
 
+from srin import __version__
 from srin.composite import Composite
 from srin.harmonizer import NETWORKS, WEIGHTS, Harmonizer, unavailable
 from srin.image_io import load_image, load_mask
@@ -22,7 +24,7 @@ def test_each_network_comes_with_its_own_weights(method):
     path = WEIGHTS / f"{method}.safetensors"
     assert path.stat().st_size < LIMIT
     config = Harmonizer.from_pretrained(method)._network.config
-    assert (config.slot, config.preset, config.head) == (SLOTS[method], "default", "affine")
+    assert (config.slot, config.preset) == (SLOTS[method], "default")
     with safe_open(path, "pt") as file:
         assert "research" in file.metadata()["licence"]
 
@@ -31,11 +33,26 @@ def test_the_three_differ_in_the_slot_alone():
     shapes = {}
     for method in NETWORKS:
         with safe_open(WEIGHTS / f"{method}.safetensors", "pt") as file:
-            shapes[method] = {key: file.get_slice(key).get_shape() for key in file.keys() if ".attention." not in key}
-            same_run = {key: file.metadata()[key] for key in ("steps", "samples", "seed", "config")}
+            shapes[method] = {key: file.get_slice(key).get_shape() for key in file.keys() if ".slot." not in key}
+            same_run = {key: file.metadata()[key] for key in ("command", "data", "settings", "config")}
         same_run["config"] = same_run["config"].replace(f'"slot": "{SLOTS[method]}"', "")
         shapes[method]["run"] = same_run
     assert shapes["baseline"] == shapes["bain"] == shapes["srin"]
+
+
+@pytest.mark.parametrize("method", NETWORKS)
+def test_the_files_were_made_by_the_config_in_the_tree(method):
+    from train.config import convert, read_settings
+    from train.side_by_side import SideBySideConfig, shared_settings
+
+    config = convert(SideBySideConfig, read_settings("shipped", []))
+    with safe_open(WEIGHTS / f"{method}.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["settings"]) == shared_settings(config)
+    model = json.loads(metadata["config"])
+    assert (model["members"], model["working_size"]) == (len(config.seeds), config.data.size)
+    assert "train.train shipped" in metadata["command"] and len(metadata["data"]) == 12
+    assert metadata["version"] == __version__
 
 
 def test_the_literal_srin_comes_beside_them():
