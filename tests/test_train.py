@@ -1,8 +1,9 @@
-"""Composites with the remedies that they promise, settings, and a training run that resumes."""
+"""Settings, the loss, and a training run that resumes."""
 
 import csv
 import dataclasses
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,178 +14,39 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from torch import nn
 
-from srin.image_io import load_labels, load_mask
+from srin import __version__
+from srin.image_io import load_labels
+from srin.models import build
 from srin.models.checkpoint import load_weights
-from srin.models.unet import HarmonizationNet
+from srin.models.config import ModelConfig
+from srin.models.network import HarmonizationNet
 from srin.segmentation.semantic_map import segment
-from train.config import CONFIGS, DataConfig, load_config
-from train.data import composites
-from train.data.composites import make_batch
-from train.data.feed import Order, PhotoFeed
+from tests.made_up_photos import write_photos
+from train import train as loop
+from train.config import CONFIGS, convert, load_config, read_settings
+from train.data.composites import Batch
+from train.data.feed import IHarmony4Feed, Order, PhotoFeed
 from train.data.iharmony4 import samples
 from train.data.maps import map_path
-from train.data.photos import find_photos, load_photos, split_photos
-from train.first_guess import first_guess
+from train.data.photos import fingerprint, load_photos
 from train.make_composites import make_composites
-from train.objective import Objective
+from train.objective import AREA_FLOOR, Objective, fpsnr, has_task
 from train.precompute_maps import find_pictures, precompute
+from train.side_by_side import SideBySideConfig
 from train.state import load_state, save_state
-from train.train import learning_rate, main, train
+from train.train import calibrate, data_fingerprint, learning_rate, main, start, train
 
 ROOT = Path(__file__).resolve().parents[1]
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def photos_folder(tmp_path_factory):
     """Forty made-up photos, each with a disc on a gradient, in the form of a corpus. All discs have one colour."""
-    folder = tmp_path_factory.mktemp("corpus")
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(40):
-        ramp = np.linspace(0, 1, 80)[None, :, None] * rng.uniform(60, 160, 3)
-        image = np.broadcast_to(ramp + rng.uniform(20, 60, 3), (64, 80, 3)) + rng.normal(0, 6, (64, 80, 3))
-        mask = np.zeros((64, 80), np.uint8)
-        cv2.circle(mask, (int(rng.integers(25, 55)), 32), int(rng.integers(10, 18)), 255, -1)
-        image = np.where(mask[..., None] > 0, np.array([60, 110, 190]) + rng.normal(0, 12, image.shape), image)
-        cv2.imwrite(str(folder / f"img{i}.png"), np.clip(image, 0, 255).astype(np.uint8))
-        cv2.imwrite(str(folder / f"img{i}_mask.png"), mask)
-        row = {"source": "here", "image": f"img{i}.png", "mask": f"img{i}_mask.png", "segments": "", "split": "train"}
-        rows.append(row)
-    rows[0]["split"] = "test"
-    with open(folder / "manifest.csv", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
-
-
-def data(folder, cache, **more):
-    return DataConfig(root=folder, cache=cache, size=48, cached_size=64, **more)
-
-
-@pytest.fixture(scope="module")
-def photos(photos_folder, tmp_path_factory):
-    return load_photos(data(photos_folder, tmp_path_factory.mktemp("cache")), "train")
-
-
-@pytest.fixture(scope="module")
-def batch(photos):
-    return make_batch(photos, 64, 48, torch.Generator().manual_seed(0))
-
-
-# ------------------------------------------------------------------------------------------------------ photos
-
-
-def test_test_and_held_out_photos_are_not_trained_on(photos_folder):
-    training, held_out = split_photos(find_photos(photos_folder))
-    assert len(training) + len(held_out) == 39 and held_out
-    names = {photo.image.name for photo in training}
-    assert "img0.png" not in names and not names & {photo.image.name for photo in held_out}
-
-
-@pytest.mark.parametrize("form", ["side by side", "two folders"])
-def test_folders_without_a_manifest(photos_folder, tmp_path, form):
-    for i in range(1, 5):
-        image = (photos_folder / f"img{i}.png").read_bytes()
-        mask = (photos_folder / f"img{i}_mask.png").read_bytes()
-        if form == "side by side":
-            (tmp_path / f"img{i}.png").write_bytes(image)
-            (tmp_path / f"img{i}_mask.png").write_bytes(mask)
-        else:
-            files = {f"images/img{i}.png": image, f"masks/img{i}__0.png": mask, f"masks/img{i}__1.png": mask}
-            for name, content in files.items():
-                (tmp_path / name).parent.mkdir(exist_ok=True)
-                (tmp_path / name).write_bytes(content)
-    found = find_photos(tmp_path)
-    assert [photo.image.stem for photo in found] == ["img1", "img2", "img3", "img4"]
-    assert {len(photo.masks) for photo in found} == {1 if form == "side by side" else 2}
-    loaded = load_photos(data(tmp_path, tmp_path / "cache"), "train")
-    assert len(loaded.images) == 3  # one is held out, however few there are
-    expected = cv2.resize(load_mask(found[1].masks[0]), (64, 64), interpolation=cv2.INTER_AREA) > 127
-    assert any(np.array_equal(mask, expected) for mask in loaded.masks.numpy())
-
-
-def test_what_is_wrong_with_a_folder_is_listed(photos_folder, tmp_path):
-    with pytest.raises(ValueError, match="no photos with masks"):
-        find_photos(tmp_path)
-    (tmp_path / "lonely_mask.png").write_bytes((photos_folder / "img1_mask.png").read_bytes())
-    with pytest.raises(ValueError, match="lonely_mask.png"):
-        find_photos(tmp_path)
-    (tmp_path / "lonely_mask.png").unlink()
-    for i in (1, 2, 3):
-        (tmp_path / f"img{i}.png").write_bytes((photos_folder / f"img{i}.png").read_bytes()[:300])
-        (tmp_path / f"img{i}_mask.png").write_bytes((photos_folder / f"img{i}_mask.png").read_bytes())
-    with pytest.raises(ValueError, match="2 photos can't be used: img.*img"):
-        load_photos(data(tmp_path, tmp_path / "cache"), "train")
-    with pytest.raises(ValueError, match="no weight for here"):
-        load_photos(data(photos_folder, tmp_path / "cache", source_weights={"elsewhere": 1.0}), "train")
-
-
-def test_sources_and_parts_are_drawn_by_their_weights(photos_folder, tmp_path):
-    rows = list(csv.DictReader(open(photos_folder / "manifest.csv", newline="")))[1:13]
-    for i, row in enumerate(rows):
-        row["source"] = "many" if i < 9 else "few"
-    rows += [row | {"mask": "img12_mask.png"} for row in rows[:9]]  # a second mask of each photo
-    for row in rows:
-        row |= {key: str(photos_folder / row[key]) for key in ("image", "mask")}
-    with open(tmp_path / "manifest.csv", "w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    config = data(tmp_path, tmp_path / "cache", source_weights={"many": 0.25, "few": 0.75}, part_weights={"many": 0.5})
-    photos = load_photos(config, "train")
-    sources = [photo.source for photo in split_photos(find_photos(tmp_path))[0]]
-    many = torch.tensor([sources[i] == "many" for i in photos.photo_of.tolist()])
-    assert photos.chance[many].sum().item() == pytest.approx(0.25)
-    assert photos.chance[~many].sum().item() == pytest.approx(0.75)
-    first, second = photos.chance[many][:2].tolist()
-    assert second == pytest.approx(0.5 * first)
-
-
-# -------------------------------------------------------------------------------------------------- composites
-
-
-def test_a_composite_differs_from_its_truth_under_the_mask_only(batch):
-    outside = (batch.composite - batch.real) * (1 - batch.mask)
-    assert outside.abs().max() == 0
-    changed = (batch.composite - batch.real).abs().amax((1, 2, 3)) > 0.02
-    assert 0.75 < changed.float().mean() < 1  # some are left unchanged on purpose
-
-
-def test_accepted_composites_have_an_error_in_the_promised_range(batch):
-    error = ((batch.composite - batch.real) / 2) ** 2 * batch.mask
-    error = error.sum((1, 2, 3)) / (3 * batch.mask.sum((1, 2, 3)).clamp_min(1)) * 255**2
-    kept = error[(batch.weight > 0) & (error > 0)]
-    assert len(kept) > 20
-    assert kept.min() > 35 and kept.max() < 4600
-
-
-def test_foreground_and_background_share_no_region(batch):
-    for mask, regions in zip(batch.mask[:, 0], batch.regions, strict=True):
-        assert not set(regions[mask > 0.5].tolist()) & set(regions[mask <= 0.5].tolist())
-        assert set(regions.flatten().tolist()) == set(range(int(regions.max()) + 1))
-
-
-def test_half_of_the_rims_do_not_show_the_photo(photos):
-    """Just outside the mask, about half of the samples differ from the other half's sharp ring."""
-    real, mask, _ = composites._crop(photos, torch.arange(24), 48, torch.Generator().manual_seed(1))
-    clean = composites._clean_rim(real, mask, 48, torch.Generator().manual_seed(2))
-    ring = (torch.nn.functional.max_pool2d(mask, 3, 1, 1) - mask) > 0.5
-    far = torch.nn.functional.max_pool2d(mask, 9, 1, 4) < 0.5
-    assert torch.equal(clean[far.expand_as(clean)], real[far.expand_as(real)])
-    assert (clean - real).abs()[ring.expand_as(clean)].mean() > 0.01
-
-
-def test_maps_are_mixed_coarser_and_finer():
-    """Merged and split maps keep to the borders of the map they came from, but for one straight line."""
-    columns = torch.arange(32).repeat_interleave(2).expand(200, 64, 64).contiguous()
-    mixed = composites._merged_and_split(columns, torch.Generator().manual_seed(0))
-    counts = torch.tensor([len(m.unique()) for m in mixed])
-    assert 0.2 < (counts < 14).float().mean() < 0.5  # at most twelve after a merge
-    assert 0.1 < (counts > 32).float().mean() < 0.35  # cut
-    same = torch.tensor([torch.equal(m // 2, c) for m, c in zip(mixed, columns, strict=True)])
-    assert 0.55 < same.float().mean() < 0.85
+    return write_photos(tmp_path_factory.mktemp("corpus"))
 
 
 # ---------------------------------------------------------------------------------------------------- settings
@@ -194,6 +56,9 @@ def test_every_config_can_be_read():
     for path in CONFIGS.glob("*.yaml"):
         if path.stem == "ablation":
             continue  # a list of variants: see test_ablation.py
+        if path.stem == "shipped":
+            assert convert(SideBySideConfig, read_settings("shipped", [])).composites >= 300_000
+            continue
         config = load_config(path.stem, [])
         assert config.steps > 0 or config.epochs > 0
     paper = load_config("paper", [])
@@ -214,6 +79,7 @@ def test_every_config_can_be_read():
         ("data.size=true", "data.size"),
         ("model.slot=wrong", "model.slot"),
         ("model.width=0", "width"),
+        ("model.members=2", "model.members=2 belongs to preset default"),
         ("loss=l2", "loss"),
         ("data.source_weights={cat: much}", "data.source_weights.cat"),
         ("model=3", "model"),
@@ -222,13 +88,13 @@ def test_every_config_can_be_read():
 )
 def test_a_wrong_setting_is_named(change, named):
     with pytest.raises(ValueError, match=named):
-        load_config("trunk", [change])
+        load_config("smoke", [change])
 
 
 def test_epochs_are_not_ignored_where_there_are_none(photos_folder, tmp_path):
-    config = load_config("trunk", [f"data.root={photos_folder}", f"data.cache={tmp_path}", "epochs=3"])
+    config = load_config("smoke", [f"data.root={photos_folder}", f"data.cache={tmp_path}", "epochs=3"])
     with pytest.raises(ValueError, match="epochs"):
-        PhotoFeed(config, torch.device("cpu"), 0, 1)
+        PhotoFeed(config, CPU, 0, 1)
 
 
 def test_a_config_that_is_not_there_is_named_with_those_that_are(tmp_path):
@@ -242,13 +108,103 @@ def test_a_config_that_is_not_there_is_named_with_those_that_are(tmp_path):
         load_config(str(tmp_path / "own.yaml"), [])
 
 
+def test_a_config_without_a_model_trains_side_by_side(monkeypatch):
+    ran = []
+    monkeypatch.setattr(loop, "train", ran.append)
+    monkeypatch.setattr(loop, "side_by_side", ran.append)
+    for name in ("shipped", "photos"):
+        monkeypatch.setattr(sys, "argv", ["train.train", name, "output_dir=elsewhere"])
+        main()
+    assert [type(config).__name__ for config in ran] == ["SideBySideConfig", "TrainConfig"]
+    assert {config.output_dir for config in ran} == {Path("elsewhere")}
+
+
+# ------------------------------------------------------------------------------------------------------- loss
+
+
+class Constant(nn.Module):
+    """A network that gives the same picture whatever it sees."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = output
+
+    def forward(self, composite, mask, regions):
+        return self.output
+
+
+@pytest.fixture
+def batch():
+    """Four composites of 20 x 20 pixels: a large object, a soft one, one far below the floor, and one unaltered."""
+    generator = torch.Generator().manual_seed(0)
+    composite, real = (torch.rand(4, 3, 20, 20, generator=generator) * 2 - 1 for _ in range(2))
+    mask = torch.zeros(4, 1, 20, 20)
+    mask[0, :, 5:15, 2:18] = 1
+    mask[1] = torch.rand(1, 20, 20, generator=generator)
+    mask[2, :, 3, 4] = 1
+    mask[3, :, 5:9, 5:9] = 1
+    composite = torch.where(mask > 0, composite, real)
+    composite[3] = real[3]
+    return Batch(composite, real, mask, torch.zeros(4, 20, 20, dtype=torch.long), torch.ones(4, dtype=torch.long), 4.0)
+
+
+@pytest.mark.parametrize("loss", ["l1", "foreground_l1"])
+def test_the_loss_is_the_equations(loss, batch):
+    config = load_config("smoke", [f"loss={loss}"])
+    output = torch.rand(batch.real.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    expected = 0.0
+    for b in range(4):
+        absolute = 0.0
+        for c, y, x in np.ndindex(3, 20, 20):
+            absolute += abs(float(output[b, c, y, x] - batch.real[b, c, y, x])) * float(batch.mask[b, 0, y, x])
+        area = 400.0 if loss == "l1" else max(float(batch.mask[b].sum()), AREA_FLOOR * 400)
+        expected += absolute / (3 * area) / 4
+    assert Objective(Constant(output), config)(batch).item() == pytest.approx(expected, rel=1e-5)
+    # The shares of two processes add up to the whole.
+    shares = [Objective(Constant(output[2 * i : 2 * i + 2]), config)(batch.share(i, 2)) for i in range(2)]
+    assert float(sum(shares)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_scores_are_those_of_the_foreground_and_of_what_has_a_task(batch):
+    decibels = fpsnr(batch.composite * 1.5, batch)
+    clipped = (batch.composite[0] * 1.5).clamp(-1, 1)
+    inside = batch.mask[0, 0] > 0
+    mse = float((((clipped - batch.real[0]) / 2)[:, inside] ** 2).mean())
+    assert decibels[0].item() == pytest.approx(-10 * np.log10(mse), rel=1e-5)
+    assert has_task(batch).tolist() == [True, True, True, False]
+
+
+def test_unaltered_composites_are_not_scored(batch):
+    class OneBatch:
+        def validation(self):
+            yield batch
+
+    ours, nothing, grid = loop.validate(Constant(batch.composite), OneBatch())
+    expected = float(fpsnr(batch.composite, batch)[:3].mean())
+    assert ours == nothing == pytest.approx(expected)
+    assert grid.shape == (4, 20, 60, 3) and grid.dtype == torch.uint8
+    assert torch.equal(grid[:, :, :20], grid[:, :, 20:40]) and not torch.equal(grid[:, :, :20], grid[:, :, 40:])
+
+
 # ---------------------------------------------------------------------------------------------------- training
 
 
 def changes(folder: Path, output: Path, *more: str) -> list[str]:
-    small = ["data.size=32", "data.cached_size=64", "data.source_weights={}", "data.leave_out=[]", "batch=4"]
-    small += ["model.width=2", "evaluate_every=100", "warm_up=1", "init=null"]
+    small = ["data.size=32", "data.photo_side=48", "batch=4", "evaluate_every=100", "warm_up=1"]
     return [f"data.root={folder}", f"data.cache={folder / 'cache'}", f"output_dir={output}", *small, *more]
+
+
+PAPER = ("model.width=2", "model.slot=rain", "save_every=250")
+
+
+def settings(folder: Path, output: Path, *more: str):
+    """Of a tiny network of the paper's."""
+    return load_config("smoke", changes(folder, output, *PAPER, *more))
+
+
+def default_settings(folder: Path, output: Path, *more: str):
+    """Of preset "default"."""
+    return load_config("photos", changes(folder, output, "data.workers=0", "ema=0", *more))
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -268,73 +224,54 @@ def command(*arguments: str, processes: int = 1) -> subprocess.Popen:
     return subprocess.Popen([*launcher, "train.train", *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 
 
-def test_rejected_composites_teach_nothing(batch):
-    config = load_config("smoke", ["model.slot=rain"])
-    objective = Objective(HarmonizationNet(config.model), config)
-    weight = torch.zeros_like(batch.weight)
-    weight[:4] = 1
-    kept = dataclasses.replace(batch, weight=weight, total=4.0)
-    real = batch.real.clone()
-    real[4:] = 0
-    changed = dataclasses.replace(kept, real=real)
-    assert torch.equal(objective(kept), objective(changed))
-    assert not torch.equal(objective(kept), objective(dataclasses.replace(changed, weight=batch.weight)))
-
-
 def test_the_network_learns(photos_folder, tmp_path):
     """That all discs have the same colour is easily learnt."""
-    more = ["steps=60", "batch=16", "descent=0.5", "ema=0.9", "lr=4e-3", "keep_guess=false"]
-    train(load_config("trunk", changes(photos_folder, tmp_path, *more)))
+    train(settings(photos_folder, tmp_path, "steps=60", "batch=16", "descent=0.5", "ema=0.9", "lr=1e-2"))
     rows = list(csv.DictReader(open(tmp_path / "log.csv", newline="")))
     assert float(rows[-1]["fpsnr"]) > float(rows[-1]["copy_paste_fpsnr"]) + 1
     assert list(tmp_path.glob("tensorboard/events*")) and (tmp_path / "best.safetensors").exists()
 
 
-def test_the_first_guess_is_fitted_once_and_taken_up_where_it_stopped(photos_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.first_guess.SHARD", 4)
-    settings = changes(photos_folder, tmp_path, "batch=16", "lr=4e-3")
-    first_guess(load_config("guess", [*settings, "steps=4"]))
-    shard = tmp_path / "statistics_0000000_4.pt"
-    collected = shard.stat().st_mtime_ns
-    gain = first_guess(load_config("guess", [*settings, "steps=12"]))
-    assert gain > 1 and shard.stat().st_mtime_ns == collected and len(list(tmp_path.glob("statistics_*"))) == 3
-    guessed = load_weights(tmp_path / "weights.safetensors")
-    # Training goes on from it, and leaves it alone.
-    init = f"init={tmp_path / 'weights.safetensors'}"
-    train(load_config("trunk", changes(photos_folder, tmp_path / "trunk", init, "steps=2")))
-    gone_on = load_weights(tmp_path / "trunk" / "weights.safetensors")
-    for name, value in guessed.state_dict().items():
-        if name.startswith(("head.guess", "head.texture")):
-            assert torch.equal(value, gone_on.state_dict()[name]), name
-    with pytest.raises(ValueError, match="affine head"):
-        first_guess(load_config("guess", [*settings, "model.head=rgb"]))
+def test_weights_say_where_they_come_from(photos_folder, tmp_path):
+    arguments = ["smoke", *changes(photos_folder, tmp_path, *PAPER, "steps=1")]
+    process = command(*arguments)
+    error = process.communicate(timeout=120)[1].decode()
+    assert process.returncode == 0, error
+    config = load_config("smoke", arguments[1:])
+    for name in ("weights", "best"):
+        with safe_open(tmp_path / f"{name}.safetensors", "pt") as file:
+            metadata = file.metadata()
+        assert metadata["command"].startswith("python -m train.train smoke ") and "steps=1" in metadata["command"]
+        assert metadata["data"] == fingerprint(load_photos(config.data, "train")) == data_fingerprint(config.data)
+        assert (metadata["version"], metadata["steps"], metadata["images"]) == (__version__, "1 of 1", "4")
+    assert load_weights(tmp_path / "weights.safetensors").config == config.model
 
 
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path):
     """Stopped in order once, then killed without warning in the middle, then finished."""
-    arguments = ["trunk", *changes(photos_folder, tmp_path / "parts", "steps=40", "save_every=1", "lr=1e-2")]
-    train(load_config("trunk", changes(photos_folder, tmp_path / "whole", "steps=40", "lr=1e-2")))
-    train(load_config("trunk", [*arguments[1:], "minutes=0"]))  # saves before its first step
-    process = command(*arguments)
-    while not any(int(path.stem[6:]) >= 5 for path in (tmp_path / "parts").glob("state_*.pt")):
+    more = ("steps=24", "save_every=1", "lr=1e-2")
+    train(settings(photos_folder, tmp_path / "whole", *more))
+    parts = tmp_path / "parts"
+    train(settings(photos_folder, parts, *more, "minutes=0"))  # saves before its first step
+    process = command("smoke", *changes(photos_folder, parts, *PAPER, *more))
+    while not any(int(path.stem[6:]) >= 5 for path in parts.glob("state_*.pt")):
         assert process.poll() is None, process.stderr.read().decode()
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    reached = load_state(tmp_path / "parts", torch.device("cpu"))["step"]
-    assert 5 <= reached < 40
-    train(load_config("trunk", arguments[1:]))
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    assert len(list((tmp_path / "parts").glob("state_*.pt"))) == 2  # the newest are kept
-    fresh = load_config("trunk", changes(photos_folder, tmp_path / "fresh", "steps=0", "lr=1e-2"))
-    train(fresh)
+    reached = load_state(parts, CPU)["step"]
+    assert 5 <= reached < 24
+    train(settings(photos_folder, parts, *more))
+    assert same(weights(tmp_path / "whole"), weights(parts))
+    assert len(list(parts.glob("state_*.pt"))) == 2  # the newest are kept
+    train(settings(photos_folder, tmp_path / "fresh", "steps=0", "lr=1e-2"))
     assert not same(weights(tmp_path / "whole"), weights(tmp_path / "fresh")), "nothing was trained"
 
 
 def test_two_processes_train_as_one(photos_folder, tmp_path):
-    more = ["steps=6", "lr=1e-2", "model.slot=srin", "evaluate_every=6", "batch=8"]
-    two = command("trunk", *changes(photos_folder, tmp_path / "two", *more), processes=2)
-    train(load_config("trunk", changes(photos_folder, tmp_path / "one", *more)))
+    more = (*PAPER, "steps=4", "lr=1e-2", "model.slot=srin", "batch=8")
+    two = command("smoke", *changes(photos_folder, tmp_path / "two", *more), processes=2)
+    train(load_config("smoke", changes(photos_folder, tmp_path / "one", *more)))
     error = two.communicate(timeout=120)[1].decode()
     assert two.returncode == 0, error
     assert "processes=2" in error
@@ -345,50 +282,111 @@ def test_two_processes_train_as_one(photos_folder, tmp_path):
 
 def test_accumulated_gradients_are_those_of_the_large_batch(photos_folder, tmp_path, monkeypatch):
     """Two halves, one after the other, where the feed gives the halves of the same batch."""
-    from train.data import feed
-
-    whole = feed.PhotoFeed.batches
+    whole = PhotoFeed.batches
 
     def halves(self, start):
         object.__setattr__(self._config, "batch", 8)
         for batch in whole(self, start // 2):
             for i in range(2):
-                half = batch.share(i, 2)
-                half.weight[:] = 1
-                half.total = 4.0
-                yield half
+                yield dataclasses.replace(batch.share(i, 2), total=4.0)
 
-    def uniform(self, start):
-        for batch in whole(self, start):
-            batch.weight[:] = 1
-            batch.total = 8.0
-            yield batch
-
-    common = ["steps=3", "lr=1e-2", "ema=0"]
-    monkeypatch.setattr(feed.PhotoFeed, "batches", uniform)
-    train(load_config("trunk", changes(photos_folder, tmp_path / "one", *common, "batch=8")))
-    monkeypatch.setattr(feed.PhotoFeed, "batches", halves)
-    train(load_config("trunk", changes(photos_folder, tmp_path / "two", *common, "batch=4", "accumulate=2")))
+    common = ("steps=3", "lr=1e-2", "ema=0")
+    train(settings(photos_folder, tmp_path / "one", *common, "batch=8"))
+    monkeypatch.setattr(PhotoFeed, "batches", halves)
+    train(settings(photos_folder, tmp_path / "two", *common, "batch=4", "accumulate=2"))
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
-def test_bain_and_srin_go_on_from_rain(photos_folder, tmp_path):
-    train(load_config("trunk", changes(photos_folder, tmp_path / "trunk", "steps=2")))
-    init = f"init={tmp_path / 'trunk' / 'weights.safetensors'}"
-    for slot in ("bain", "srin"):
-        train(load_config("trunk", changes(photos_folder, tmp_path / slot, "steps=2", init, f"model.slot={slot}")))
-        assert load_weights(tmp_path / slot / "weights.safetensors").config.slot == slot
-    with pytest.raises(ValueError, match="another architecture"):
-        train(load_config("trunk", changes(photos_folder, tmp_path / "wide", "steps=2", init, "model.width=3")))
+def test_the_average_follows_the_network(photos_folder, tmp_path):
+    """After step n the average moves by 1 - min(ema, (1 + n) / (10 + n)) of the way; its weights are those written."""
+    seen = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *arguments, **more):
+        step(self, *arguments, **more)
+        seen.append([p.detach().clone() for group in self.param_groups for p in group["params"]])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", watched)
+        config = settings(photos_folder, tmp_path, "steps=3", "lr=1e-2", "ema=0.2")
+        train(config)
+    expected = [p.detach().clone() for p in start(config).parameters()]
+    for number, values in enumerate(seen, start=1):
+        decay = min(0.2, (1 + number) / (10 + number))
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, values, strict=True)]
+    written = load_weights(tmp_path / "weights.safetensors").parameters()
+    assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(expected, written, strict=True))
+    # Otherwise the average would be the network itself, or what it was.
+    last = seen[-1]
+    assert not all(torch.allclose(a, b, atol=1e-3) for a, b in zip(expected, last, strict=True))
+
+
+@pytest.mark.parametrize("slot", ["bain", "srin"])
+def test_the_papers_slots_go_on_from_its_baseline(slot, photos_folder, tmp_path):
+    train(settings(photos_folder, tmp_path / "rain", "steps=2"))
+    init = f"init={tmp_path / 'rain' / 'weights.safetensors'}"
+    network = start(settings(photos_folder, tmp_path, init, f"model.slot={slot}"))
+    state, before = network.state_dict(), weights(tmp_path / "rain")
+    assert {key.split(".")[0] for key in state.keys() - before.keys()} == {"between"}
+    assert all(torch.equal(state[key], value) for key, value in before.items())
+    train(settings(photos_folder, tmp_path / slot, "steps=2", init, f"model.slot={slot}"))
+    assert load_weights(tmp_path / slot / "weights.safetensors").config.slot == slot
+
+
+def test_weights_and_runs_of_another_architecture_are_refused(photos_folder, tmp_path):
+    train(settings(photos_folder, tmp_path / "rain", "steps=1"))
+    init = f"init={tmp_path / 'rain' / 'weights.safetensors'}"
+    with pytest.raises(ValueError, match="another architecture: its layers"):
+        train(settings(photos_folder, tmp_path / "wide", init, "model.width=3"))
+    with pytest.raises(ValueError, match="another architecture: .*decoder"):
+        train(default_settings(photos_folder, tmp_path / "default", init))
     with pytest.raises(ValueError, match="another architecture; choose another folder"):
-        train(load_config("trunk", changes(photos_folder, tmp_path / "trunk", "steps=4", "model.width=3")))
+        train(settings(photos_folder, tmp_path / "rain", "steps=4", "model.width=3"))
+
+
+def test_preset_default_trains_end_to_end_and_goes_on(photos_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "CALIBRATION", 16)
+    more = ("steps=3", "lr=1e-3", "model.slot=rain")
+    fresh = start(default_settings(photos_folder, tmp_path, *more)).state_dict()
+    train(default_settings(photos_folder, tmp_path / "whole", *more))
+    train(default_settings(photos_folder, tmp_path / "parts", *more, "minutes=0"))
+    train(default_settings(photos_folder, tmp_path / "parts", *more))
+    trained = weights(tmp_path / "whole")
+    assert same(trained, weights(tmp_path / "parts"))
+    parts = {key.rpartition(".")[0] for key in fresh if (trained[key] - fresh[key]).abs().max() > 5e-4}
+    assert any(part.startswith("encoder.") for part in parts) and any(".transform." in part for part in parts)
+    # SRIN goes on from it, calibration included.
+    init = f"init={tmp_path / 'whole' / 'weights.safetensors'}"
+    state = start(default_settings(photos_folder, tmp_path, init, "model.slot=srin")).state_dict()
+    assert all(torch.equal(state[key], value) for key, value in trained.items())
+    assert all(".slot." in key for key in state.keys() - trained.keys()) and state.keys() > trained.keys()
+
+
+def test_a_fresh_network_takes_the_first_composites_for_usual():
+    generator = torch.Generator().manual_seed(0)
+    batches = []
+    for size in ((32, 64), (45, 61)):  # also sizes that the encoder has to fill up
+        composite = nn.functional.interpolate(torch.rand(24, 3, 5, 5, generator=generator) * 2 - 1, size)
+        mask = torch.zeros(24, 1, *size)
+        mask[:, :, 8:24, 10:40] = 1
+        batches.append((composite, mask, mask[:, 0].long()))
+    network = build(ModelConfig("srin", members=2)).eval()
+    assert isinstance(network, HarmonizationNet)
+    network.encoder.load_pretrained()
+    calibrate(network, batches)
+    with torch.no_grad():
+        units = network.units(*batches[0])
+    for head in network.heads:
+        scaled = head.scaled(units).where(units.full)
+        for values in (scaled.colour, scaled.texture.flatten(1), scaled.meaning):
+            assert values.mean().abs() < 0.2 and 0.5 < values.std() < 1.5
 
 
 def test_a_loss_that_is_no_number_stops_the_run(photos_folder, tmp_path):
-    train(load_config("trunk", changes(photos_folder, tmp_path, "steps=1")))
+    train(settings(photos_folder, tmp_path, "steps=1"))
     with pytest.raises(FloatingPointError, match="not finite at step"):
-        train(load_config("trunk", changes(photos_folder, tmp_path, "steps=60", "lr=1e30", "clip=0")))
-    state = load_state(tmp_path, torch.device("cpu"))
+        train(settings(photos_folder, tmp_path, "steps=60", "lr=1e30", "clip=0"))
+    state = load_state(tmp_path, CPU)
     assert all(value.isfinite().all() for value in state["network"].values())
 
 
@@ -414,7 +412,7 @@ def test_mistakes_on_the_command_line_get_a_sentence(arguments, sentence, tmp_pa
 def test_states_are_whole_or_not_there(tmp_path, monkeypatch):
     for step in (1, 2, 3):
         save_state(tmp_path, step, {"step": step}, keep=2)
-    assert load_state(tmp_path, torch.device("cpu")) == {"step": 3}
+    assert load_state(tmp_path, CPU) == {"step": 3}
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -425,7 +423,7 @@ def test_states_are_whole_or_not_there(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state_00000002.pt", "state_00000003.pt"]
     (tmp_path / "state_00000003.pt").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="state_00000003.pt can't be read; delete it"):
-        load_state(tmp_path, torch.device("cpu"))
+        load_state(tmp_path, CPU)
 
 
 # --------------------------------------------------------------------------- iHarmony4, composites and maps on disk
@@ -435,8 +433,11 @@ def test_states_are_whole_or_not_there(tmp_path, monkeypatch):
 def iharmony4(photos_folder, tmp_path_factory):
     """A small iHarmony4-style folder, made by our own command."""
     folder = tmp_path_factory.mktemp("iharmony4")
-    make_composites(load_config("trunk", changes(photos_folder, folder / "unused")), folder, 24)
+    make_composites(settings(photos_folder, folder / "unused"), folder, 24)
     return folder
+
+
+IHARMONY4 = ("model.slot=srin", "data.kind=iharmony4", "data.workers=0", "data.subsets=[photos]", "steps=0")
 
 
 def test_composites_on_disk_are_composites(iharmony4):
@@ -449,11 +450,10 @@ def test_composites_on_disk_are_composites(iharmony4):
 
 
 def test_training_on_iharmony4_sees_every_picture_once_an_epoch_and_resumes(iharmony4, tmp_path):
-    more = ["model.slot=srin", "data.kind=iharmony4", "data.workers=0", "data.subsets=[photos]", "data.size=32"]
-    more += ["steps=0", "epochs=2", "batch=6"]
-    train(load_config("trunk", changes(iharmony4, tmp_path / "whole", *more)))
-    train(load_config("trunk", [*changes(iharmony4, tmp_path / "parts", *more), "minutes=0"]))
-    train(load_config("trunk", changes(iharmony4, tmp_path / "parts", *more)))
+    more = (*IHARMONY4, "epochs=2", "batch=6")
+    train(settings(iharmony4, tmp_path / "whole", *more))
+    train(settings(iharmony4, tmp_path / "parts", *more, "minutes=0"))
+    train(settings(iharmony4, tmp_path / "parts", *more))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
     def indices(start, share=(0, 1)):
@@ -464,6 +464,27 @@ def test_training_on_iharmony4_sees_every_picture_once_an_epoch_and_resumes(ihar
     assert len({i for part in whole[:5] for i in part}) == 20 and len({i for part in whole[5:] for i in part}) == 20
     assert whole[:5] != whole[5:] and indices(3) == whole[3:]
     assert [a + b for a, b in zip(indices(0, (0, 2)), indices(0, (1, 2)), strict=True)] == whole
+
+
+def test_processes_share_a_batch_of_iharmony4(iharmony4, tmp_path):
+    """Also in the loss: each one's part is divided by the pictures of all."""
+    config = settings(iharmony4, tmp_path, *IHARMONY4, "epochs=1", "batch=8")
+    whole = next(IHarmony4Feed(config, CPU, 0, 1).batches(0))
+    shares = [next(IHarmony4Feed(config, CPU, i, 2).batches(0)) for i in range(2)]
+    assert torch.equal(torch.cat([share.composite for share in shares]), whole.composite)
+    zeros = torch.zeros_like(whole.real)
+    parts = [Objective(Constant(zeros[:4]), config)(share).item() for share in shares]
+    assert sum(parts) == pytest.approx(Objective(Constant(zeros), config)(whole).item(), rel=1e-5)
+
+
+def test_a_data_sets_fingerprint_changes_with_its_pictures(iharmony4, tmp_path):
+    copied = tmp_path / "moved"
+    shutil.copytree(iharmony4, copied)
+    before, moved = (data_fingerprint(settings(x, tmp_path, *IHARMONY4).data) for x in (iharmony4, copied))
+    assert before == moved and len(before) == 12
+    one = samples(copied, "train", None)[0].composite
+    one.write_bytes(one.read_bytes() + b"0")
+    assert data_fingerprint(settings(copied, tmp_path, *IHARMONY4).data) != before
 
 
 def test_precomputed_maps_are_found_by_content_and_bad_pictures_are_listed(iharmony4, tmp_path):

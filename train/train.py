@@ -150,10 +150,8 @@ def train(config: TrainConfig) -> None:
     state = load_state(config.output_dir, device)
     if state is None and config.init is None and isinstance(network, HarmonizationNet):
         # Whole batches in every process, so that their number changes nothing.
-        first = itertools.islice(feed.batches(0), min(-(-CALIBRATION // config.batch), feed.steps * config.accumulate))
-        seen = [accelerator.gather((batch.composite, batch.mask, batch.regions)) for batch in first]
-        if seen:
-            calibrate(network, seen)
+        first = itertools.islice(feed.batches(0), -(-CALIBRATION // config.batch))
+        calibrate(network, [accelerator.gather((batch.composite, batch.mask, batch.regions)) for batch in first])
     average = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=config.weight_decay)
     step, best = 0, float("-inf")

@@ -51,7 +51,7 @@ class PhotoFeed:
     def batches(self, start: int) -> Iterator[Batch]:
         config, (process, processes) = self._config, self._share
         size = config.batch // processes
-        composites = Composites(self._training, config.seed, range(config.batch * config.steps * config.accumulate))
+        composites = Composites(self._training, config.seed, range(1 << 62))  # without end
         order = (
             list(range(first, first + size)) for first in count(start * config.batch + process * size, config.batch)
         )
@@ -82,16 +82,16 @@ class IHarmony4Feed:
 
     def batches(self, start: int) -> Iterator[Batch]:
         order = Order(len(self._training), self._config.batch, self._config.seed, start, self._share)
-        return self._load(self._training, order, self._share[1])
+        return self._load(self._training, order)
 
     def validation(self) -> Iterator[Batch]:
         chosen = range(0, len(self._held_out), max(1, len(self._held_out) // (VALIDATION_BATCHES * VALIDATION_BATCH)))
         indices = list(chosen)[: VALIDATION_BATCHES * VALIDATION_BATCH]
         parts = [indices[i : i + VALIDATION_BATCH] for i in range(0, len(indices), VALIDATION_BATCH)]
-        return self._load(self._held_out, parts, 1)
+        return self._load(self._held_out, parts)
 
-    def _load(self, pictures: "Pictures", order: "Order | list[list[int]]", processes: int) -> Iterator[Batch]:
-        return _load(pictures, order, self._config.data.workers, self._device, self._config.batch * processes)
+    def _load(self, pictures: "Pictures", order: "Order | list[list[int]]") -> Iterator[Batch]:
+        return _load(pictures, order, self._config.data.workers, self._device, self._config.batch)
 
 
 def _load(
