@@ -12,6 +12,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -166,7 +167,10 @@ def load_photos(config: DataConfig, part: str) -> Photos:
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         unfinished.mkdir(parents=True)
         _write(chosen, config.photo_side, part, unfinished)
-        os.replace(unfinished, folder)
+        try:
+            os.replace(unfinished, folder)
+        except OSError:  # another process was quicker, with the same photos
+            shutil.rmtree(unfinished)
     return Photos(folder)
 
 
