@@ -18,6 +18,7 @@ from PIL import Image
 from srin.composite import Composite, Placement, placement_matrix
 from srin.errors import MaskError, SegmentationError
 from srin.image_io import load_labels, save_image
+from srin.mask_values import extent
 from srin.segmentation.automatic import AutomaticMap
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Raises:
         MaskError: the mask is empty.
     """
-    x, y, width, height = cv2.boundingRect(mask)
+    x, y, width, height = extent(mask)
     if not width:
         raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
     shrink = min(1.0, CROP_SIDE / max(width, height))
