@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import time
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +21,7 @@ from srin.errors import ImageError, OutputError
 from srin.formats import HEAD, PILLOW_FORMATS, advice, misread, signature
 from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, MAX_SIDE
 from srin.mask_values import from_colours, from_deep, from_palette, selects_nothing
+from srin.parts import replacing
 from srin.remarks import remark
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
@@ -221,15 +221,9 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
 
     Raises OutputError when the folder is missing or can't be written, or the disk is full; see `save_image`.
     """
-    # A short name of its own: the target's may already be as long as the file system allows.
-    temporary = path.parent / f".{uuid.uuid4().hex}.part"
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)  # after a success it has its final name already
+        with replacing(path) as part, open(part, "wb") as file:
+            file.write(content)
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError):
             reason = "no file can have this name"
