@@ -12,6 +12,7 @@ import numpy as np
 from srin.errors import ImageError, MaskError, PlacementError, SrinError
 from srin.image_io import Source, load_mask, load_rgba
 from srin.mask_values import extent, remark_if_inverted
+from srin.remarks import remark
 
 MIN_SCALE, MAX_SCALE = 0.01, 10.0
 FILL_SIDE = 256  # pixels of the longer side at which hidden colours are made up
@@ -54,6 +55,9 @@ class Composite:
         else:
             remark_if_inverted(selected)
         _check_pair(rgb, selected, "image")
+        if alpha is not None and not alpha.any():
+            remark("The picture is transparent everywhere; its transparency is ignored.")
+            alpha = None
         if alpha is None:
             return cls(rgb, selected)
         selected = np.where(alpha > 0, selected, np.uint8(0))

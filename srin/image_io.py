@@ -313,7 +313,7 @@ class _Measured(io.BytesIO):
 
 def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
     """The picture behind a path or bytes, with only its header read."""
-    content = source if isinstance(source, bytes) else _read(source, what)
+    content = source if isinstance(source, bytes) else read_file(source, what)
     if not content:
         raise ImageError(f"The {what} is an empty file (0 bytes).")
     name = str(source) if isinstance(source, str | os.PathLike) else ""
@@ -340,7 +340,7 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
     return image
 
 
-def _read(path: str | os.PathLike, what: str) -> bytes:
+def read_file(path: str | os.PathLike, what: str) -> bytes:
     """A file's content. Raises ImageError, also for what is no ordinary file."""
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"The {what} must be a path, bytes, a PIL image or an array, not {type(path).__name__}.")

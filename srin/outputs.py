@@ -10,11 +10,10 @@ from typing import Any
 from PIL import ExifTags, Image
 
 from srin.errors import ImageError, OutputError
-from srin.image_io import SOFTWARE, load_image
+from srin.image_io import SOFTWARE, load_image, read_file
 from srin.parts import new_part
 
 SETTINGS = "Settings"  # of a PNG that has no EXIF data: a label map
-CHUNK = 1 << 20
 
 
 def check_file(path: Path, suffixes: Iterable[str], inputs: Iterable[Path | None]) -> None:
@@ -94,19 +93,7 @@ def digest(paths: Iterable[Path | None]) -> str:
     """Of the contents of files, in their order. Raises ImageError where one can't be read."""
     total = hashlib.sha256()
     for path in paths:
-        total.update(b"-" if path is None else b"+")
-        if path is None:
-            continue
-        if not path.is_file():
-            raise ImageError(f"{path.name} can't be opened: there is no such file.")
-        one = hashlib.sha256()
-        try:
-            with open(path, "rb") as file:
-                while chunk := file.read(CHUNK):
-                    one.update(chunk)
-        except OSError as error:
-            raise ImageError(f"{path.name} can't be read: {error.strerror}.") from error
-        total.update(one.digest())
+        total.update(b"-" if path is None else hashlib.sha256(read_file(path, f"file {path.name}")).digest())
     return total.hexdigest()[:32]
 
 
