@@ -4,12 +4,12 @@ A folder of photos has one of three forms:
 
     manifest.csv            with columns source, image, mask, segments, split: rows whose split is "train" are used
     NAME.jpg, NAME_mask.png   side by side (any picture format)
-    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects
+    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects (any picture format)
 """
 
-import csv
 import hashlib
 import os
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -21,12 +21,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from srin.batch import PICTURES
-from srin.errors import SrinError
-from srin.image_io import load_image, load_labels, load_mask
+from srin import budget
+from srin.composite import Composite
+from srin.errors import MaskError, SrinError
+from srin.image_io import load_labels
+from srin.pairing import Index, name_key, picture_files
+from srin.parts import replacing, sweep
+from srin.remarks import collected
 from srin.segmentation.regions import colour_regions
 from train.config import DataConfig
+from train.data.identity import files_digest
 from train.data.maps import map_path
+from train.data.tables import read_table
 
 MAX_REGIONS = 32  # of one photo; the smallest join the one nearest in colour
 VALIDATION_SHARE = 32  # every 32nd training photo, chosen by its name, is held out
@@ -114,53 +120,101 @@ def load_photos(config: DataConfig, part: str) -> Photos:
     training, held_out = split_photos(find_photos(config.root, config.leave_out))
     chosen = training if part == "train" else held_out
     chance = _chances(chosen, config)
-    key = hashlib.sha256(repr((config.cached_size, config.maps, chosen)).encode()).hexdigest()[:12]
+    files = [file for photo in chosen for file in (photo.image, *photo.masks, photo.segments)]
+    if config.maps is not None:
+        files += sorted(config.maps.rglob("*.png"))
+    # What the files hold counts, not only where they lie: masks get corrected in place.
+    what = (config.cached_size, config.maps, chosen, files_digest(files))
+    key = hashlib.sha256(repr(what).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     file = config.cache / f"photos_{config.cached_size}_{part}_{key}.safetensors"
     if not file.exists():
         config.cache.mkdir(parents=True, exist_ok=True)
         tensors = _read(chosen, config, part)
-        unfinished = file.with_name(f"{file.name}.{os.getpid()}.part")
-        save_file(tensors, unfinished)
-        os.replace(unfinished, file)
+        sweep(config.cache)
+        with replacing(file) as unfinished:
+            save_file(tensors, unfinished)
     return Photos(**load_file(file), chance=chance)
 
 
 def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
-    with open(root / "manifest.csv", newline="") as stream:
-        rows = [r for r in csv.DictReader(stream) if r["split"] == "train" and r["source"] not in leave_out]
+    table = read_table(root / "manifest.csv", ("image", "mask"), ("source", "segments", "split"))
+    rows = [row for row in table if row["split"] in ("train", "") and row["source"] not in leave_out]
     groups: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         groups.setdefault(row["image"], []).append(row)
     return [
         Photo(
-            root / name,
-            tuple(root / row["mask"] for row in group),
-            root / group[0]["segments"] if group[0]["segments"] else None,
+            _on_disk(root, name),
+            tuple(_on_disk(root, row["mask"]) for row in group),
+            _on_disk(root, group[0]["segments"]) if group[0]["segments"] else None,
             group[0]["source"],
         )
         for name, group in groups.items()
     ]
 
 
+def _on_disk(root: Path, name: str) -> Path:
+    """A file that a table names: with / or \\ between folders, accents joined or apart."""
+    path = root / name
+    if path.is_file():
+        return path
+    path = root / name.replace("\\", "/")
+    if not path.is_file() and path.parent.is_dir():
+        alike = [file for file in path.parent.iterdir() if name_key(file.name) == name_key(path.name)]
+        return alike[0] if len(alike) == 1 else path
+    return path
+
+
 def _from_folders(images: Path, masks: Path) -> list[Photo]:
-    photos = {file.stem: file for file in images.iterdir() if file.suffix.lower() in PICTURES}
+    if not masks.is_dir():
+        raise ValueError(f"there is no folder {masks} beside {images}")
+    index = Index.build(images, "photo", picture_files(images))
     groups: dict[str, list[Path]] = {}
-    for mask in sorted(masks.glob("*.png")):
-        groups.setdefault(mask.stem.partition("__")[0], []).append(mask)
-    orphans = [group[0] for stem, group in groups.items() if stem not in photos]
-    if orphans:
-        raise ValueError(f"{len(orphans)} masks have no photo of their name in {images}: {_listed(orphans)}")
-    return [Photo(photos[stem], tuple(group)) for stem, group in groups.items()]
+    for mask in picture_files(masks):
+        groups.setdefault(_photo_stem(name_key(mask.stem), index), []).append(mask)
+    return _grouped(index, groups, masks)
+
+
+def _photo_stem(stem: str, index: Index) -> str:
+    """The stem of the photo that a mask belongs to: its own, or what stands before a "__"."""
+    if stem in index.files:
+        return stem
+    at = stem.rfind("__")
+    while at > 0:
+        if stem[:at] in index.files:
+            return stem[:at]
+        at = stem.rfind("__", 0, at)
+    return stem
 
 
 def _side_by_side(root: Path) -> list[Photo]:
-    files = sorted(file for file in root.glob("*") if file.suffix.lower() in PICTURES)
-    photos = {file.stem: file for file in files if not file.stem.endswith("_mask")}
-    masks = {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask")}
-    orphans = [file for stem, file in masks.items() if stem not in photos]
+    files = picture_files(root)
+    index = Index.build(root, "photo", (file for file in files if not file.stem.endswith("_mask")))
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        if file.stem.endswith("_mask"):
+            groups.setdefault(name_key(file.stem.removesuffix("_mask")), []).append(file)
+    return _grouped(index, groups, root)
+
+
+def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[Photo]:
+    """Photos with their masks. Raises ValueError, naming all that don't belong together."""
+    orphans = [f"{group[0]}{index.nearly(stem)}" for stem, group in groups.items() if stem not in index.files]
     if orphans:
-        raise ValueError(f"{len(orphans)} masks have no photo of their name: {_listed(orphans)}")
-    return [Photo(photos[stem], (mask,)) for stem, mask in masks.items()]
+        raise ValueError(f"{len(orphans)} masks have no photo of their name in {index.folder}: {_listed(orphans)}")
+    problems, found = [], []
+    for stem, group in groups.items():
+        names = [name_key(mask.stem) for mask in group]
+        twice = sorted({mask.name for mask, name in zip(group, names, strict=True) if names.count(name) > 1})
+        if twice:
+            problems.append(f"there are several masks named {stem} in {masks}: {' and '.join(twice)}")
+        try:
+            found.append(Photo(index.find(stem), tuple(group)))
+        except MaskError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(_listed(problems))
+    return found
 
 
 def _chances(photos: list[Photo], config: DataConfig) -> torch.Tensor:
@@ -184,13 +238,20 @@ def _chances(photos: list[Photo], config: DataConfig) -> torch.Tensor:
 def _read(photos: list[Photo], config: DataConfig, part: str) -> dict[str, torch.Tensor]:
     def job(photo: Photo) -> tuple[np.ndarray, np.ndarray, np.ndarray] | str:
         try:
-            return _read_photo(photo, config)
+            with budget.job(), collected() as said:
+                read = _read_photo(photo, config)
+            remarks.extend(f"{photo.image.name}: {remark}" for remark in said)
+            return read
         except SrinError as error:
             return f"{photo.image.name}: {error}"
+
+    remarks: list[str] = []
 
     # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(tqdm(pool.map(job, photos), total=len(photos), desc=f"reading {part} photos"))
+    if remarks:
+        print(f"{len(remarks)} remarks on {part} photos: {_listed(sorted(remarks))}", file=sys.stderr)
     problems = [result for result in read if isinstance(result, str)]
     if problems:
         raise ValueError(f"{len(problems)} photos can't be used: {_listed(problems)}")
@@ -205,7 +266,9 @@ def _read(photos: list[Photo], config: DataConfig, part: str) -> dict[str, torch
 
 def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """image (3, S, S), region maps (K, S, S) and masks (N, S, S), all uint8."""
-    image = load_image(photo.image)
+    # One loader and one check for training and inference: sizes must agree, upright.
+    composites = [Composite.load(photo.image, mask) for mask in photo.masks]
+    image = composites[0].image
     size = config.cached_size
     shrink = min(1.0, REGION_PROXY / max(image.shape[:2]))
     proxy = cv2.resize(image, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
@@ -218,7 +281,7 @@ def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, np.ndarra
     maps = [colour, people]
     if config.maps is not None:
         maps.append(nearest(load_labels(map_path(config.maps, photo.image), what="label map").astype(np.int64), size))
-    masks = [cv2.resize(load_mask(mask), (size, size), interpolation=cv2.INTER_AREA) > 127 for mask in photo.masks]
+    masks = [cv2.resize(c.mask, (size, size), interpolation=cv2.INTER_AREA) > 127 for c in composites]
     return (
         np.ascontiguousarray(small.transpose(2, 0, 1)),
         np.stack([few_regions(labels, small) for labels in maps]),
