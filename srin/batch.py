@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from srin import budget, outputs
 from srin.errors import ImageError, MaskError, OutputError, SrinError
+from srin.pairing import Index, name_key, picture_files
 
-PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif"}
 LONGEST_WAIT = timedelta(days=7)  # of a process that is through with its share for one that is not
 
 
@@ -31,12 +32,8 @@ class Job:
     problem: str | None = None
 
     @property
-    def finished(self) -> bool:
-        """Whether the output is there, and newer than everything that it is made from."""
-        sources = [path for path in (self.image, self.mask, self.labels) if path is not None]
-        return self.output.is_file() and all(
-            path.stat().st_mtime_ns <= self.output.stat().st_mtime_ns for path in sources
-        )
+    def inputs(self) -> tuple[Path | None, ...]:
+        return (self.image, self.mask, self.labels)
 
 
 @dataclass(frozen=True)
@@ -74,52 +71,52 @@ class Processes:
 
 
 def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job]:
-    """Pairs the pictures of folders by stem, in the order of their names; makes the output folder.
+    """Pairs the pictures of folders by stem, in the order of their names.
 
     Raises:
         MaskError, ImageError: a folder that isn't there, or holds no pictures.
-        OutputError: the output folder can't be made.
+        OutputError: results would take the place of pictures that are read.
     """
-    found_pictures = pictures(images)
-    mask_of = by_stem(masks, "masks")
-    map_of = by_stem(maps, "semantic maps") if maps else {}
-    make_folder(output)
+    mask_of = Index.of(masks, "mask")
+    map_of = Index.of(maps, "semantic map") if maps else None
+    result = []
+    for job in _unpaired(images, output):
+        problem, mask, labels = job.problem, None, None
+        try:
+            mask = mask_of.find(job.image.stem)
+            labels = map_of.find(job.image.stem) if map_of else None
+        except MaskError as error:
+            problem = problem or str(error)
+        result.append(Job(job.image, mask, labels, job.output, problem))
+    done = [job for job in result if job.problem is None]
+    outputs.check_inputs((job.output for job in done), (path for job in done for path in job.inputs))
+    return result
+
+
+def single_jobs(images: Path, masks: Path | None, output: Path) -> list[Job]:
+    """As `jobs`, for work that needs no masks; with masks, where a folder of them is given."""
+    if masks is not None:
+        return jobs(images, masks, None, output)
+    return _unpaired(images, output)
+
+
+def _unpaired(images: Path, output: Path) -> list[Job]:
+    """A job for each picture; one whose result would replace that of another before it has a problem."""
     found: dict[str, Path] = {}
     result = []
-    for image in found_pictures:
-        problem = None
-        if image.stem in found:
-            problem = f"{found[image.stem].name} has the same name, and its result would be overwritten."
-        elif image.stem not in mask_of:
-            problem = f"There is no mask named {image.stem} in {masks}."
-        elif maps and image.stem not in map_of:
-            problem = f"There is no semantic map named {image.stem} in {maps}."
-        found.setdefault(image.stem, image)
-        target = output / f"{image.stem}.png"
-        result.append(Job(image, mask_of.get(image.stem), map_of.get(image.stem), target, problem))
+    for image in pictures(images):
+        first = found.setdefault(name_key(image.stem), image)
+        problem = None if first is image else f"{first.name} has the same name, and its result would be overwritten."
+        result.append(Job(image, None, None, output / f"{image.stem}.png", problem))
     return result
 
 
 def pictures(folder: Path) -> list[Path]:
     """The pictures of a folder by name. Raises ImageError when there are none, or when it can't be read."""
-    found = _pictures(folder)
+    found = picture_files(folder)
     if not found:
         raise ImageError(f"There are no pictures in {folder}.")
     return found
-
-
-def by_stem(folder: Path, what: str) -> dict[str, Path]:
-    """The pictures of a folder that goes with a folder of pictures. Raises MaskError when it is none."""
-    if not folder.is_dir():
-        raise MaskError(f"The pictures are a folder, so the {what} must be a folder too; {folder} is not.")
-    return {path.stem: path for path in _pictures(folder)}
-
-
-def _pictures(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
-    except OSError as error:
-        raise ImageError(f"The folder {folder} can't be read: {error.strerror}.") from error
 
 
 def make_folder(folder: Path) -> None:
@@ -139,7 +136,8 @@ def run(work: Callable[[Job], None], todo: Sequence[Job], workers: int) -> Itera
     def attempt(job: Job) -> str | None:
         try:
             if job.problem is None:
-                work(job)
+                with budget.job():
+                    work(job)
             return job.problem
         except SrinError as error:
             return str(error)

@@ -4,16 +4,18 @@ Heavy imports wait until a command runs, so that `srin --help` answers at once.
 """
 
 import argparse
+import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from srin.errors import SegmentationError, SrinError
+from srin.errors import ImageError, OutputError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
-    from srin.batch import Processes
+    from srin.batch import Job, Processes
     from srin.harmonizer import Harmonizer
 
 
@@ -46,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
     harmonize.add_argument("--method", default="srin", help="see `srin compare` for all; default: srin")
     harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 1; default: 1")
     harmonize.add_argument("--working-size", type=int, metavar="PIXELS", help="the side at which the network sees it")
-    harmonize.add_argument("--resume", action="store_true", help="in a folder, skip pictures whose result is there")
+    harmonize.add_argument("--resume", action="store_true", help="in a folder, skip results that were made like this")
+    harmonize.add_argument("--overwrite", action="store_true", help="in a folder, replace files that srin didn't make")
     _add_map(harmonize)
     harmonize.set_defaults(run=_harmonize)
 
@@ -60,11 +63,13 @@ def _parser() -> argparse.ArgumentParser:
         "segment",
         help="the semantic map of a photo, or of a folder of them",
         description="Writes the regions' labels as MAP.png, which `harmonize --map` takes, and a picture of them as "
-        "MAP_painted.png. In a folder, maps that are there already are kept, so that a second call continues.",
+        "MAP_painted.png. In a folder, maps that were drawn like this are kept, so that a second call continues.",
     )
     segment.add_argument("image", type=Path, metavar="IMAGE", help="a photo, or a folder of photos")
     segment.add_argument("-o", "--output", required=True, type=Path, metavar="MAP.png", help="label picture, or folder")
     segment.add_argument("--mask", type=Path, help="the pasted object, or a folder: its regions are kept apart")
+    segment.add_argument("--invert-mask", action="store_true", help="the mask is black on the object, not white")
+    segment.add_argument("--overwrite", action="store_true", help="in a folder, replace files that srin didn't make")
     _add_segmenter(segment)
     segment.add_argument("--checkpoint", metavar="NAME|FILE", help="vit_b, vit_l, vit_h, or any checkpoint file")
     segment.add_argument("--download", action="store_true", help="fetch a named checkpoint that is not here yet")
@@ -81,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_composite(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", type=Path, metavar="IMAGE", help="the composite, or a folder of composites")
     parser.add_argument("mask", type=Path, metavar="MASK", help="white on the pasted object; or a folder, by stem")
+    parser.add_argument("--invert-mask", action="store_true", help="the mask is black on the object, not white")
 
 
 def _add_map(parser: argparse.ArgumentParser) -> None:
@@ -98,62 +104,116 @@ def _add_segmenter(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _harmonize(options: argparse.Namespace) -> int:
-    from srin.batch import Processes
-    from srin.harmonizer import Harmonizer
+def _check_files(options: argparse.Namespace, **paths: Path | None) -> None:
+    """Raises ImageError where a folder is given though IMAGE is a file."""
+    for what, path in paths.items():
+        if path is not None and path.is_dir():
+            raise ImageError(f"{options.image} is a file, so the {what} must be one too; {path} is a folder.")
 
-    processes = Processes.launched()
+
+def _tell(name: str, remarks: list[str]) -> None:
+    for remark in remarks:
+        print(_printable(f"srin: {name}: {remark}"), file=sys.stderr)
+
+
+def _harmonize(options: argparse.Namespace) -> int:
+    from srin import batch, outputs
+    from srin.harmonizer import Harmonizer
+    from srin.image_io import SAVE_OPTIONS
+
+    inputs = (options.image, options.mask, options.map)
+    if not options.image.is_dir():
+        _check_files(options, mask=options.mask, map=options.map)
+        outputs.check_file(options.output, SAVE_OPTIONS, inputs)
+        processes = batch.Processes.launched()
+        harmonizer = Harmonizer.from_pretrained(options.method, options.device or processes.device)
+        job = batch.Job(options.image, options.mask, options.map, options.output)
+        _harmonize_file(options, harmonizer, job, {}, set())
+        return 0
+    outputs.check_folder(options.output, inputs)
+    jobs = batch.jobs(*inputs, options.output)
+    processes = batch.Processes.launched()
     harmonizer = Harmonizer.from_pretrained(options.method, options.device or processes.device)
-    if options.image.is_dir():
-        return _harmonize_folder(options, harmonizer, processes)
-    _harmonize_file(options, harmonizer, options.image, options.mask, options.map, options.output, set())
-    return 0
+    batch.make_folder(options.output)
+    return _harmonize_folder(options, harmonizer, processes, jobs)
 
 
 def _harmonize_file(
-    options: argparse.Namespace,
-    harmonizer: "Harmonizer",
-    image: Path,
-    mask: Path,
-    labels: Path | None,
-    output: Path,
-    said: set[str],
+    options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job", settings: dict[str, Any], said: set[str]
 ) -> None:
-    """said: segmenters that have been mentioned already."""
+    """settings: as in `_settings`; where they are empty they are found out. said: segmenters that were mentioned."""
     from srin.composite import Composite
     from srin.harmonizer import MAP_SIDE
-    from srin.image_io import save_image
+    from srin.image_io import save_photo
+    from srin.remarks import collected
     from srin.segmentation.semantic_map import read_or_draw
 
-    composite = Composite.load(image, mask)
+    assert job.mask is not None  # a job without a mask has a problem, and no work
+    settings = settings or _settings(options, harmonizer, job)
+    with collected() as remarks:
+        composite = Composite.load(job.image, job.mask, options.invert_mask)
+        _tell(job.image.name, remarks)
     semantic_map = None
     if harmonizer.needs_map:
-        semantic_map = read_or_draw(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
+        drawn_on = composite if job.labels else composite.shrunk(MAP_SIDE)
+        semantic_map = read_or_draw(drawn_on, job.labels, options.segmenter)
         if semantic_map.segmenter not in said:
             said.add(semantic_map.segmenter)
             print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
     harmonized = harmonizer.harmonize_composite(composite, semantic_map, options.strength, options.working_size)
-    save_image(harmonized, output)
+    picture = composite.with_alpha(harmonized)
+    save_photo(picture, job.output, job.image, json.dumps(settings), composite.mask)
 
 
-def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", processes: "Processes") -> int:
+def _settings(options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job") -> dict[str, Any]:
+    """All that a result depends on: kept in it, so that it is known what it was made with."""
+    from srin.harmonizer import WEIGHTS
+    from srin.outputs import digest
+    from srin.segmentation.semantic_map import segmenter_name
+
+    settings: dict[str, Any] = {"method": options.method, "strength": options.strength}
+    settings |= {"working size": options.working_size, "mask inverted": options.invert_mask}
+    if harmonizer.needs_map:
+        settings["semantic map"] = "provided" if job.labels else segmenter_name(options.segmenter)
+    settings["weights"] = digest(sorted(WEIGHTS.glob(f"{options.method}*.safetensors")))
+    settings["made from"] = digest(job.inputs)
+    return settings
+
+
+def _harmonize_folder(
+    options: argparse.Namespace, harmonizer: "Harmonizer", processes: "Processes", jobs: "list[Job]"
+) -> int:
     """This process's share of a folder. A bad picture is reported and the rest goes on. Returns the failures."""
     from tqdm import tqdm
 
-    from srin import batch
+    from srin import batch, outputs
+    from srin.parts import sweep
     from srin.segmentation.checkpoints import find_checkpoint
 
-    mine = processes.share(batch.jobs(options.image, options.mask, options.map, options.output))
-    todo = [job for job in mine if not (options.resume and job.finished)]
+    sweep(options.output)
+    mine = processes.share(jobs)
     # Segment Anything takes gigabytes and all cores for one picture.
     draws_with_sam = harmonizer.needs_map and not options.map and options.segmenter != "colour" and find_checkpoint()
     workers = 1 if draws_with_sam else batch.cores(processes.on_this_machine)
     said: set[str] = set()
+    finished: set[Path] = set()
+    settings: dict[Path, dict[str, Any]] = {}
+
+    def look(job: batch.Job) -> None:
+        settings[job.image] = _settings(options, harmonizer, job)
+        found = outputs.state(job.output, settings[job.image], job.inputs)
+        if found == "another's" and not options.overwrite:
+            raise OutputError(f"{job.output} was not made by srin and is kept. Add --overwrite to replace it.")
+        if found == "done" and options.resume:
+            finished.add(job.image)
 
     def work(job: batch.Job) -> None:
-        assert job.mask is not None  # a job without a mask has a problem, and no work
-        _harmonize_file(options, harmonizer, job.image, job.mask, job.labels, job.output, said)
+        _harmonize_file(options, harmonizer, job, settings[job.image], said)
 
+    todo = []
+    for job, problem in batch.run(look, mine, workers):
+        if job.image not in finished:
+            todo.append(replace(job, problem=problem))
     failed = 0
     with tqdm(total=len(todo), unit="picture", disable=not sys.stderr.isatty(), position=processes.index) as bar:
         for job, problem in batch.run(work, todo, workers):
@@ -162,7 +222,7 @@ def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", pro
                 failed += 1
                 tqdm.write(_printable(f"srin: {job.image.name}: {problem}"), file=sys.stderr)
     who = f"process {processes.index + 1} of {processes.count}: " if processes.count > 1 else ""
-    skipped = f", {len(mine) - len(todo)} were finished before" if len(mine) > len(todo) else ""
+    skipped = f", {len(finished)} were finished before" if finished else ""
     done = f"{len(todo) - failed} of {len(todo)} pictures harmonized into {options.output}"
     print(f"{who}{done}{skipped}, {failed} failed", file=sys.stderr)
     processes.wait()
@@ -170,12 +230,18 @@ def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", pro
 
 
 def _compare(options: argparse.Namespace) -> int:
+    from srin import outputs
     from srin.compare import comparison_sheet, run_methods
     from srin.composite import Composite
-    from srin.image_io import save_image
+    from srin.image_io import SAVE_OPTIONS, save_image
+    from srin.remarks import collected
     from srin.segmentation.semantic_map import read_or_draw
 
-    composite = Composite.load(options.image, options.mask)
+    _check_files(options, mask=options.mask, map=options.map)
+    outputs.check_file(options.output, SAVE_OPTIONS, (options.image, options.mask, options.map))
+    with collected() as remarks:
+        composite = Composite.load(options.image, options.mask, options.invert_mask)
+        _tell(options.image.name, remarks)
     semantic_map = read_or_draw(composite, options.map, options.segmenter)
     results = run_methods(composite, semantic_map, device=options.device)
     save_image(comparison_sheet(composite, semantic_map, results), options.output)
@@ -183,24 +249,37 @@ def _compare(options: argparse.Namespace) -> int:
 
 
 def _segment(options: argparse.Namespace) -> int:
+    from srin import outputs
     from srin.composite import Composite
     from srin.image_io import load_image
-    from srin.segmentation.semantic_map import painted_path, segment, segmenter_name
+    from srin.remarks import collected
+    from srin.segmentation.semantic_map import MAP_SUFFIXES, painted_path, segment, segmenter_name
 
+    if options.image.is_dir():
+        outputs.check_folder(options.output, (options.image, options.mask))
+    else:
+        _check_files(options, mask=options.mask)
+        outputs.check_file(options.output, MAP_SUFFIXES, (options.image, options.mask))
+        outputs.check_inputs([painted_path(options.output)], (options.image, options.mask))
     checkpoint = _checkpoint(options)
     name = segmenter_name(options.segmenter, checkpoint)
 
-    def one(image: Path, mask: Path | None, output: Path) -> str:
-        composite = Composite.load(image, mask) if mask else None
-        picture = composite.image if composite else load_image(image)
+    def one(job: "Job", settings: dict[str, Any]) -> str:
+        with collected() as remarks:
+            composite = Composite.load(job.image, job.mask, options.invert_mask) if job.mask else None
+            picture = composite.image if composite else load_image(job.image)
+            _tell(job.image.name, remarks)
         semantic_map = segment(composite or picture, options.segmenter, checkpoint)
-        semantic_map.save_painted(picture, painted_path(output))
-        semantic_map.save(output)  # last: a folder's second run takes it for the sign that both are there
+        semantic_map.save_painted(picture, painted_path(job.output))
+        # Last: a folder's second run takes it for the sign that both are there.
+        semantic_map.save(job.output, settings)
         return f"{int(semantic_map.labels.max()) + 1} regions by {semantic_map.segmenter}"
 
     if options.image.is_dir():
         return _segment_folder(options, name, one)
-    print(one(options.image, options.mask, options.output), file=sys.stderr)
+    from srin.batch import Job
+
+    print(one(Job(options.image, options.mask, None, options.output), {}), file=sys.stderr)
     return 0
 
 
@@ -227,29 +306,47 @@ def _checkpoint(options: argparse.Namespace) -> str | None:
     return name
 
 
-def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path, Path | None, Path], str]) -> int:
-    """Runs `one` over the pictures that have no map by this segmenter yet. Returns how many failed."""
+def _segment_folder(options: argparse.Namespace, name: str, one: "Callable[[Job, dict[str, Any]], str]") -> int:
+    """Runs `one` over the pictures that have no map drawn like this yet. Returns how many failed."""
     from tqdm import tqdm
 
-    from srin import batch
-    from srin.segmentation.semantic_map import SemanticMap
+    from srin import batch, outputs
+    from srin.parts import sweep
+    from srin.segmentation.semantic_map import painted_path
 
-    images = batch.pictures(options.image)
-    masks = batch.by_stem(options.mask, "masks") if options.mask else {}
+    listed = batch.single_jobs(options.image, options.mask, options.output)
+    targets = [path for job in listed for path in (job.output, painted_path(job.output))]
+    outputs.check_inputs(targets, (path for job in listed for path in job.inputs))
     batch.make_folder(options.output)
-    todo, kept = [], 0
-    for image in images:
-        output = options.output / f"{image.stem}.png"
-        if SemanticMap.saved_by(output) == name:
-            kept += 1
-            continue
-        mask = masks.get(image.stem)
-        problem = f"There is no mask named {image.stem} in {options.mask}." if options.mask and not mask else None
-        todo.append(batch.Job(image, mask, None, output, problem))
+    sweep(options.output)
+    kept = 0
+    settings: dict[Path, dict[str, Any]] = {}
+
+    def look(job: batch.Job) -> None:
+        made_from = outputs.digest(job.inputs)
+        settings[job.image] = {"segmenter": name, "mask inverted": options.invert_mask, "made from": made_from}
+        found = outputs.state(job.output, settings[job.image], job.inputs)
+        painted = painted_path(job.output)
+        if painted in results:
+            raise OutputError(f"The picture of its map, {painted.name}, would replace another photo's map.")
+        others = [job.output] if found == "another's" else []
+        others += [painted] if outputs.state(painted, {}, ()) == "another's" else []
+        if others and not options.overwrite:
+            raise OutputError(f"{others[0]} was not made by srin and is kept. Add --overwrite to replace it.")
+        if found == "done" and outputs.is_whole(painted):
+            finished.add(job.image)
 
     def work(job: batch.Job) -> None:
-        one(job.image, job.mask, job.output)
+        one(job, settings[job.image])
 
+    results = {job.output for job in listed}
+    finished: set[Path] = set()
+    todo = []
+    for job, problem in batch.run(look, listed, workers=1):
+        if job.image in finished:
+            kept += 1
+        else:
+            todo.append(replace(job, problem=problem))
     failed = 0
     with tqdm(total=len(todo), unit="picture", disable=not sys.stderr.isatty()) as bar:
         for job, problem in batch.run(work, todo, workers=1):
@@ -258,14 +355,16 @@ def _segment_folder(options: argparse.Namespace, name: str, one: Callable[[Path,
                 failed += 1
                 tqdm.write(_printable(f"srin: {job.image.name}: {problem}"), file=sys.stderr)
     done = len(todo) - failed
-    print(f"{done} of {len(images)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
+    print(f"{done} of {len(listed)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
     return failed
 
 
 def _export(options: argparse.Namespace) -> int:
     from srin.export import export_onnx
     from srin.harmonizer import load_network
+    from srin.outputs import check_file
 
+    check_file(options.output, [".onnx"], [])
     difference = export_onnx(load_network(options.method, "cpu"), options.output)
     print(f"{options.output}: differs from PyTorch by at most {difference * 255:.4f} of 255", file=sys.stderr)
     return 0

@@ -10,9 +10,12 @@ import cv2
 import numpy as np
 
 from srin.errors import ImageError, MaskError, PlacementError, SrinError
-from srin.image_io import Source, load_image, load_mask
+from srin.image_io import Source, load_mask, load_rgba
+from srin.mask_values import extent, remark_if_inverted
+from srin.remarks import remark
 
 MIN_SCALE, MAX_SCALE = 0.01, 10.0
+FILL_SIDE = 256  # pixels of the longer side at which hidden colours are made up
 BAND = 512  # rows mixed at a time, so that floating-point copies of a large picture never exist as a whole
 
 
@@ -20,12 +23,16 @@ BAND = 512  # rows mixed at a time, so that floating-point copies of a large pic
 class Composite:
     """image: uint8 (H, W, 3) sRGB; mask: uint8 (H, W), 255 = pasted foreground, soft edges between.
 
+    alpha: uint8 (H, W) where the picture has transparent parts, else None. The colours that `image` has where alpha is 0 are
+    no part of the picture: `load` replaces them, and takes them out of the mask.
+
     Foreground is where mask > 127. Raises ImageError for arrays of another kind, and MaskError when the sizes
     differ or when the mask selects nothing or everything.
     """
 
     image: np.ndarray
     mask: np.ndarray
+    alpha: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check_rgb(self.image, "image")
@@ -37,9 +44,28 @@ class Composite:
             raise MaskError("The mask covers the whole picture. Leave all but the object black.")
 
     @classmethod
-    def load(cls, image: Source, mask: Source) -> "Composite":
-        """Decode both as `load_image` and `load_mask` do. Raises ImageError and MaskError."""
-        return cls(load_image(image), load_mask(mask))
+    def load(cls, image: Source, mask: Source, invert_mask: bool = False) -> "Composite":
+        """Decode both as `load_rgba` and `load_mask` do. Raises ImageError and MaskError.
+
+        A mask that looks inverted gets a remark (srin.remarks). invert_mask: white is the background.
+        """
+        (rgb, alpha), selected = load_rgba(image), load_mask(mask)
+        if invert_mask:
+            selected = 255 - selected
+        else:
+            remark_if_inverted(selected)
+        _check_pair(rgb, selected, "image")
+        if alpha is not None and not alpha.any():
+            remark("The picture is transparent everywhere; its transparency is ignored.")
+            alpha = None
+        if alpha is None:
+            return cls(rgb, selected)
+        selected = np.where(alpha > 0, selected, np.uint8(0))
+        return cls(_visible(rgb, selected, alpha), selected, alpha)
+
+    def with_alpha(self, picture: np.ndarray) -> np.ndarray:
+        """A result, uint8 (H, W, 3), with this composite's transparency: (H, W, 4) where it has any."""
+        return picture if self.alpha is None else np.dstack([picture, self.alpha])
 
     def shrunk(self, side: int) -> "Composite":
         """The composite with at most `side` pixels on its longer side, averaged over areas.
@@ -76,11 +102,11 @@ def crop_to_mask(rgb: np.ndarray, mask: np.ndarray, margin: int = 0) -> tuple[np
     """Crop a picture to the mask's bounding box, so that a `Placement` refers to the object itself.
 
     rgb: uint8 (H, W, 3); mask: uint8 (H, W); margin: pixels kept around, as far as there are any.
-    Returns views (h, w, 3) and (h, w) that hold every pixel with mask > 0. Raises MaskError on an empty mask.
+    Returns views (h, w, 3) and (h, w) of the mask's `extent`: the object with its soft edges. Raises MaskError on an empty mask.
     """
     _check_pair(rgb, mask, "foreground")
-    x, y, width, height = cv2.boundingRect(mask)
-    if mask.max(initial=0) <= 127:
+    x, y, width, height = extent(mask)
+    if not width:
         raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
     rows = slice(max(y - margin, 0), y + height + margin)
     columns = slice(max(x - margin, 0), x + width + margin)
@@ -162,6 +188,42 @@ def check_strength(strength: float) -> None:
     """Raises SrinError unless it lies between 0 and 1."""
     if not 0 <= strength <= 1:
         raise SrinError(f"The strength is {strength:g}; it must lie between 0 and 1.")
+
+
+def _visible(rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The colours, uint8 (H, W, 3), with those that nobody sees (alpha 0) replaced by those of the visible background.
+
+    Methods look at the whole background; this way what lies hidden in a file changes nothing.
+    Raises MaskError where no background is visible.
+    """
+    hidden = alpha == 0
+    if not hidden.any():
+        return rgb
+    weight = np.where(mask > 127, np.uint8(0), alpha)
+    if not weight.any():
+        raise MaskError("The picture shows nothing but the object: all of its background is transparent.")
+    height, width = alpha.shape
+    factor = min(1.0, FILL_SIDE / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    colour = np.zeros((*share.shape, 3), np.float32)
+    for channel in range(3):
+        seen = np.where(weight > 0, rgb[..., channel], np.uint8(0)).astype(np.float32) * weight
+        colour[..., channel] = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
+    if not share.any():
+        share = cv2.resize(weight.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    colour /= np.maximum(share, 1e-6)[..., None]
+    # Every cell without visible background takes the colour of the nearest that has some.
+    empty = (share < 1).astype(np.uint8)
+    if empty.all():
+        empty = (share <= 0).astype(np.uint8)
+    _, nearest = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    table = np.zeros((int(nearest.max()) + 1, 3), np.float32)
+    table[nearest[empty == 0]] = colour[empty == 0]
+    filled = np.rint(table[nearest].clip(0, 255)).astype(np.uint8)
+    out = rgb.copy()
+    out[hidden] = cv2.resize(filled, (width, height), interpolation=cv2.INTER_NEAREST)[hidden]
+    return out
 
 
 def _size(array: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.gpu import on_gpu
 from srin.image_io import Source
+from srin.mask_values import extent
 from srin.segmentation.semantic_map import SemanticMap, build, segment
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Harmonizer:
                 the picture's and the object's size. The result has the picture's own size in any case.
 
         Returns:
-            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0.
+            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha, (H, W, 4),
+            where the composite has transparent parts; colours that these hide are neither looked at nor kept.
 
         Raises:
             SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
@@ -98,7 +100,7 @@ class Harmonizer:
             semantic_map = build(composite, semantic_map, "provided")
         elif semantic_map is not None:
             semantic_map = build(composite, semantic_map.labels, semantic_map.segmenter)
-        return self.harmonize_composite(composite, semantic_map, strength, working_size)
+        return composite.with_alpha(self.harmonize_composite(composite, semantic_map, strength, working_size))
 
     def harmonize_composite(
         self,
@@ -206,7 +208,7 @@ def _working_size(network: "HarmonizationNet", mask: np.ndarray) -> int:
     for small objects (docs/method.md).
     """
     trained, side = network.config.working_size, max(mask.shape)
-    _, _, width, height = cv2.boundingRect(mask)
+    _, _, width, height = extent(mask)
     wanted = 0.6 * trained * side / max(width, height, 1)
     return round(min(max(wanted, trained), 2 * trained))
 

@@ -4,7 +4,6 @@ import errno
 import io
 import os
 import time
-import uuid
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,21 +11,31 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError, features
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError, features
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngInfo
 
+from srin import budget, heic
+from srin.colour import OwnColours, profile_of, to_srgb
 from srin.errors import ImageError, OutputError
+from srin.formats import HEAD, PILLOW_FORMATS, advice, misread, signature
 from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, MAX_SIDE
+from srin.mask_values import from_colours, from_deep, from_palette, selects_nothing
+from srin.parts import replacing
+from srin.remarks import remark
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 
+PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF, and its value where 0 is white
 MAX_READ = 8  # times a file's size that decoding it may read
 MAX_EXIF = 1 << 16  # bytes, what cameras can write; Pillow may need memory by its square
 
-# Only what Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
 EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
+SOFTWARE = "SRIN Studio"  # in EXIF: the sign of a file that we made
+# TIFF's tags of how its own pixels are stored, and of metadata that are not read here.
+LAYOUT_TAGS = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 292, 293, 297, 301, 317}
+LAYOUT_TAGS |= {320, 321, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532}
+LAYOUT_TAGS |= {700, 33723, 34377, 34675, 37724}
 SAVE_OPTIONS: dict[str, dict] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -62,79 +71,118 @@ def load_rgba(source: Source, what: str = "image") -> tuple[np.ndarray, np.ndarr
 def load_mask(source: Source, what: str = "mask") -> np.ndarray:
     """Decode a mask to uint8 (H, W), upright: 0 is background, 255 foreground, soft edges lie between.
 
-    A picture with transparency gives its alpha, any other its luminance. Masks of 0 and 1 (bool, or label
-    files) become 0 and 255. Colour profiles are ignored: a mask is not a colour. Sources and errors are those
-    of `load_image`.
+    A picture with transparency gives its alpha, unless that selects everything; any other its luminance. Masks of 0 and 1
+    (bool, or label files) become 0 and 255. Files with palettes, colours, or 16 and more bits whose brightest value is
+    not white are rescaled to off and on, with a remark (srin.remarks); 8-bit grey and arrays never are. Colour profiles are
+    ignored: a mask is not a colour. Sources and errors are those of `load_image`.
     """
     if isinstance(source, np.ndarray):
         array = _checked_array(source.astype(np.uint8) if source.dtype == bool else source, what)
         alpha = _unless_opaque(array[..., 3]) if array.shape[2] == 4 else None
         gray = array[..., 0] if array.shape[2] == 1 else cv2.cvtColor(array[..., :3], cv2.COLOR_RGB2GRAY)
     else:
-        colour, alpha = _split_alpha(_decoded(source, what))
-        gray = np.array(_convert(colour, "L", what))
-    mask = gray if alpha is None else alpha
+        image = _decoded(source, what)
+        what = _named(source, what)
+        colour, alpha = _split_alpha(image)
+        if alpha is None or selects_nothing(alpha):
+            gray, problem = _mask_values(image, colour, what)
+            if problem:
+                remark(f"The {what} {problem}.")
+        else:
+            gray = alpha
+    mask = gray if alpha is None or selects_nothing(alpha) else alpha
     return np.ascontiguousarray(mask * np.uint8(255) if mask.max() == 1 else mask)
+
+
+def _mask_values(image: Image.Image, colour: Image.Image, what: str) -> tuple[np.ndarray, str | None]:
+    """A mask from a file's values other than its alpha, uint8 (H, W), and what was guessed."""
+    if image.mode == "P":
+        return from_palette(np.array(image), np.array(_convert(colour, "L", what)))
+    if image.mode.startswith("I"):
+        return from_deep(np.array(image))
+    if colour.mode in ("RGB", "CMYK", "YCbCr", "LAB"):
+        return from_colours(np.array(_convert(colour, "RGB", what)))
+    return np.array(_convert(colour, "L", what)), None
 
 
 def load_labels(source: Source, what: str = "map") -> np.ndarray:
     """Decode a label map to int32 (H, W): the stored integers of an 8-bit, 16-bit or palette picture.
 
     source: as in `load_image`, but an array is (H, W) of any integer type.
-    Raises ImageError, also for colour pictures.
+    Raises ImageError, also for colour pictures, and for JPEG, which changes labels.
     """
     if isinstance(source, np.ndarray):
         if source.ndim != 2 or source.dtype.kind not in "biu":
             raise ImageError(
                 f"The {what} must be an array of integers (height, width), not {source.dtype} {source.shape}."
             )
-        _check_size(source.shape[1], source.shape[0], what)
+        check_size(source.shape[1], source.shape[0], what)
         return source.astype(np.int32)
-    image = _decoded(source, what)
+    image = _decoded(source, what, lossless=True)
     if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
         raise ImageError(f"The {what} is stored as {image.mode}; labels need one channel of 8 or 16 bits.")
     return np.array(image).astype(np.int32)
 
 
-def save_photo(array: np.ndarray, path: str | os.PathLike, original: str | os.PathLike, comment: str) -> None:
-    """Write a picture made from a photo, with that photo's colour profile and EXIF, without its place.
+def save_photo(
+    array: np.ndarray,
+    path: str | os.PathLike,
+    original: str | os.PathLike | bytes,
+    comment: str,
+    mask: np.ndarray | None = None,
+) -> None:
+    """Write a picture made from a photo, with that photo's colour profile, resolution and EXIF data, without its place.
 
-    array: uint8 (H, W, 3), sRGB; converted into the profile that is embedded. original: the photo's file. comment: kept
-    as EXIF user comment. Extensions and errors as in `save_image`; ImageError when the original can't be read.
+    Wherever the photo's own colours were not changed, the file keeps the values that the photo's file stores, also those
+    that lie outside sRGB.
+
+    Args:
+        array: uint8 (H, W, 3) or with alpha (H, W, 4), sRGB, of the photo's size.
+        original: the photo's file, or its bytes.
+        comment: kept as EXIF user comment.
+        mask: uint8 (H, W), how much of each pixel may have been changed; colours beyond sRGB fade with it.
+
+    Extensions and errors as in `save_image`; ImageError when the original can't be read.
     """
-    with _opened(original, Path(original).name) as photo:
-        exif, profile = _exif(photo), photo.info.get("icc_profile")
-    picture, profile = _into_profile(Image.fromarray(array), profile)
-    exif.pop(GPS_IFD, None)
+    what = Path(original).name if isinstance(original, str | os.PathLike) else "photo"
+    photo = _decoded(original, what)
+    exif, dpi = _described(photo), photo.info.get("dpi")
+    own = OwnColours(photo.info.get("icc_profile"))
+    rgb = np.ascontiguousarray(array[..., :3])
+    colour, _ = _split_alpha(photo)
+    if not own.is_srgb and colour.size == (rgb.shape[1], rgb.shape[0]):
+        stored = np.array(_convert(colour.convert("RGB") if colour.mode in ("P", "1") else colour, "RGB", what))
+        before = np.array(_to_srgb(colour, photo.info.get("icc_profile"), what))
+        rgb = own.kept(rgb, before, stored, mask)
+    elif not own.is_srgb:
+        rgb = own.converted(rgb)
+    picture = Image.fromarray(rgb if array.shape[2] == 3 else np.dstack([rgb, array[..., 3]]))
     details = exif.get_ifd(EXIF_IFD)
-    details.pop(ExifTags.Base.MakerNote, None)  # its offsets would be wrong, and it may know the place
     details[ExifTags.Base.UserComment] = b"ASCII\0\0\0" + comment.encode("ascii", "replace")
     details[ExifTags.Base.ExifImageWidth], details[ExifTags.Base.ExifImageHeight] = picture.size
+    exif[ExifTags.Base.Software] = SOFTWARE
+    data = exif.tobytes()
+    if len(data) > MAX_EXIF - 256:  # more than a JPEG can hold
+        exif = Image.Exif()
+        exif[ExifTags.Base.Software] = SOFTWARE
+        exif.get_ifd(EXIF_IFD)[ExifTags.Base.UserComment] = details[ExifTags.Base.UserComment]
+        data = exif.tobytes()
+    extra: dict[str, Any] = {"exif": data, "icc_profile": own.profile}
+    if dpi:
+        extra["dpi"] = tuple(float(number) for number in dpi)
+    _save(picture, Path(path), **extra)
+
+
+def _described(photo: Image.Image) -> Image.Exif:
+    """A photo's EXIF data as they apply to a picture that is made from it."""
+    exif = photo.getexif()
+    for tag in set(exif) & LAYOUT_TAGS:
+        del exif[tag]
+    exif.pop(GPS_IFD, None)
+    # Its offsets would be wrong, and it may know the place.
+    exif.get_ifd(EXIF_IFD).pop(ExifTags.Base.MakerNote, None)
     exif[ExifTags.Base.Orientation] = 1
-    exif[ExifTags.Base.Software] = "SRIN Studio"
-    _save(picture, Path(path), exif=exif.tobytes(), icc_profile=profile)
-
-
-def _into_profile(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes]:
-    """An sRGB picture in a photo's own colours, and the profile that says so: sRGB where there is none that fits."""
-    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-    if profile:
-        try:
-            own = ImageCms.getOpenProfile(io.BytesIO(profile))
-            if ImageCms.getProfileDescription(own).startswith("sRGB"):
-                return image, profile
-            transform = ImageCms.buildTransform(
-                srgb,
-                own,
-                "RGB",
-                "RGB",
-                ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-            return transform.apply(image), profile
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # broken, or for other channels: it was ignored when the photo was read
-    return image, srgb.tobytes()
+    return exif
 
 
 def save_image(array: np.ndarray, path: str | os.PathLike, text: Mapping[str, str] | None = None) -> None:
@@ -159,6 +207,8 @@ def _save(image: Image.Image, path: Path, **extra: Any) -> None:
     if not path.parent.is_dir():
         raise OutputError(f"Can't save {path}: the folder {path.parent} does not exist. Create it first.")
     encoded = io.BytesIO()  # in memory, because Pillow hides the reason when its own write fails
+    if options["format"] == "JPEG" and image.mode == "RGBA":
+        raise OutputError(f"Can't save {path} as JPEG: it holds no transparency, and the picture has some. PNG may work.")
     try:
         image.save(encoded, **options, **extra)
     except (OSError, ValueError) as error:
@@ -171,15 +221,9 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
 
     Raises OutputError when the folder is missing or can't be written, or the disk is full; see `save_image`.
     """
-    # A short name of its own: the target's may already be as long as the file system allows.
-    temporary = path.parent / f".{uuid.uuid4().hex}.part"
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(content)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)  # after a success it has its final name already
+        with replacing(path) as part, open(part, "wb") as file:
+            file.write(content)
     except (OSError, ValueError) as error:
         if isinstance(error, ValueError):
             reason = "no file can have this name"
@@ -192,7 +236,7 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
         raise OutputError(f"Can't save {path}: {reason}.") from error
 
 
-def _check_size(width: int, height: int, what: str) -> None:
+def check_size(width: int, height: int, what: str) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"The {what} has no pixels ({width} x {height}).")
     if max(width, height) > MAX_SIDE:
@@ -218,18 +262,28 @@ def _checked_array(array: np.ndarray, what: str) -> np.ndarray:
             f"The {what} is an array of shape {array.shape}; it must be (height, width) or "
             "(height, width, channels) with 1, 3 or 4 channels."
         )
-    _check_size(array.shape[1], array.shape[0], what)
+    check_size(array.shape[1], array.shape[0], what)
     return array
 
 
-def _decoded(source: str | os.PathLike | bytes | Image.Image, what: str) -> Image.Image:
-    """A fully read, upright picture in its own mode."""
+def _named(source: Source, what: str) -> str:
+    """`what`, with the file's name where there is one."""
+    return f"{what} ({Path(source).name})" if isinstance(source, str | os.PathLike) else what
+
+
+def _decoded(source: str | os.PathLike | bytes | Image.Image, what: str, lossless: bool = False) -> Image.Image:
+    """A fully read, upright picture in its own mode; `info["icc_profile"]` says what its colours are meant by.
+
+    lossless: refuse files whose values are not exactly those that were stored.
+    """
+    what = _named(source, what)
     if isinstance(source, Image.Image):
         return _upright(source, what)
-    if isinstance(source, str | os.PathLike):
-        what = f"{what} ({Path(source).name})"
     with _opened(source, what) as image:
-        return _upright(image, what)
+        upright = _upright(image, what)
+        if lossless and image.format == "JPEG":
+            raise ImageError(f"The {what} is a JPEG, which changes labels. Save label maps as PNG.")
+        return upright
 
 
 class _Costly(Exception):
@@ -259,30 +313,34 @@ class _Measured(io.BytesIO):
 
 def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
     """The picture behind a path or bytes, with only its header read."""
-    content = source if isinstance(source, bytes) else _read(source, what)
+    content = source if isinstance(source, bytes) else read_file(source, what)
     if not content:
         raise ImageError(f"The {what} is an empty file (0 bytes).")
+    name = str(source) if isinstance(source, str | os.PathLike) else ""
+    if signature(content[:HEAD]) == "HEIC":
+        return heic.decode(content, what, MAX_EXIF)
     try:
         _check_avif(content)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `_check_size` decides
-            image = Image.open(_Measured(content), formats=FORMATS)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` decides
+            image = Image.open(_Measured(content), formats=PILLOW_FORMATS)
+        problem = misread(image)
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"The {what} is too large, {MAX_PIXELS / 1e6:.0f} million pixels are allowed ({error})"
         ) from error
     except UnidentifiedImageError as error:
-        raise ImageError(
-            f"The {what} is not an image that can be read. Use JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP."
-        ) from error
+        raise ImageError(f"The {what} {advice(content, name)}") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything
         raise ImageError(f"The {what} is damaged, its header can't be read ({error}).") from error
+    if problem:
+        raise ImageError(f"The {what} {problem}")
     if isinstance(image, JpegImageFile):
         image.decodermaxblock = 4096  # a JPEG may draw the whole picture anew every few bytes: look at the clock often
     return image
 
 
-def _read(path: str | os.PathLike, what: str) -> bytes:
+def read_file(path: str | os.PathLike, what: str) -> bytes:
     """A file's content. Raises ImageError, also for what is no ordinary file."""
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"The {what} must be a path, bytes, a PIL image or an array, not {type(path).__name__}.")
@@ -320,14 +378,29 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 def _upright(image: Image.Image, what: str) -> Image.Image:
     """A decoded copy, rotated as EXIF says. The header's size is checked before any pixel is decoded."""
-    _check_size(image.width, image.height, what)
+    check_size(image.width, image.height, what)
+    budget.reserve(image.width * image.height)
+    tags = getattr(image, "tag_v2", {})
     try:
-        _exif(image)
-        return ImageOps.exif_transpose(image)
+        exif = _exif(image)
+        upright = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == MIN_IS_WHITE:  # Pillow inverts 8 bits alone
+            inverted = Image.fromarray(np.uint16(65535) - np.array(upright))
+            inverted.info = upright.info
+            upright = inverted
     except Exception as error:  # as in `_opened`
         raise ImageError(
             f"The {what} is damaged or cut short ({error}). Download or export it again."
         ) from error
+    try:
+        profile, problem = profile_of(image, exif)
+    except Exception:  # as in `_opened`: EXIF data may be broken where pixels are not
+        profile, problem = image.info.get("icc_profile"), None
+    if profile:
+        upright.info["icc_profile"] = profile
+    if problem:
+        remark(f"The {what} {problem}.")
+    return upright
 
 
 def _unless_opaque(alpha: np.ndarray) -> np.ndarray | None:
@@ -356,23 +429,6 @@ def _convert(image: Image.Image, mode: str, what: str) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, icc_profile: bytes | None, what: str) -> Image.Image:
-    """RGB in sRGB. A profile that is broken, or for other channels, is ignored, as in browsers."""
     if image.mode in ("P", "1"):
         image = image.convert("RGB")
-    if not icc_profile:
-        return _convert(image, "RGB", what)
-    try:
-        profile = ImageCms.getOpenProfile(io.BytesIO(icc_profile))
-        if ImageCms.getProfileDescription(profile).startswith("sRGB"):
-            return _convert(image, "RGB", what)  # makers' roundings would shift some values by one
-        transform = ImageCms.buildTransform(
-            profile,
-            ImageCms.createProfile("sRGB"),
-            image.mode,
-            "RGB",
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-        return transform.apply(image)
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return _convert(image, "RGB", what)
+    return to_srgb(image, icc_profile) or _convert(image, "RGB", what)

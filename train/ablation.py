@@ -13,12 +13,11 @@ held-out photos, and those with SRIN once more by another picture's map and by o
 ablation.json into output_dir.
 """
 
-import hashlib
 import json
 import re
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +38,7 @@ from train.evaluation.markdown import section
 from train.evaluation.methods import MAP_KINDS, MapKind
 from train.evaluation.summary import intervals
 from train.objective import fpsnr, has_task
+from train.runs import claim
 from train.train import start, train
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def train_all(ablation: Ablation) -> bool:
     seeds = len(next(iter(ablation.runs.values())))
     runs = [(name, configs[i]) for i in range(seeds) for name, configs in ablation.runs.items()]
     for _, config in runs:
-        _claim(config)
+        claim(config)
     for number, (name, config) in enumerate(runs):
         if _finished(config):
             continue
@@ -160,22 +160,6 @@ def train_all(ablation: Ablation) -> bool:
             print(f"Stopped; {number} of {len(runs)} runs are finished. The same command goes on.")
             return False
     return True
-
-
-def _claim(config: TrainConfig) -> None:
-    """Notes in a run's folder how it is trained, from which weights on; files may move."""
-    settings = asdict(config)
-    del settings["output_dir"], settings["minutes"]
-    settings["init"] = config.init and hashlib.sha256(config.init.read_bytes()).hexdigest()
-    text = json.dumps(settings, indent=1, default=str) + "\n"
-    config.output_dir.mkdir(parents=True, exist_ok=True)
-    path = config.output_dir / "settings.json"
-    if not path.exists():
-        write_whole(text.encode(), path)
-    elif path.read_text() != text:
-        before = json.loads(path.read_text())
-        differ = [key for key, value in json.loads(text).items() if before.get(key) != value]
-        raise ValueError(f"{config.output_dir} holds a run with another {', '.join(differ)}; choose another output_dir")
 
 
 def _finished(config: TrainConfig) -> bool:

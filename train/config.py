@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 
+from srin.batch import Processes
 from srin.errors import SrinError
 from srin.models.config import ModelConfig
 
@@ -122,11 +123,30 @@ def read_settings(name: str, changes: list[str]) -> dict[str, Any]:
         key, separator, text = change.partition("=")
         if not separator:
             raise ValueError(f"changes look like key=value, not {change!r}")
-        nested: Any = yaml.safe_load(text)
+        nested: Any = _given(text)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         values = merged(values, nested)
     return values
+
+
+class _Text(str):
+    """A value from the command line, as it was typed: YAML only where no text or path is wanted."""
+
+    def parsed(self) -> Any:
+        try:
+            return yaml.safe_load(self)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{str(self)!r} is no value: {error}") from error
+
+
+def _given(text: str) -> Any:
+    """A mapping, such as {a: 1}, changes settings one by one; anything else waits until its key's type is known."""
+    typed = _Text(text)
+    if text.startswith("{") and text.rstrip().endswith("}"):
+        mapping = typed.parsed()
+        return mapping if isinstance(mapping, dict) else typed
+    return typed
 
 
 def convert(kind: type[T], values: dict[str, Any]) -> T:
@@ -148,7 +168,13 @@ def command_line(
     parser.add_argument("changes", nargs="*", metavar="key=value", help="such as batch=8 or steps=1000")
     arguments = parser.parse_args()
     try:
-        work(load(arguments.config, arguments.changes))
+        Processes.launched()  # under a launcher without a GPU, each process would take itself for the only one
+        config = load(arguments.config, arguments.changes)
+        if program == "train.train":
+            from train.runs import claim
+
+            claim(config)  # type: ignore[arg-type]
+        work(config)
     except (ValueError, OSError, SrinError, FloatingPointError) as error:
         sys.exit(f"{program}: {error}")
 
@@ -187,6 +213,11 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _convert(key: str, kind: Any, value: Any) -> Any:
     """The value as the annotated type `kind`. Raises ValueError, naming the key."""
     wrong = ValueError(f"{key or 'the settings'} must be of type {getattr(kind, '__name__', kind)}, not {value!r}")
+    if isinstance(value, _Text) and kind is not str and kind is not Path and typing.get_origin(kind) is not Literal:
+        optional = typing.get_origin(kind) is types.UnionType
+        texts = (str, Path)
+        if not optional or value == "null" or typing.get_args(kind)[0] not in texts:
+            value = value.parsed()
     if kind is Any:
         return value
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
@@ -195,6 +226,7 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
             raise wrong
         return _dataclass(key, kind, value)
     if origin is Literal:
+        value = str(value) if isinstance(value, _Text) else value
         # YAML reads a bare no as False.
         value = "no" if value is False else value
         if value not in inner:
@@ -217,6 +249,8 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
             return float(value)  # YAML reads 1e-3 as a string
         except ValueError:
             raise wrong from None
+    if kind is str and isinstance(value, _Text):
+        return str(value)
     if kind in (int, bool, str) and type(value) is kind:
         return value
     raise wrong

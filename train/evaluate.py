@@ -26,6 +26,7 @@ from srin.errors import OutputError, SrinError
 from srin.harmonizer import METHODS
 from srin.image_io import write_whole
 from srin.metrics import PROTOCOLS, SIZE
+from srin.outputs import check_folder, check_inputs
 from srin.segmentation.checkpoints import cache_folder
 from srin.segmentation.semantic_map import SEGMENTERS
 from train.evaluation.data import open_data
@@ -48,6 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def evaluate(options: argparse.Namespace) -> str:
     """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
+    subfolders = [path for path in options.data.rglob("*") if path.is_dir()] if options.data.is_dir() else []
+    check_folder(options.output, [options.data, *subfolders])
+    reports = [options.output / name for name in ("report.md", "report.json", "pictures.csv", "parameters.png", "grid.png")]
+    check_inputs(reports, (path for _, path in options.weights))
     data = open_data(options.data, options.subsets, options.cache, options.size)
     methods = gather(options.methods, options.weights, options.maps, options.reference)
     try:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from srin.errors import SrinError
 from srin.image_io import save_image
+from srin.outputs import check_folder
 from train.config import TrainConfig, load_config
 from train.data.composites import UNCHANGED, Maker, Sample
 from train.data.photos import load_photos
@@ -31,6 +32,7 @@ def make_composites(config: TrainConfig, output: Path, count: int) -> None:
     Raises:
         ValueError: photos that can't be used. OutputError: the folder can't be written.
     """
+    check_folder(output, (config.data.root, config.data.maps), deep=True)
     for kind in ("composite_images", "masks", "real_images"):
         (output / SUBSET / kind).mkdir(parents=True, exist_ok=True)
     with tqdm(total=count + max(1, count // TEST_SHARE), unit="composite") as bar:

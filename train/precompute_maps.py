@@ -18,9 +18,10 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from srin.batch import PICTURES
 from srin.errors import SrinError
 from srin.image_io import load_image
+from srin.outputs import check_folder
+from srin.pairing import is_picture
 from srin.segmentation.semantic_map import segment
 from train.data.maps import map_path
 
@@ -32,7 +33,7 @@ def find_pictures(folder: Path) -> list[Path]:
     found = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in PICTURES and path.parent.name != "masks" and not path.stem.endswith("_mask")
+        if is_picture(path) and path.parent.name != "masks" and not path.stem.endswith("_mask")
     ]
     if not found:
         raise ValueError(f"there are no pictures in {folder}")
@@ -73,6 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     state = PartialState()
     try:
+        check_folder(arguments.maps, [arguments.pictures], deep=True)
         pictures = find_pictures(arguments.pictures)
         with state.split_between_processes(pictures) as share:
             problems = precompute(share, arguments.maps, arguments.segmenter, state.is_main_process)

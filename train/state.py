@@ -1,11 +1,12 @@
 """Everything a run needs to go on, on disk: written whole or not at all, the newest few kept."""
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from srin.parts import replacing
 
 NAME = re.compile(r"state_(\d+)\.pt")
 
@@ -19,12 +20,8 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int) -> Non
 
 def write_whole(values: Any, path: Path) -> None:
     """torch.save by way of a file next to `path`, so that what has its name is never half of it. Raises OSError."""
-    part = path.with_name(f"{path.name}.part")
-    try:
+    with replacing(path) as part:
         torch.save(values, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:

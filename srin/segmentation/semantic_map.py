@@ -6,19 +6,22 @@ recorded, because a map of colour regions must never pass for one by Segment Any
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from srin.composite import Composite, Placement, placement_matrix
-from srin.errors import MaskError, SegmentationError
+from srin.errors import MaskError, OutputError, SegmentationError
 from srin.image_io import load_labels, save_image
+from srin.mask_values import extent
 from srin.models.config import BACKGROUND_REGIONS, FOREGROUND_REGIONS
+from srin.outputs import SETTINGS
 from srin.segmentation.automatic import AutomaticMap
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 MAX_REGIONS = 64  # of a photo that has no mask; a composite's are BACKGROUND_REGIONS and FOREGROUND_REGIONS
 CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
 NOTE = "Segmenter"  # in the PNG of a map
+MAP_SUFFIXES = (".png",)
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 SEGMENTERS = ("auto", "sam", "colour")
 
@@ -74,14 +78,18 @@ class SemanticMap:
         areas, sums = _areas_and_sums(self.labels, image)
         return np.rint(sums / areas[:, None]).astype(np.uint8)[self.labels]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the ids as a greyscale PNG, 8 bits deep, or 16 if there are more than 256 regions.
+    def save(self, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> None:
+        """Writes the ids as a greyscale PNG, 8 bits deep, or 16 if there are more than 256 regions: other formats may
+        change labels. settings: what it was made with, kept in the file.
 
         Raises:
-            OutputError: the file can't be written.
+            OutputError: the file can't be written, or isn't named .png.
         """
+        if Path(path).suffix.lower() not in MAP_SUFFIXES:
+            raise OutputError(f"Can't save {path}: label maps are saved as .png, which keeps every label.")
         labels = self.labels.astype(np.uint8 if self.labels.max() < 256 else np.uint16)
-        save_image(labels, path, {NOTE: self.segmenter})
+        notes = {NOTE: self.segmenter, SETTINGS: json.dumps(settings or {"segmenter": self.segmenter})}
+        save_image(labels, path, notes)
 
     def save_painted(self, image: np.ndarray, path: str | os.PathLike[str]) -> None:
         """Writes a picture of the regions: each in its mean colour, with white outlines.
@@ -96,7 +104,7 @@ class SemanticMap:
         edge[1:] |= self.labels[1:] != self.labels[:-1]
         thick = max(1, round(max(edge.shape) / 400))
         painted[cv2.dilate(edge, np.ones((thick, thick), np.uint8)) > 0] = 255
-        save_image(painted, path)
+        save_image(painted, path, {SETTINGS: json.dumps({"segmenter": self.segmenter})})
 
     @staticmethod
     def saved_by(path: Path) -> str | None:
@@ -230,7 +238,7 @@ def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Raises:
         MaskError: the mask is empty.
     """
-    x, y, width, height = cv2.boundingRect(mask)
+    x, y, width, height = extent(mask)
     if not width:
         raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
     shrink = min(1.0, CROP_SIDE / max(width, height))

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import MaskError, SrinError
 from srin.foreground import estimate_foreground
 from srin.image_io import load_image, load_mask
+from srin.mask_values import extent
 from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
 from srin.segmentation.session import Session
 from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_mask, shrink
@@ -111,7 +111,7 @@ class CutOut:
         if mask.min() > 127:
             raise MaskError("The mask selects the whole photo. Select the object alone.")
         factor = photo.proxy.shape[0] / photo.height
-        x, y, width, height = (side * factor for side in cv2.boundingRect(mask))
+        x, y, width, height = (side * factor for side in extent(mask))
         small_rgb, small_mask = shrink(crop_rgb), shrink(crop_mask)
         if not pure:
             small_rgb = estimate_foreground(small_rgb, small_mask)

@@ -5,14 +5,14 @@ A folder of photos has one of four forms:
     manifest.csv              with columns source, image, mask, and split where only rows of "train" are for training
     manifest.csv, SOURCE.zip  the same, with each source's files in a zip; a row without a mask is a photo without one
     NAME.jpg, NAME_mask.png   side by side (any picture format)
-    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects
+    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects (any picture format)
 """
 
-import csv
 import hashlib
 import json
 import os
 import shutil
+import sys
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +24,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from srin.batch import PICTURES
-from srin.errors import SrinError
+from srin import budget
+from srin.errors import MaskError, SrinError
 from srin.image_io import load_image, load_mask
+from srin.pairing import Index, name_key, picture_files
+from srin.remarks import collected
 from train.config import DataConfig
+from train.data.tables import read_table
 
 VALIDATION_SHARE = 24  # every 24th photo of the first folder, chosen by its name, is held out
 MIN_SHARE, MAX_SHARE = 0.012, 0.75  # of a photo that a usable mask covers
@@ -184,15 +187,15 @@ def fingerprint(photos: Photos) -> str:
 
 
 def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
-    with open(root / "manifest.csv", newline="", encoding="utf-8-sig") as stream:
-        rows = [r for r in csv.DictReader(stream) if r.get("split", "train") == "train" and r["source"] not in leave_out]
+    table = read_table(root / "manifest.csv", ("image", "mask"), ("source", "split"))
+    rows = [row for row in table if row["split"] in ("train", "") and row["source"] not in leave_out]
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault((row["source"], row["image"]), []).extend([row["mask"]] if row["mask"] else [])
 
     def file(source: str, name: str) -> File:
         archive = root / f"{source}.zip"
-        return File(archive, name) if archive.is_file() else File(root / name)
+        return File(archive, name) if source and archive.is_file() else File(_on_disk(root, name))
 
     return [
         Photo(file(source, image), tuple(file(source, mask) for mask in masks), source)
@@ -200,33 +203,81 @@ def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
     ]
 
 
+def _on_disk(root: Path, name: str) -> Path:
+    """A file that a table names: with / or \\ between folders, accents joined or apart."""
+    path = root / name
+    if path.is_file():
+        return path
+    path = root / name.replace("\\", "/")
+    if not path.is_file() and path.parent.is_dir():
+        alike = [file for file in path.parent.iterdir() if name_key(file.name) == name_key(path.name)]
+        return alike[0] if len(alike) == 1 else path
+    return path
+
+
 def _from_folders(images: Path, masks: Path) -> list[Photo]:
-    photos = {file.stem: file for file in sorted(images.iterdir()) if file.suffix.lower() in PICTURES}
+    if not masks.is_dir():
+        raise ValueError(f"there is no folder {masks} beside {images}")
+    index = Index.build(images, "photo", picture_files(images))
     groups: dict[str, list[Path]] = {}
-    for mask in sorted(masks.glob("*.png")):
-        groups.setdefault(mask.stem.partition("__")[0], []).append(mask)
-    orphans = [group[0] for stem, group in groups.items() if stem not in photos]
-    if orphans:
-        raise ValueError(f"{len(orphans)} masks have no photo of their name in {images}: {_listed(orphans)}")
-    return [Photo(File(photos[stem]), tuple(map(File, group))) for stem, group in groups.items()]
+    for mask in picture_files(masks):
+        groups.setdefault(_photo_stem(name_key(mask.stem), index), []).append(mask)
+    return _grouped(index, groups, masks)
+
+
+def _photo_stem(stem: str, index: Index) -> str:
+    """The stem of the photo that a mask belongs to: its own, or what stands before a "__"."""
+    if stem in index.files:
+        return stem
+    at = stem.rfind("__")
+    while at > 0:
+        if stem[:at] in index.files:
+            return stem[:at]
+        at = stem.rfind("__", 0, at)
+    return stem
 
 
 def _side_by_side(root: Path) -> list[Photo]:
-    files = sorted(file for file in root.glob("*") if file.suffix.lower() in PICTURES)
-    photos = {file.stem: file for file in files if not file.stem.endswith("_mask")}
-    masks = {file.stem.removesuffix("_mask"): file for file in files if file.stem.endswith("_mask")}
-    orphans = [file for stem, file in masks.items() if stem not in photos]
+    files = picture_files(root)
+    index = Index.build(root, "photo", (file for file in files if not file.stem.endswith("_mask")))
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        if file.stem.endswith("_mask"):
+            groups.setdefault(name_key(file.stem.removesuffix("_mask")), []).append(file)
+    return _grouped(index, groups, root)
+
+
+def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[Photo]:
+    """Photos with their masks. Raises ValueError, naming all that don't belong together."""
+    orphans = [f"{group[0]}{index.nearly(stem)}" for stem, group in groups.items() if stem not in index.files]
     if orphans:
-        raise ValueError(f"{len(orphans)} masks have no photo of their name: {_listed(orphans)}")
-    return [Photo(File(photos[stem]), (File(mask),)) for stem, mask in masks.items()]
+        raise ValueError(f"{len(orphans)} masks have no photo of their name in {index.folder}: {_listed(orphans)}")
+    problems, found = [], []
+    for stem, group in groups.items():
+        names = [name_key(mask.stem) for mask in group]
+        twice = sorted({mask.name for mask, name in zip(group, names, strict=True) if names.count(name) > 1})
+        if twice:
+            problems.append(f"there are several masks named {stem} in {masks}: {' and '.join(twice)}")
+        try:
+            found.append(Photo(File(index.find(stem)), tuple(map(File, group))))
+        except MaskError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(_listed(problems))
+    return found
 
 
 def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
     """pixels.bin, masks.bin (a bit a pixel) and index.json."""
 
+    remarks: list[str] = []
+
     def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray]] | str:
         try:
-            return _read_photo(photo, side)
+            with budget.job(), collected() as said:
+                read = _read_photo(photo, side)
+            remarks.extend(f"{photo.image.name}: {remark}" for remark in said)
+            return read
         except (SrinError, OSError, KeyError) as error:
             return f"{photo.image}: {error}"
 
@@ -250,6 +301,8 @@ def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
             index["sources"].append(photo.source)
             index["sizes"].append(image.shape[:2])
             index["masks"].append(len(masks))
+    if remarks:
+        print(f"{len(remarks)} remarks on {part} photos: {_listed(sorted(remarks))}", file=sys.stderr)
     if problems:
         raise ValueError(f"{len(problems)} photos can't be used: {_listed(problems)}")
     (folder / "index.json").write_text(json.dumps(index))

@@ -1,6 +1,5 @@
 """Composites with known truth, from iHarmony4 or from a folder of composites, masks and real pictures."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +8,13 @@ import numpy as np
 
 from srin.composite import Composite
 from srin.errors import ImageError, SrinError
+from srin.formats import EXTENSIONS
 from srin.image_io import load_image
+from srin.pairing import Index, name_key, picture_files
 from train.data.iharmony4 import SHOWN, ResizedCache, Sample, samples
+from train.data.tables import read_table
 
 FOLDERS = ("composite", "mask", "real")
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def from_folder(root: Path) -> EvaluationData:
     for folder in FOLDERS:
         if not (root / folder).is_dir():
             raise SrinError(f"There is no folder {root / folder}; {root} needs composite/, mask/ and real/.")
-        paths = sorted(path for path in (root / folder).iterdir() if path.suffix.lower() in EXTENSIONS)
-        files[folder] = {path.stem: path for path in paths}
+        index = Index.build(root / folder, "file", picture_files(root / folder))
+        files[folder] = {stem: index.find(stem) for stem in index.files}
     names = sorted(set().union(*files.values()))
     lone = [f"{folder}/{name}" for name in names for folder in FOLDERS if name not in files[folder]]
     if lone:
@@ -88,10 +89,16 @@ def from_folder(root: Path) -> EvaluationData:
 
 
 def _index(path: Path) -> dict[str, dict[str, str]]:
+    """What index.csv knows, by the stem of the files: its ids may have their extension."""
     if not path.is_file():
         return {}
-    with open(path, newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    if rows and "id" not in rows[0]:
-        raise SrinError(f"{path} needs a column named id.")
-    return {row["id"]: {key: row[key] for key in ("family", "rim") if row.get(key)} for row in rows}
+    try:
+        rows = read_table(path, ("id",), ("family", "rim"))
+    except ValueError as error:
+        raise SrinError(f"{error}.") from error
+    known = {}
+    for row in rows:
+        stem, dot, extension = row["id"].rpartition(".")
+        name = stem if dot and f".{extension.lower()}" in EXTENSIONS else row["id"]
+        known[name_key(name)] = {key: row[key] for key in ("family", "rim") if row[key]}
+    return known

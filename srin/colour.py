@@ -1,0 +1,164 @@
+"""Colour profiles: into sRGB when a picture is read, and back into its own colours when a result is saved.
+
+A profile is known by what it does to colours, never by its name.
+"""
+
+import io
+import struct
+from functools import lru_cache
+
+import numpy as np
+from PIL import ExifTags, Image, ImageCms
+
+Matrix = tuple[tuple[float, float, float], ...]
+
+# Red, green and blue in XYZ under D50, as rows, from the specifications' chromaticities by Bradford's adaptation.
+ADOBE_RGB: Matrix = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+DISPLAY_P3: Matrix = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+ADOBE_GAMMA = 563 / 256
+# A profile within these of sRGB is sRGB, whose makers round differently: levels of 255 on average over all colours, and
+# at most over colours whose channels lie closer together than MUTED; gamma 2.2 is 1.8 and 9 away, Display P3 11 and 70.
+SAME_ON_AVERAGE, SAME_AT_MOST, MUTED = 1.0, 2, 100
+BAND = 512  # rows that are converted at a time
+UNCALIBRATED = 65535  # EXIF's ColorSpace where it is not sRGB
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def matrix_profile(primaries: Matrix, gamma: float | None, name: str) -> bytes:
+    """A version 2 ICC profile of an RGB space (ICC.1:2001-04). gamma: None for the curve of sRGB."""
+    if gamma is not None:
+        curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256))
+    else:
+        x = np.linspace(0, 1, 1024)
+        table = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
+        curve = b"curv\0\0\0\0" + struct.pack(">I1024H", 1024, *np.rint(table * 65535).astype(int))
+    ascii_name = name.encode() + b"\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(ascii_name)) + ascii_name + bytes(78),
+        b"cprt": b"text\0\0\0\0No copyright\0",
+        b"wtpt": b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061),
+    }
+    for letter, primary in zip(b"rgb", primaries, strict=True):
+        tags[b"%cXYZ" % letter] = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(part * 65536) for part in primary))
+        tags[b"%cTRC" % letter] = curve
+    index, data = struct.pack(">I", len(tags)), b""
+    for tag, content in tags.items():
+        index += tag + struct.pack(">II", 128 + 4 + 12 * len(tags) + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    head = struct.pack(">I4xI4s4s4s", 128 + len(index + data), 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    head += struct.pack(">6H4s28x3i48x", 2026, 1, 1, 0, 0, 0, b"acsp", 63190, 65536, 54061)
+    return head + index + data
+
+
+def profile_of(image: Image.Image, exif: Image.Exif) -> tuple[bytes | None, str | None]:
+    """The profile that a picture's colours are meant by, None for sRGB; and what is odd about it, as a sentence's end.
+
+    Without an embedded profile EXIF decides: ColorSpace "uncalibrated" with the interoperability index R03 is Adobe RGB
+    (DCF 2.0, section 5.3); without that index it says nothing, and sRGB is assumed.
+    """
+    profile = image.info.get("icc_profile")
+    if profile:
+        return profile, None
+    if exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) != UNCALIBRATED:
+        return None, None
+    index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex, "")
+    index = index.decode("ascii", "replace") if isinstance(index, bytes) else str(index)
+    if index.strip("\0 ") == "R03":
+        return matrix_profile(ADOBE_RGB, ADOBE_GAMMA, "Adobe RGB (1998) compatible"), None
+    return None, "says that its colours are not sRGB, and not what they are; they are read as sRGB"
+
+
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
+    """The picture as RGB in sRGB; None where there is nothing to convert, or the profile is broken or for other
+    channels, which is ignored, as in browsers."""
+    transform = _into_srgb(profile, image.mode) if profile else None
+    return transform.apply(image) if transform else None
+
+
+class OwnColours:
+    """From sRGB into the RGB space of a profile.
+
+    Attributes:
+        profile: what to embed: the given one, or sRGB's where that is no RGB space or broken.
+        is_srgb: whether there is nothing to convert.
+    """
+
+    def __init__(self, profile: bytes | None) -> None:
+        back = _out_of_srgb(profile) if profile else None
+        self.is_srgb = back is None
+        self.profile = profile if profile and (back or _is_srgb(profile)) else SRGB.tobytes()
+        self._back = back
+
+    def converted(self, array: np.ndarray) -> np.ndarray:
+        """uint8 (H, W, 3) in sRGB, as in the profile."""
+        if self._back is None:
+            return array
+        return np.asarray(self._back.apply(Image.fromarray(array)))
+
+    def kept(self, array: np.ndarray, before: np.ndarray, stored: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """A result in a photo's own colours, whose stored values stay wherever nothing changed.
+
+        Args:
+            array: uint8 (H, W, 3) in sRGB, the result. before: the same before the change. stored: `before` as the file
+                has it, in the profile's colours, which may lie outside sRGB.
+            mask: uint8 (H, W), how much of each pixel may have changed; what `stored` has beyond `before` fades with it.
+                None: no fading.
+        """
+        if self.is_srgb:
+            return array
+        out = np.empty_like(array)
+        for start in range(0, len(array), BAND):
+            rows = slice(start, start + BAND)
+            own = self.converted(np.ascontiguousarray(array[rows]))
+            if mask is not None and mask[rows].any():
+                beyond = stored[rows] - self.converted(np.ascontiguousarray(before[rows])).astype(np.float32)
+                share = 1 - mask[rows, :, None] / np.float32(255)
+                own = np.rint((own + share * beyond).clip(0, 255)).astype(np.uint8)
+            same = (array[rows] == before[rows]).all(axis=2, keepdims=True)
+            out[rows] = np.where(same, stored[rows], own)
+        return out
+
+
+def is_rgb(profile: bytes) -> bool:
+    return profile[16:20] == b"RGB "
+
+
+@lru_cache(maxsize=32)
+def _into_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """None where nothing needs to be done, or nothing can be."""
+    try:
+        transform = _transform(ImageCms.getOpenProfile(io.BytesIO(profile)), SRGB, mode)
+        return None if mode == "RGB" and _changes_nothing(transform) else transform
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+@lru_cache(maxsize=32)
+def _out_of_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    if not is_rgb(profile) or _into_srgb(profile, "RGB") is None:
+        return None
+    try:
+        return _transform(SRGB, ImageCms.getOpenProfile(io.BytesIO(profile)), "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _is_srgb(profile: bytes) -> bool:
+    """Whether it is a whole profile that does what sRGB does."""
+    try:
+        return _changes_nothing(_transform(ImageCms.getOpenProfile(io.BytesIO(profile)), SRGB, "RGB"))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return False
+
+
+def _transform(source: ImageCms.ImageCmsProfile, target: ImageCms.ImageCmsProfile, mode: str) -> ImageCms.ImageCmsTransform:
+    intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    return ImageCms.buildTransform(source, target, mode, "RGB", intent, flags)
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
+    levels = np.linspace(0, 255, 18).astype(np.uint8)
+    colours = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
+    moved = np.abs(np.asarray(transform.apply(Image.fromarray(colours))).astype(int) - colours)
+    muted = np.ptp(colours.astype(int), axis=2) < MUTED
+    return bool(moved.mean() <= SAME_ON_AVERAGE and moved[muted].max() <= SAME_AT_MOST)

@@ -1,0 +1,125 @@
+"""Kinds of picture files: their extensions, their signatures, and what to tell about those that are not read."""
+
+import io
+import re
+from pathlib import Path
+
+from PIL import ImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+# What Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript. HEIC: srin/heic.py.
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
+READABLE = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF, BMP or PPM"
+EXTENSIONS = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .avifs .heic .heif .hif .tif .tiff .gif .bmp .dib .ppm .pgm .pbm "
+    ".pnm".split()
+)
+# Pictures that are not read. In a folder they are named instead of passed over.
+UNREAD = {
+    ".jxl": "JPEG XL", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".jpx": "JPEG 2000", ".psd": "Photoshop",
+    ".psb": "Photoshop", ".xcf": "GIMP", ".svg": "SVG", ".exr": "OpenEXR", ".hdr": "Radiance HDR", ".tga": "Targa",
+    ".pcx": "PCX", ".ico": "icon", ".pfm": "floating-point PFM", ".pam": "PAM", ".qoi": "QOI", ".dng": "camera raw",
+    ".cr2": "camera raw", ".cr3": "camera raw", ".nef": "camera raw", ".arw": "camera raw", ".raf": "camera raw",
+    ".orf": "camera raw", ".rw2": "camera raw", ".pef": "camera raw", ".srw": "camera raw",
+}  # fmt: skip
+HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"}
+AVIF_BRANDS = {b"avif", b"avis"}
+HEAD = 4096  # bytes that `signature` looks at
+
+RAW = re.compile(rb"(II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|II(RO|RS|U\0))")
+PPM = re.compile(rb"P[1-6][\s#]")
+SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"8BPS", "Photoshop"),
+    (b"gimp xcf", "GIMP"),
+    (b"v/1\x01", "OpenEXR"),
+    (b"#?RADIANCE", "Radiance HDR"),
+    (b"%PDF-", "PDF"),
+    (b"qoif", "QOI"),
+    (b"PF\n", "floating-point PFM"),
+    (b"Pf\n", "floating-point PFM"),
+    (b"P7\n", "PAM"),
+)
+
+
+def signature(head: bytes) -> str | None:
+    """The format that a file's first bytes claim: one that is read, one of UNREAD's names, or None."""
+    if RAW.match(head):
+        return "camera raw"
+    for start, name in SIGNATURES:
+        if head.startswith(start):
+            return name
+    if head[4:8] == b"ftyp":
+        brands = {head[8:12]} | {head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), 128), 4)}
+        # Both may name the general brand mif1; AVIF's own brand decides.
+        if brands & AVIF_BRANDS:
+            return "AVIF"
+        if head[8:12] == b"crx ":
+            return "camera raw"
+        return "HEIC" if brands & HEIC_BRANDS else None
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[:2] == b"BM" and len(head) > 26 and head[14:18] in (b"\x28\0\0\0", b"\x0c\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"):
+        return "BMP"
+    if PPM.match(head):
+        return "PPM"
+    if re.match(rb"(<\?xml[^>]*>)?\s*(<!--.*?-->\s*)*<svg[\s>]", head, re.DOTALL):
+        return "SVG"
+    return None
+
+
+def advice(content: bytes, name: str) -> str:
+    """What an unreadable file is and what to do about it, to follow "The image ". name: the file's, or ""."""
+    kind = signature(content[:HEAD]) or UNREAD.get(Path(name).suffix.lower())
+    if kind == "TIFF":
+        return f"is a TIFF{_tiff_kind(content)} that can't be read. Save it with 8 or 16 bits a channel, as RGB or grey."
+    if kind is None or kind in READABLE:
+        return f"is not an image that can be read. Use {READABLE}."
+    if kind == "camera raw":
+        return "is a camera's raw file, which is not read here. Develop it, and export it as TIFF, PNG or JPEG."
+    return f"is a {kind} file, which is not read here. Export it as PNG or JPEG from a program that opens it."
+
+
+def _tiff_kind(content: bytes) -> str:
+    """What is unusual about a TIFF, to follow its name; nothing where its directory can't be read."""
+    try:
+        file = io.BytesIO(content[: 1 << 20])
+        tags = ImageFileDirectory_v2(file.read(8))
+        file.seek(tags.next)
+        tags.load(file)
+        bits = tags.get(258, (1,))
+        kind = {2: "whole numbers with a sign", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
+        form = kind.get(tags.get(339, (1,))[0], "whole numbers")
+        return f" of {len(bits)} x {bits[0]} bits, {form},"
+    except Exception:  # anything, on a damaged one
+        return ""
+
+
+def misread(image: ImageFile.ImageFile) -> str | None:
+    """Why Pillow would read this TIFF wrong, to follow "The image "; None where it reads it right.
+
+    Where planes of 16 bits lie apart uncompressed, Pillow reads them as 8 bits; that is put right here.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if image.format != "TIFF" or tags is None:
+        return None
+    if 50706 in tags or (330 in tags and int(tags.get(254, 0)) & 1):
+        return "is a camera's raw file, of which only the preview could be read. Export it as TIFF, PNG or JPEG."
+    bits = tags.get(258, (1,))
+    if tags.get(284) == 2 and len(bits) > 1:
+        if image.mode == "LA":
+            return "is a grey TIFF whose transparency lies in a plane apart. Save it interleaved, or as PNG."
+        if bits[0] == 16 and all(tile.codec_name == "raw" for tile in image.tile):
+            order = ";16L" if tags.prefix == b"II" else ";16B"
+            image.tile = [tile._replace(args=(tile.args[0] + order, *tile.args[1:])) for tile in image.tile]
+    return None

@@ -1,0 +1,72 @@
+"""HEIC pictures, as phones make them: decoded by libheif and libde265 in a process with limits of memory and time.
+
+The library (pi-heif) is imported in that process alone, and registers no opener: nothing else becomes able to open HEIC.
+docs/SECURITY.md says what it bundles.
+"""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from PIL import ExifTags, Image
+
+from srin.colour import DISPLAY_P3, matrix_profile
+from srin.errors import ImageError
+from srin.limits import DECODE_SECONDS, MAX_PIXELS, MAX_SIDE
+
+WORKER = Path(__file__).with_name("heic_worker.py")
+STARTING = 20  # seconds of the clock for a process to start and hand over, besides decoding
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+P3_PRIMARIES = 12  # SMPTE EG 432-1, in ITU-T H.273
+CONVERT = "Open it on the phone or computer that made it, and export it as JPEG"
+
+
+def decode(content: bytes, what: str, max_exif: int) -> Image.Image:
+    """The primary picture of a HEIC file, upright, 8 bits a channel, with its profile and EXIF data in `info`.
+
+    EXIF's orientation is taken out: in HEIC the file's own turns are what counts, and they are done.
+    max_exif: bytes of EXIF data; more are left aside. Raises ImageError.
+    """
+    if importlib.util.find_spec("pi_heif") is None:
+        raise ImageError(f"The {what} is a HEIC picture, and reading those takes `pip install pi-heif`. {CONVERT}.")
+    command = [sys.executable, "-I", str(WORKER), str(MAX_SIDE), str(MAX_PIXELS), str(DECODE_SECONDS)]
+    try:
+        done = subprocess.run(command, input=content, capture_output=True, timeout=DECODE_SECONDS + STARTING)
+    except subprocess.TimeoutExpired as error:
+        raise ImageError(f"The {what} takes far longer to decode than a picture of its size should.") from error
+    except OSError as error:
+        raise ImageError(f"The {what} is a HEIC picture, and its decoder can't be started ({error.strerror}).") from error
+    line, _, rest = done.stdout.partition(b"\n")
+    header = json.loads(line) if line.startswith(b"{") else {"problem": "the decoder ended early"}
+    if header.get("problem") == "hdr":
+        raise ImageError(f"The {what} is an HDR picture (PQ or HLG), which is not read here. {CONVERT}.")
+    if "problem" in header:
+        raise ImageError(f"The {what} is a HEIC picture that is damaged or cut short ({header['problem']}). {CONVERT}.")
+    return _assembled(header, rest, what, max_exif)
+
+
+def _assembled(header: dict, rest: bytes, what: str, max_exif: int) -> Image.Image:
+    from srin.image_io import check_size
+
+    size = (header["width"], header["height"])
+    check_size(*size, what)
+    profile, rest = rest[: header["profile"]], rest[header["profile"] :]
+    exif, pixels = rest[: header["exif"]], rest[header["exif"] :]
+    if len(pixels) != size[0] * size[1] * header["channels"]:
+        raise ImageError(f"The {what} is a HEIC picture that is damaged or cut short. {CONVERT}.")
+    image = Image.frombytes(MODES[header["channels"]], size, pixels)
+    if profile:
+        image.info["icc_profile"] = profile
+    elif header["primaries"] == P3_PRIMARIES:
+        image.info["icc_profile"] = matrix_profile(DISPLAY_P3, None, "Display P3")
+    if exif and len(exif) <= max_exif:
+        kept = Image.Exif()
+        try:
+            kept.load(exif)
+            kept[ExifTags.Base.Orientation] = 1
+            image.info["exif"] = kept.tobytes()
+        except Exception:  # on damaged data Pillow raises nearly anything
+            pass
+    return image

@@ -1,0 +1,40 @@
+"""What tells whether files are still the same: their size and their times, which every change moves."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from train.config import DataConfig
+
+
+def files_digest(paths: Iterable[Path | None], root: Path | None = None) -> str:
+    """Of names (below `root`), sizes and times of change of files, in their order; a missing one counts as such."""
+    total = hashlib.sha256()
+    for path in paths:
+        if path is None:
+            total.update(b"-\n")
+            continue
+        name = path.relative_to(root) if root is not None and root in path.parents else path
+        try:
+            status = path.stat()
+            total.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode("utf-8", "surrogatepass"))
+        except OSError:
+            total.update(f"{name} missing\n".encode("utf-8", "surrogatepass"))
+    return total.hexdigest()[:16]
+
+
+def data_digest(config: DataConfig) -> str:
+    """Of all files that a run would be trained on. Raises ValueError, SrinError as finding them does."""
+    if config.kind == "photos":
+        from train.data.photos import find_photos
+
+        photos = find_photos(config.root, config.leave_out)
+        if config.more is not None:
+            photos += find_photos(config.more, config.leave_out)
+        files: list[Path | None] = [file.path for photo in photos for file in (photo.image, *photo.masks)]
+    else:
+        from train.data.iharmony4 import samples
+
+        found = samples(config.root, "train", list(config.subsets))
+        files = [file for sample in found for file in (sample.composite, sample.mask, sample.real)]
+    return files_digest(files, config.root)

@@ -1,0 +1,67 @@
+"""A run's folder belongs to one run: with which settings and data it was begun is noted there."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from srin.image_io import write_whole
+from srin.outputs import check_folder, check_inputs
+from srin.parts import sweep
+from train.config import TrainConfig
+from train.data.identity import data_digest
+
+NOTE = "settings.json"
+FREE = ("output_dir", "minutes", "save_every", "keep")  # may change from one start to the next
+DATA_FREE = ("root", "cache", "workers", "maps")  # where data lie may change, what they are may not
+
+
+def claim(config: TrainConfig) -> None:
+    """Notes how a run is trained, on which data and from which weights; a folder that has a note must have the same.
+
+    Raises:
+        ValueError: the folder holds a run with other settings or data; the message names them. OutputError: it can't be
+        written, or results would replace what is read.
+    """
+    folder = config.output_dir
+    check_folder(folder, (config.data.root, config.data.maps))
+    check_inputs((folder / name for name in ("weights.safetensors", "best.safetensors")), (config.init,))
+    settings = asdict(config)
+    for key in FREE:
+        del settings[key]
+    for key in DATA_FREE:
+        del settings["data"][key]
+    settings["init"] = config.init and hashlib.sha256(config.init.read_bytes()).hexdigest()
+    settings["data"]["content"] = data_digest(config.data)
+    text = json.dumps(settings, indent=1, default=str) + "\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    path = folder / NOTE
+    if not path.exists():
+        if any(folder.glob("state_*.pt")) or (folder / "weights.safetensors").exists():
+            raise ValueError(f"{folder} holds a run that doesn't say how it was made; choose another output_dir")
+        write_whole(text.encode(), path)
+        return
+    differ = _differences(_read(path), json.loads(text))
+    if differ:
+        raise ValueError(f"{folder} holds a run with another {', '.join(differ)}; choose another output_dir")
+
+
+def _read(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged; choose another output_dir") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _differences(before: dict, now: dict, prefix: str = "") -> list[str]:
+    """Names of the settings that differ, such as model.slot."""
+    names: list[str] = []
+    for key in {**now, **before}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            names += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            names.append(prefix + key)
+    return names
