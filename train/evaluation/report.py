@@ -182,7 +182,7 @@ class Report:
         rows = []
         labels = [*self._group_labels(), *((g, v, f"nothing to do: {v}") for g, v in self._unchanged())]
         for group, value, label in labels:
-            rows.append([label, *(_verdict(cells.loc[(group, value, *column)]) for column in columns)])
+            rows.append([label, *(_verdict(cells.loc[(group, value, method, other)]) for method, other in columns)])
         header = ["pictures", *(f"{method} - {other}" for method, other in columns)]
         found = section(f"Between networks: {HEADINGS[metric]}", header, rows)
         return f"{found}\n\nA tie is a difference whose interval contains zero."

@@ -64,7 +64,7 @@ def run(
         name = f"{sample.subset}/{sample.name}".lstrip("/")
         try:
             composite, real = data.load(sample)
-            results = {}
+            results: dict[str, np.ndarray] = {}
             scores = []
             for method in methods:
                 harmonized = method.harmonizer.harmonize_composite(composite, maps.of(method, place, composite))
