@@ -65,11 +65,15 @@ def ssim(image: np.ndarray, real: np.ndarray) -> float:
 
 def delta_e(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
     """Mean CIEDE2000 colour difference over the foreground; 1 is just noticeable."""
-    from skimage.color import deltaE_ciede2000, rgb2lab
+    return _delta_e(*_foreground_lab(image, real, mask))
 
-    _difference(image, real)
-    foreground = _foreground(mask, real)
-    return float(deltaE_ciede2000(rgb2lab(real[foreground]), rgb2lab(image[foreground])).mean())
+
+def signed_errors(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> dict[str, float]:
+    """What the foreground's mean lightness L* and chroma C*ab (CIELAB, D65) are above (+) or below (-) the truth's.
+
+    Keys "lightness" (-100 to 100) and "chroma" (about -130 to 130). A method that greys out has a negative "chroma".
+    """
+    return _signed_errors(*_foreground_lab(image, real, mask))
 
 
 def score(
@@ -80,7 +84,9 @@ def score(
     composite: np.ndarray | None = None,
     size: int = SIZE,
 ) -> dict[str, float]:
-    """The metrics that tables report, of one picture at size x size, and "fg_ratio", the foreground's share (0 to 1).
+    """The metrics that tables report, of one picture at size x size.
+
+    Beside them "fg_ratio", the foreground's share (0 to 1), and "true_chroma", the real foreground's mean C*ab.
 
     harmonized, real, composite: uint8 (H, W, 3); mask: uint8 (H, W); size: pixels.
     `ssim` is not among them: no table of the paper has it, and it takes longer than all others together.
@@ -101,13 +107,16 @@ def score(
     squared = np.square(_difference(image, truth))
     inside = _foreground(small_mask, truth)
     over_all, over_foreground = float(squared.mean()), float(squared[inside].mean())
+    lab, true_lab = _foreground_lab(image, truth, small_mask)
     return {
         "mse": over_all,
         "fmse": over_foreground,
         "psnr": _decibel(over_all),
         "fpsnr": _decibel(over_foreground),
-        "delta_e": delta_e(image, truth, small_mask),
+        "delta_e": _delta_e(lab, true_lab),
+        **_signed_errors(lab, true_lab),
         "fg_ratio": float(inside.mean()),
+        "true_chroma": float(_chroma(true_lab).mean()),
     }
 
 
@@ -142,6 +151,32 @@ def _foreground(mask: np.ndarray, real: np.ndarray) -> np.ndarray:
     if not foreground.any():
         raise MaskError("Nothing to score: the mask has no foreground (no value above 127) at this size.")
     return foreground
+
+
+def _foreground_lab(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """CIELAB of both pictures' N foreground pixels, float64 (N, 3) each."""
+    from skimage.color import rgb2lab
+
+    _difference(image, real)
+    foreground = _foreground(mask, real)
+    return rgb2lab(image[foreground]), rgb2lab(real[foreground])
+
+
+def _delta_e(lab: np.ndarray, true_lab: np.ndarray) -> float:
+    from skimage.color import deltaE_ciede2000
+
+    return float(deltaE_ciede2000(true_lab, lab).mean())
+
+
+def _signed_errors(lab: np.ndarray, true_lab: np.ndarray) -> dict[str, float]:
+    return {
+        "lightness": float((lab[:, 0] - true_lab[:, 0]).mean()),
+        "chroma": float((_chroma(lab) - _chroma(true_lab)).mean()),
+    }
+
+
+def _chroma(lab: np.ndarray) -> np.ndarray:
+    return np.hypot(lab[:, 1], lab[:, 2])
 
 
 def _decibel(error: float) -> float:

@@ -8,7 +8,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from srin.errors import ImageError, MaskError
-from srin.metrics import delta_e, fmse, fpsnr, mse, psnr, score, ssim
+from srin.metrics import delta_e, fmse, fpsnr, mse, psnr, score, signed_errors, ssim
 
 RNG = np.random.default_rng(11)
 # No pixel is near 255, so that a peak taken from the picture would give another number.
@@ -77,14 +77,34 @@ def test_delta_e_is_ciede2000_over_the_foreground():
     assert delta_e(black, white, np.full((1, 1), 255, np.uint8)) == pytest.approx(100, abs=0.01)
 
 
+def test_signed_errors_by_textbook_colours():
+    """sRGB red is L* 53.24, a* 80.09, b* 67.20; the grey 119 is L* 50.03 and has no chroma."""
+    red, grey = np.full((2, 2, 3), (255, 0, 0), np.uint8), np.full((2, 2, 3), 119, np.uint8)
+    mask = np.array([[255, 255], [0, 0]], np.uint8)
+    greyed = signed_errors(np.where(mask[..., None] > 0, grey, np.uint8(7)), red, mask)
+    assert greyed["chroma"] == pytest.approx(-math.hypot(80.09, 67.20), abs=0.05)
+    assert greyed["lightness"] == pytest.approx(50.03 - 53.24, abs=0.02)
+    reddened = signed_errors(red, grey, mask)
+    assert reddened["chroma"] == pytest.approx(-greyed["chroma"]) and reddened["lightness"] > 3
+    half = red.copy()
+    half[0, 0] = grey[0, 0]  # one of the foreground's two pixels
+    assert signed_errors(half, red, mask)["chroma"] == pytest.approx(greyed["chroma"] / 2)
+    # A mean of chromas, not the chroma of a mean: complementary colours don't cancel.
+    pair = np.array([[(200, 60, 60), (60, 190, 190)], [(0, 0, 0), (0, 0, 0)]], np.uint8)
+    assert signed_errors(pair, grey, mask)["chroma"] > 30
+
+
 def test_score_collects_the_metrics():
+    true_lab = rgb2lab(REAL[MASK > 127])
     assert score(IMAGE, REAL, MASK) == {
         "mse": mse(IMAGE, REAL),
         "fmse": fmse(IMAGE, REAL, MASK),
         "psnr": psnr(IMAGE, REAL),
         "fpsnr": fpsnr(IMAGE, REAL, MASK),
         "delta_e": delta_e(IMAGE, REAL, MASK),
+        **signed_errors(IMAGE, REAL, MASK),
         "fg_ratio": 50 * 30 / 256**2,
+        "true_chroma": pytest.approx(np.hypot(true_lab[:, 1], true_lab[:, 2]).mean()),
     }
 
 

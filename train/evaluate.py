@@ -1,14 +1,15 @@
 """Scores methods on composites with known truth, and writes a report.
 
     python -m train.evaluate DATA -o REPORT                           the classical methods and the shipped networks
-    python -m train.evaluate DATA -o REPORT --weights mine=runs/srin/weights.safetensors other=FILE
+    python -m train.evaluate DATA -o REPORT --weights mine=runs/srin/weights.safetensors other=SEED0,SEED1,SEED2
     python -m train.evaluate iHarmony4 -o REPORT --subsets HAdobe5k --size 1024
     python -m train.evaluate DATA -o REPORT --maps true shuffled one-region
 
 DATA is iHarmony4's folder, of which the test split is scored, or a folder with composite/ID.png, mask/ID.png and
-real/ID.png and, optionally, index.csv (id, family, rim). REPORT becomes a folder with
+real/ID.png and, optionally, index.csv (id, family, rim, ...) and labels.csv (see train.evaluation.data.from_folder).
+REPORT becomes a folder with
 
-    report.md      tables: overall with intervals, paired differences, sub-datasets, foreground ratios, networks, ...
+    report.md      tables: gains by groups of pictures, signed errors, drift, differences between networks, ...
     report.json    the same for programs
     pictures.csv   the scores of every picture
     parameters.png parameters against PSNR, if there are networks
@@ -34,7 +35,7 @@ from train.evaluation.figures import parameters_against_psnr, picture_grid
 from train.evaluation.methods import MAP_KINDS, gather
 from train.evaluation.report import Report
 from train.evaluation.scoring import run
-from train.evaluation.summary import summarize
+from train.evaluation.summary import compare, summarize
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -60,8 +61,12 @@ def evaluate(options: argparse.Namespace) -> str:
     except OSError as error:
         raise OutputError(f"The report can't be written to {options.output}: {error.strerror}.") from error
     scores = run(data, methods, options.protocol, options.size, options.segmenter, options.grid)
-    summary = summarize(scores.rows, options.reference)
-    report = Report(data, methods, options.protocol, options.size, options.reference, scores, summary)
+    summary = summarize(scores.rows, options.reference, options.stuff)
+    networks = dict.fromkeys(method.name for method in methods if method.config is not None)
+    pairs = compare(scores.rows, list(networks), options.stuff)
+    report = Report(
+        data, methods, options.protocol, options.size, options.reference, options.stuff, scores, summary, pairs
+    )
     text = report.markdown()
     files = {"report.md": text.encode(), "report.json": report.json().encode(), "pictures.csv": report.csv().encode()}
     chart = parameters_against_psnr(summary, methods, options.protocol)
@@ -80,13 +85,14 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _named_file(text: str) -> tuple[str, Path]:
-    name, separator, file = text.partition("=")
+def _named_files(text: str) -> tuple[str, list[Path]]:
+    name, separator, files = text.partition("=")
     if not separator or not re.fullmatch(r"[\w .+-]+", name):
-        raise argparse.ArgumentTypeError(f"write NAME=FILE, not {text!r}")
-    if not Path(file).is_file():
-        raise argparse.ArgumentTypeError(f"there is no weights file {file}")
-    return name, Path(file)
+        raise argparse.ArgumentTypeError(f"write NAME=FILE or NAME=FILE,FILE, not {text!r}")
+    for file in files.split(","):
+        if not Path(file).is_file():
+            raise argparse.ArgumentTypeError(f"there is no weights file {file}")
+    return name, [Path(file) for file in files.split(",")]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,12 +103,21 @@ def _parser() -> argparse.ArgumentParser:
     add("data", type=Path, metavar="DATA")
     add("-o", "--output", type=Path, required=True, metavar="REPORT")
     add("--methods", nargs="+", choices=METHODS, metavar="METHOD", help="default: all whose weights are there")
-    add("--weights", nargs="+", action="extend", type=_named_file, default=[], metavar="NAME=FILE", help="more networks")
+    add(
+        "--weights",
+        nargs="+",
+        action="extend",
+        type=_named_files,
+        default=[],
+        metavar="NAME=FILE[,FILE]",
+        help="more networks; several files are seeds of one",
+    )
     add("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="whose pixels count outside the foreground")
     add("--size", type=_size, default=SIZE, metavar="PIXELS", help=f"of the square that is scored, default {SIZE}")
     add("--subsets", nargs="+", metavar="NAME", help="sub-datasets of iHarmony4, default: all")
     add("--maps", nargs="+", choices=MAP_KINDS, default=["true"], help="score SRIN with these semantic maps")
     add("--segmenter", choices=SEGMENTERS, default="colour", help="who draws the maps")
+    add("--stuff", nargs="+", default=[], metavar="SOURCE", help="sources that the group without stuff leaves out")
     add("--reference", default="copy-paste", metavar="NAME", help="of paired differences, default copy-paste")
     add("--grid", type=int, default=6, metavar="ROWS", help="of example pictures, default 6")
     add("--cache", type=Path, default=cache_folder() / "iharmony4", help="resized pictures, default %(default)s")

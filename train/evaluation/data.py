@@ -15,6 +15,11 @@ from train.data.iharmony4 import SHOWN, ResizedCache, Sample, samples
 from train.data.tables import read_table
 
 FOLDERS = ("composite", "mask", "real")
+LABELS = ("family", "rim", "source", "photo", "series", "second_object")
+# Families in which nothing is to be harmonized; `benchmarks.unaltered` makes the second.
+UNALTERED = ("identity", "requantized")
+# Global recolourings of the object of kinds that training uses too. One row of a report shows them together.
+PLAIN = ("camera", "tone", "lab", "rgbcov")
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class EvaluationData:
     """Attributes:
     name: to be shown to people.
     samples: the composites, in a fixed order.
-    labels: for some names, what else is known: "family" and "rim" (see `from_folder`).
+    labels: for some names, what else is known (see `from_folder`).
     cache: None where pictures are harmonized at their own size; otherwise they are squeezed to its size first.
     """
 
@@ -66,10 +71,16 @@ def open_data(root: Path, subsets: Sequence[str] | None, cache: Path, size: int)
 
 
 def from_folder(root: Path) -> EvaluationData:
-    """Reads composite/ID.png, mask/ID.png and real/ID.png (other formats too), and index.csv (id, family, rim), if any.
+    """Reads composite/ID.png, mask/ID.png and real/ID.png (other formats too) and, if there, index.csv and labels.csv.
+
+    Both tables have a column "id" and any of LABELS; others are passed over. "family": the kind of recolouring, of
+    which UNALTERED ask for none. "rim": "clean" or "leak", whether the rim shows the true colours. "source": the data
+    set that the photo is from. "photo", "series": photos, and series of like photos, whose composites are not
+    independent of each other. "second_object": "yes" or "no", whether the photo shows more of the object's class beside
+    the mask. labels.csv is what `benchmarks.photo_labels` adds to a set.
 
     Raises:
-        SrinError: a folder is missing or empty, a file has no partner, or index.csv has no column "id".
+        SrinError: a folder is missing or empty, a file has no partner, or a table has no column "id".
     """
     files: dict[str, dict[str, Path]] = {}
     for folder in FOLDERS:
@@ -85,20 +96,24 @@ def from_folder(root: Path) -> EvaluationData:
     if not names:
         raise SrinError(f"There are no pictures in {root / 'composite'}.")
     found = [Sample(name, "", *(files[folder][name] for folder in FOLDERS)) for name in names]
-    return EvaluationData(root.name, found, _index(root / "index.csv"), None)
+    labels: dict[str, dict[str, str]] = {}
+    for table in ("index.csv", "labels.csv"):
+        for name, values in _read_labels(root / table).items():
+            labels.setdefault(name, {}).update(values)
+    return EvaluationData(root.name, found, labels, None)
 
 
-def _index(path: Path) -> dict[str, dict[str, str]]:
-    """What index.csv knows, by the stem of the files: its ids may have their extension."""
+def _read_labels(path: Path) -> dict[str, dict[str, str]]:
+    """What a table knows, by the stem of the files: its ids may have their extension."""
     if not path.is_file():
         return {}
     try:
-        rows = read_table(path, ("id",), ("family", "rim"))
+        rows = read_table(path, ("id",), LABELS)
     except ValueError as error:
         raise SrinError(f"{error}.") from error
     known = {}
     for row in rows:
         stem, dot, extension = row["id"].rpartition(".")
         name = stem if dot and f".{extension.lower()}" in EXTENSIONS else row["id"]
-        known[name_key(name)] = {key: row[key] for key in ("family", "rim") if row[key]}
+        known[name_key(name)] = {key: row[key] for key in LABELS if row[key]}
     return known

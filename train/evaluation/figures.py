@@ -12,7 +12,7 @@ CELL = 2.2  # inches of a grid cell's width
 def parameters_against_psnr(summary: pd.DataFrame, methods: list[Method], protocol: str) -> Figure | None:
     """A point for every network, with the interval of its PSNR; None if there are no networks."""
     overall = summary[(summary["group"] == "all") & (summary["metric"] == "psnr")].set_index("method")
-    networks = [m for m in methods if m.config is not None and m.name in overall.index]
+    networks = [m for m in methods if m.config is not None and m.seed == 0 and m.name in overall.index]
     if not networks:
         return None
     figure = Figure(figsize=(6.5, 4.5), layout="constrained")

@@ -12,6 +12,7 @@ from srin.errors import MissingWeights, SrinError
 from srin.harmonizer import METHODS, WEIGHTS, Harmonizer, unavailable
 from srin.models.checkpoint import load_weights
 from srin.models.config import ModelConfig
+from train.evaluation.oracle import ORACLE
 
 MapKind = Literal["true", "shuffled", "one-region"]
 MAP_KINDS: tuple[MapKind, ...] = get_args(MapKind)
@@ -19,8 +20,11 @@ MAP_KINDS: tuple[MapKind, ...] = get_args(MapKind)
 
 @dataclass(frozen=True)
 class Method:
-    """Attributes:
-    name: unique in a report.
+    """A method as one of its weights files has it.
+
+    Attributes:
+    name: unique in a report but for the seeds of one method.
+    seed: counts the weights files of a method that was trained several times, from 0.
     harmonizer: what is run.
     config, parameters: of its network; None and 0 for a classical method.
     map: which semantic map it is given, of those that look at one: the picture's own, another picture's, or one
@@ -32,31 +36,34 @@ class Method:
     config: ModelConfig | None = None
     parameters: int = 0
     map: MapKind = "true"
+    seed: int = 0
 
 
 def gather(
-    names: Sequence[str] | None, weights: Sequence[tuple[str, Path]], maps: Iterable[MapKind], reference: str
+    names: Sequence[str] | None, weights: Sequence[tuple[str, Sequence[Path]]], maps: Iterable[MapKind], reference: str
 ) -> list[Method]:
     """Loads everything that is to be scored.
 
     Args:
         names: of METHODS; None takes all whose weights are there. A network that `weights` names too comes from there.
-        weights: names and files of further networks.
+        weights: names and files of further networks; of one network several files, if it was trained with several seeds.
+            Files in the same place of two networks are taken for a pair: trained with one seed, on the same data.
         maps: each network that looks at a map is scored once with each kind.
         reference: the method that others are compared with.
 
     Raises:
-        SrinError: a method or its weights are missing, a weights file is broken or of another architecture, two networks
-            or a network and a classical method have one name, or the reference is not among the methods.
+        SrinError: a method or its weights are missing, a weights file is broken or of another architecture, files that
+            should differ by their seed are of different configurations, a network has another's name, a classical
+            method's or the oracle's, or the reference is not among the methods.
     """
     named = [name for name, _ in weights]
-    taken = [name for name in named if name in CLASSICAL or named.count(name) > 1]
+    taken = [name for name in named if name in (*CLASSICAL, ORACLE) or named.count(name) > 1]
     if taken:
         raise SrinError(f"The name {taken[0]!r} is taken. Give each weights file a name of its own.")
     if names is None:
         names = [name for name in METHODS if unavailable(name) is None]
     found = []
-    files = []
+    files: list[tuple[str, Sequence[Path]]] = []
     for name in dict.fromkeys(names):
         if name in named:
             continue
@@ -66,16 +73,19 @@ def gather(
         if name in CLASSICAL:
             found.append(Method(name, Harmonizer(name, None)))
         else:
-            files.append((name, WEIGHTS / f"{name}.safetensors"))
+            files.append((name, [WEIGHTS / f"{name}.safetensors"]))
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for name, file in [*files, *weights]:
-        network = load_weights(file, device)
-        parameters = sum(p.numel() for p in network.parameters())
-        harmonizer = Harmonizer(name, network)
-        for kind in maps if harmonizer.needs_map else ("true",):
+    for name, seeds in [*files, *weights]:
+        networks = [load_weights(file, device) for file in seeds]
+        if any(network.config != networks[0].config for network in networks):
+            raise SrinError(f"The weights files of {name!r} belong to different networks, not to seeds of one.")
+        harmonizers = [Harmonizer(name, network) for network in networks]
+        parameters = sum(p.numel() for p in networks[0].parameters())
+        for kind in maps if harmonizers[0].needs_map else ("true",):
             label = name if kind == "true" else f"{name}, {kind} map"
-            found.append(Method(label, harmonizer, network.config, parameters, kind))
+            for seed, harmonizer in enumerate(harmonizers):
+                found.append(Method(label, harmonizer, networks[0].config, parameters, kind, seed))
     if reference not in [method.name for method in found]:
-        known = ", ".join(method.name for method in found)
+        known = ", ".join(dict.fromkeys(method.name for method in found))
         raise SrinError(f"The reference {reference!r} is not among the methods that are scored: {known}.")
     return found

@@ -13,8 +13,9 @@ from srin.errors import SrinError
 from srin.metrics import score
 from srin.segmentation.semantic_map import SemanticMap, build, segment
 from train.data.iharmony4 import Sample
-from train.evaluation.data import EvaluationData
+from train.evaluation.data import LABELS, UNALTERED, EvaluationData
 from train.evaluation.methods import Method
+from train.evaluation.oracle import ORACLE, affine_oracle
 
 SEED = 7404  # of the order in which maps are shuffled and example pictures are drawn
 
@@ -22,8 +23,10 @@ SEED = 7404  # of the order in which maps are shuffled and example pictures are 
 @dataclass(frozen=True)
 class Scores:
     """Attributes:
-    rows: a row for every picture and method: id, subset, family, rim, changed (whether the composite differs from its
-        truth), method, and the metrics of `srin.metrics.score`.
+    rows: a row for every picture and method, the seeds of one method apart and ORACLE last: id, subset, those of
+        `data.LABELS` that are known for any picture, of which family, photo and series are always there (composites of
+        one real picture have one photo, and each photo is a series, unless the labels say otherwise); changed (whether
+        there is anything to harmonize), method, seed, and what `srin.metrics.score` returns.
     left_out: pictures that are in no row, and why. A picture that one method can't do is left out for all of them, so
         that all are compared on the same ones.
     segmenters: who drew the maps.
@@ -45,7 +48,7 @@ def run(
     Args:
         protocol: "composite" or "gt-background", see `srin.metrics.score`.
         segmenter: who draws the semantic maps, see `srin.segmentation.semantic_map.segment`.
-        examples: how many pictures to keep, drawn by chance among those that need harmonization.
+        examples: how many pictures to keep, drawn by chance among those that need harmonization; of seeds the first's.
 
     Raises:
         SrinError: no picture could be scored; the message says why for the first.
@@ -56,29 +59,38 @@ def run(
     rows: list[dict] = []
     left_out: list[tuple[str, str]] = []
     kept: dict[str, dict[str, np.ndarray]] = {}
+    known = [label for label in LABELS if any(label in values for values in data.labels.values())]
     for place, sample in enumerate(tqdm(order, unit="picture")):
         name = f"{sample.subset}/{sample.name}".lstrip("/")
         try:
             composite, real = data.load(sample)
-            changed = bool((composite.image != real)[composite.mask > 127].any())
-            results = {}
+            results: dict[str, np.ndarray] = {}
             scores = []
             for method in methods:
                 harmonized = method.harmonizer.harmonize_composite(composite, maps.of(method, place, composite))
-                results[method.name] = harmonized
-                scores.append(score(harmonized, real, composite.mask, protocol, composite.image, size))
+                results.setdefault(method.name, harmonized)
+                values = score(harmonized, real, composite.mask, protocol, composite.image, size)
+                scores.append({"method": method.name, "seed": method.seed, **values})
+            best = affine_oracle(composite.image, real, composite.mask)
+            values = score(best, real, composite.mask, protocol, composite.image, size)
+            scores.append({"method": ORACLE, "seed": 0, **values})
         except SrinError as error:
             left_out.append((name, str(error)))
             continue
         labels = data.labels.get(sample.name, {})
+        photo = labels.get("photo", f"{sample.subset}/{sample.real.stem}")
+        differs = bool((composite.image != real)[composite.mask > 127].any())
+        changed = differs and labels.get("family") not in UNALTERED
         about = {
             "id": sample.name,
             "subset": sample.subset,
+            **{label: labels.get(label, "") for label in known},
             "family": labels.get("family", ""),
-            "rim": labels.get("rim", ""),
+            "photo": photo,
+            "series": labels.get("series", photo),
             "changed": changed,
         }
-        rows += [{**about, "method": m.name, **values} for m, values in zip(methods, scores, strict=True)]
+        rows += [{**about, **values} for values in scores]
         if changed and len(kept) < examples:
             results.pop("copy-paste", None)  # it is the composite
             kept[name] = {"composite": composite.image, "mask": composite.mask, **results, "real": real}
