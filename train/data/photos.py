@@ -4,7 +4,7 @@ A folder of photos has one of three forms:
 
     manifest.csv            with columns source, image, mask, segments, split: rows whose split is "train" are used
     NAME.jpg, NAME_mask.png   side by side (any picture format)
-    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects (any picture format)
+    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects
 """
 
 import hashlib
