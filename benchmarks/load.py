@@ -119,7 +119,7 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
         while True:
             began = time.perf_counter()
             try:
-                result = caller.predict(*map(handle_file, paths), method, api_name="/harmonize")
+                result, _ = caller.predict(*map(handle_file, paths), method, api_name="/harmonize")
             except Exception as error:
                 with log.lock:
                     if "queue is full" not in str(error).lower():

@@ -4,7 +4,6 @@ Heavy imports wait until a command runs, so that `srin --help` answers at once.
 """
 
 import argparse
-import json
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -141,11 +140,11 @@ def _harmonize(options: argparse.Namespace) -> int:
 def _harmonize_file(
     options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job", settings: dict[str, Any], said: set[str]
 ) -> None:
-    """settings: as in `_settings`; where they are empty they are found out. said: segmenters that were mentioned."""
+    """settings: `_settings`, or empty to find them out. said: segmenters that were mentioned."""
     from srin.composite import Composite
     from srin.harmonizer import MAP_SIDE
-    from srin.image_io import save_photo
     from srin.remarks import collected
+    from srin.results import save_result
     from srin.segmentation.semantic_map import read_or_draw
 
     assert job.mask is not None  # a job without a mask has a problem, and no work
@@ -161,23 +160,14 @@ def _harmonize_file(
             said.add(semantic_map.segmenter)
             print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
     harmonized = harmonizer.harmonize_composite(composite, semantic_map, options.strength, options.working_size)
-    picture = composite.with_alpha(harmonized)
-    save_photo(picture, job.output, job.image, json.dumps(settings), composite.mask)
+    save_result(harmonized, composite, job.output, job.image, settings)
 
 
 def _settings(options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job") -> dict[str, Any]:
-    """All that a result depends on: kept in it, so that it is known what it was made with."""
-    from srin.harmonizer import WEIGHTS
-    from srin.outputs import digest
-    from srin.segmentation.semantic_map import segmenter_name
+    from srin.results import settings_of
 
-    settings: dict[str, Any] = {"method": options.method, "strength": options.strength}
-    settings |= {"working size": options.working_size, "mask inverted": options.invert_mask}
-    if harmonizer.needs_map:
-        settings["semantic map"] = "provided" if job.labels else segmenter_name(options.segmenter)
-    settings["weights"] = digest(sorted(WEIGHTS.glob(f"{options.method}*.safetensors")))
-    settings["made from"] = digest(job.inputs)
-    return settings
+    how = (options.strength, options.working_size, options.invert_mask, options.segmenter)
+    return settings_of(harmonizer, job.inputs, *how)
 
 
 def _harmonize_folder(

@@ -23,8 +23,8 @@ BAND = 512  # rows mixed at a time, so that floating-point copies of a large pic
 class Composite:
     """image: uint8 (H, W, 3) sRGB; mask: uint8 (H, W), 255 = pasted foreground, soft edges between.
 
-    alpha: uint8 (H, W) where the picture has transparent parts, else None. The colours that `image` has where alpha is 0 are
-    no part of the picture: `load` replaces them, and takes them out of the mask.
+    alpha: uint8 (H, W) where the picture has transparent parts, else None. The colours that `image` has where alpha is 0
+    are no part of the picture: `load` replaces them, and takes them out of the mask.
 
     Foreground is where mask > 127. Raises ImageError for arrays of another kind, and MaskError when the sizes
     differ or when the mask selects nothing or everything.
@@ -54,14 +54,22 @@ class Composite:
             selected = 255 - selected
         else:
             remark_if_inverted(selected)
-        _check_pair(rgb, selected, "image")
+        return cls.of(rgb, selected, alpha)
+
+    @classmethod
+    def of(cls, rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray | None) -> "Composite":
+        """A composite with this transparency, of which nothing hidden counts. Raises ImageError and MaskError.
+
+        Where the mask is the alpha itself, or its inversion, the transparency says what the object is, and hides nothing.
+        """
+        _check_pair(rgb, mask, "image")
         if alpha is not None and not alpha.any():
             remark("The picture is transparent everywhere; its transparency is ignored.")
             alpha = None
-        if alpha is None:
-            return cls(rgb, selected)
-        selected = np.where(alpha > 0, selected, np.uint8(0))
-        return cls(_visible(rgb, selected, alpha), selected, alpha)
+        if alpha is None or np.array_equal(mask, alpha) or np.array_equal(mask, 255 - alpha):
+            return cls(rgb, mask)
+        mask = np.where(alpha > 0, mask, np.uint8(0))
+        return cls(_visible(rgb, mask, alpha), mask, alpha)
 
     def with_alpha(self, picture: np.ndarray) -> np.ndarray:
         """A result, uint8 (H, W, 3), with this composite's transparency: (H, W, 4) where it has any."""
@@ -102,7 +110,8 @@ def crop_to_mask(rgb: np.ndarray, mask: np.ndarray, margin: int = 0) -> tuple[np
     """Crop a picture to the mask's bounding box, so that a `Placement` refers to the object itself.
 
     rgb: uint8 (H, W, 3); mask: uint8 (H, W); margin: pixels kept around, as far as there are any.
-    Returns views (h, w, 3) and (h, w) of the mask's `extent`: the object with its soft edges. Raises MaskError on an empty mask.
+    Returns views (h, w, 3) and (h, w) of the mask's `extent`: the object with its soft edges. Raises MaskError on an
+    empty mask.
     """
     _check_pair(rgb, mask, "foreground")
     x, y, width, height = extent(mask)
@@ -205,18 +214,14 @@ def _visible(rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray
     height, width = alpha.shape
     factor = min(1.0, FILL_SIDE / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    share: np.ndarray = cv2.resize(weight.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     colour = np.zeros((*share.shape, 3), np.float32)
     for channel in range(3):
         seen = np.where(weight > 0, rgb[..., channel], np.uint8(0)).astype(np.float32) * weight
         colour[..., channel] = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
-    if not share.any():
-        share = cv2.resize(weight.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     colour /= np.maximum(share, 1e-6)[..., None]
     # Every cell without visible background takes the colour of the nearest that has some.
-    empty = (share < 1).astype(np.uint8)
-    if empty.all():
-        empty = (share <= 0).astype(np.uint8)
+    empty = (share <= 0).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     table = np.zeros((int(nearest.max()) + 1, 3), np.float32)
     table[nearest[empty == 0]] = colour[empty == 0]

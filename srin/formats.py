@@ -4,6 +4,7 @@ import io
 import re
 from pathlib import Path
 
+import numpy as np
 from PIL import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -24,6 +25,7 @@ UNREAD = {
 }  # fmt: skip
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"}
 AVIF_BRANDS = {b"avif", b"avis"}
+BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes
 HEAD = 4096  # bytes that `signature` looks at
 
 RAW = re.compile(rb"(II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|II(RO|RS|U\0))")
@@ -69,7 +71,7 @@ def signature(head: bytes) -> str | None:
         return "HEIC" if brands & HEIC_BRANDS else None
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
-    if head[:2] == b"BM" and len(head) > 26 and head[14:18] in (b"\x28\0\0\0", b"\x0c\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0"):
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in BMP_HEADERS:
         return "BMP"
     if PPM.match(head):
         return "PPM"
@@ -97,9 +99,9 @@ def _tiff_kind(content: bytes) -> str:
         tags = ImageFileDirectory_v2(file.read(8))
         file.seek(tags.next)
         tags.load(file)
-        bits = tags.get(258, (1,))
+        bits = np.ravel(tags.get(258, 1))
         kind = {2: "whole numbers with a sign", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
-        form = kind.get(tags.get(339, (1,))[0], "whole numbers")
+        form = kind.get(np.ravel(tags.get(339, 1))[0], "whole numbers")
         return f" of {len(bits)} x {bits[0]} bits, {form},"
     except Exception:  # anything, on a damaged one
         return ""

@@ -88,8 +88,8 @@ class Harmonizer:
                 the picture's and the object's size. The result has the picture's own size in any case.
 
         Returns:
-            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha, (H, W, 4),
-            where the composite has transparent parts; colours that these hide are neither looked at nor kept.
+            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha,
+            (H, W, 4), where the composite has transparent parts; colours that these hide are neither used nor kept.
 
         Raises:
             SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or

@@ -2,9 +2,9 @@
 
     python heic_worker.py MAX_SIDE MAX_PIXELS SECONDS < picture.heic
 
-Run as a file, in a process of its own, by srin/heic.py: it imports nothing of srin, and limits itself before it looks at the
-content. The header is a line of JSON, `{"problem": ...}` or what `srin.heic` reads, followed by the profile, the EXIF data and
-the pixels, 8 bits a channel.
+Run as a file, in a process of its own, by srin/heic.py: it imports nothing of srin, and limits itself before it looks at
+the content. The header is a line of JSON, `{"problem": ...}` or what `srin.heic` reads, followed by the profile, the EXIF
+data and the pixels, 8 bits a channel.
 """
 
 import json

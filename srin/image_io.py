@@ -73,8 +73,8 @@ def load_mask(source: Source, what: str = "mask") -> np.ndarray:
 
     A picture with transparency gives its alpha, unless that selects everything; any other its luminance. Masks of 0 and 1
     (bool, or label files) become 0 and 255. Files with palettes, colours, or 16 and more bits whose brightest value is
-    not white are rescaled to off and on, with a remark (srin.remarks); 8-bit grey and arrays never are. Colour profiles are
-    ignored: a mask is not a colour. Sources and errors are those of `load_image`.
+    not white are rescaled to off and on, with a remark (srin.remarks); 8-bit grey and arrays never are. Colour profiles
+    are ignored: a mask is not a colour. Sources and errors are those of `load_image`.
     """
     if isinstance(source, np.ndarray):
         array = _checked_array(source.astype(np.uint8) if source.dtype == bool else source, what)

@@ -95,16 +95,16 @@ def looks_inverted(mask: np.ndarray) -> bool:
 def remark_if_inverted(mask: np.ndarray, what: str = "mask") -> None:
     if looks_inverted(mask):
         remark(
-            f"The {what} looks inverted: it selects most of the picture's border. White must be the pasted object. If it is "
-            "inverted, add --invert-mask, press Invert on the page, or pass 255 - mask."
+            f"The {what} looks inverted: it selects most of the picture's border. White must be the pasted object. If it "
+            "is inverted, add --invert-mask, press Invert on the page, or pass 255 - mask."
         )
 
 
 def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Where the object is: x, y, width, height in pixels; all 0 where there is none. The one definition of its size.
 
-    Pixels above OBJECT with the soft edges that hang together with them. Faint specks elsewhere don't count. In masks larger
-    than POOL_SIDE, what lies within a cell of the size / POOL_SIDE hangs together.
+    Pixels above OBJECT with the soft edges that hang together with them. Faint specks elsewhere don't count. In masks
+    larger than POOL_SIDE, what lies within a cell of the size / POOL_SIDE hangs together.
 
     mask: uint8 (H, W).
     """

@@ -127,8 +127,8 @@ def is_whole(path: Path) -> bool:
 def state(path: Path, settings: dict[str, Any], sources: Iterable[Path | None]) -> str:
     """What is at the place of a result: "nothing", "done", "ours" to be made again, or "another's" to be kept.
 
-    Done is a whole file whose note equals `settings`, and which is no older than its sources. A link is replaced, not what
-    it leads to; files that hold nothing, or the mere beginning of a picture, are nobody's.
+    Done is a whole file whose note equals `settings`, and which is no older than its sources. A link is replaced, not
+    what it leads to; files that hold nothing, or the mere beginning of a picture, are nobody's.
     """
     if path.is_symlink() or not path.exists():
         return "nothing"

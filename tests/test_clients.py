@@ -94,7 +94,8 @@ def test_harmonize_and_segment_equal_the_command_line_to_the_bit(client, files, 
     labels, painted, said = client.predict(image, mask, api_name="/segment")
     assert main(["segment", pair[0], "--mask", pair[1], "-o", str(tmp_path / "map.png")]) == 0
     assert same_bytes(labels, tmp_path / "map.png") and same_bytes(painted, tmp_path / "map_painted.png")
-    assert said == {"regions": len(np.unique(np.asarray(Image.open(labels)))), "segmenter": "colour regions"}
+    regions = len(np.unique(np.asarray(Image.open(labels))))
+    assert said == {"regions": regions, "segmenter": "colour regions", "warnings": []}
 
     ways = {
         "drawn": (client.predict(image, mask, api_name="/harmonize"), []),
@@ -104,7 +105,8 @@ def test_harmonize_and_segment_equal_the_command_line_to_the_bit(client, files, 
         ),
         "classical": (client.predict(image, mask, "histogram", api_name="/harmonize"), ["--method", "histogram"]),
     }
-    for way, (result, options) in ways.items():
+    for way, ((result, about), options) in ways.items():
+        assert about == {"warnings": []}
         assert main(["harmonize", *pair, "-o", str(tmp_path / f"{way}.png"), *options]) == 0
         assert same_bytes(result, tmp_path / f"{way}.png"), way
 
@@ -163,8 +165,19 @@ def test_a_result_can_be_taken_further_by_its_address(app_address, files):
     event, (labels, _, _) = raw_call(app_address, "segment", image=image)
     assert event == "complete" and labels["url"].startswith(app_address)
     again = {"path": labels["url"], **FILE}
-    event, (result,) = raw_call(app_address, "harmonize", image=image, mask=mask, semantic_map=again)
+    event, (result, _) = raw_call(app_address, "harmonize", image=image, mask=mask, semantic_map=again)
     assert event == "complete" and httpx.get(result["url"]).content.startswith(b"\x89PNG")
+
+
+def test_warnings_come_with_the_result(client, files, tmp_path):
+    inverted = tmp_path / "inverted.png"
+    Image.fromarray(255 - np.asarray(Image.open(files[1]).convert("L"))).save(inverted)
+    given = handle_file(files[0]), handle_file(inverted)
+    _, about = client.predict(*given, "histogram", api_name="/harmonize")
+    assert len(about["warnings"]) == 1 and "looks inverted" in about["warnings"][0]
+    result, about = client.predict(*given, "histogram", invert_mask=True, api_name="/harmonize")
+    right, _ = client.predict(*map(handle_file, files), "histogram", api_name="/harmonize")
+    assert not about["warnings"] and np.array_equal(load_image(result), load_image(right))
 
 
 # --- behind a login
@@ -205,7 +218,7 @@ def test_nothing_but_the_login_page_answers_before_login(walled, files):
 
 
 def test_a_client_logs_in(walled, files):
-    result = Client(walled, auth=USER, verbose=False).predict(
+    result, _ = Client(walled, auth=USER, verbose=False).predict(
         *map(handle_file, files), "histogram", api_name="/harmonize"
     )
     assert np.array_equal(load_image(result), Harmonizer.from_pretrained("histogram").harmonize(*files))

@@ -74,7 +74,7 @@ def test_the_repository_runs_as_a_space_that_lends_gpus(space, tmp_path):
     pair = EXAMPLES / "osprey.jpg", EXAMPLES / "osprey_mask.png"
     with running_app(tmp_path, root=space, **environment) as address:
         client = Client(address, verbose=False)
-        picture = client.predict(*map(handle_file, pair), api_name="/harmonize")
+        picture, _ = client.predict(*map(handle_file, pair), api_name="/harmonize")
         _, said = client.predict(*map(handle_file, pair), *point_on(pair[1]), api_name="/explain")
     assert np.array_equal(load_image(picture), Harmonizer.from_pretrained("srin").harmonize(*pair))
     assert said["sentence"] == Harmonizer.from_pretrained("srin").explain(*pair, point_on(pair[1])).sentence

@@ -37,6 +37,8 @@ from train.evaluation.report import Report
 from train.evaluation.scoring import run
 from train.evaluation.summary import compare, summarize
 
+REPORTS = ("report.md", "report.json", "pictures.csv", "parameters.png", "grid.png")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits with a sentence where something is wrong with what it was given."""
@@ -52,8 +54,7 @@ def evaluate(options: argparse.Namespace) -> str:
     """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
     subfolders = [path for path in options.data.rglob("*") if path.is_dir()] if options.data.is_dir() else []
     check_folder(options.output, [options.data, *subfolders])
-    reports = [options.output / name for name in ("report.md", "report.json", "pictures.csv", "parameters.png", "grid.png")]
-    check_inputs(reports, (path for _, path in options.weights))
+    check_inputs((options.output / name for name in REPORTS), (path for _, path in options.weights))
     data = open_data(options.data, options.subsets, options.cache, options.size)
     methods = gather(options.methods, options.weights, options.maps, options.reference)
     try:

@@ -19,6 +19,8 @@ from srin.composite import Composite
 from srin.errors import ImageError, SrinError, UnknownMethod
 from srin.harmonizer import MAP_SIDE, METHODS, Harmonizer
 from srin.image_io import load_image, save_image
+from srin.remarks import collected
+from srin.results import save_result, settings_of
 from srin.segmentation.semantic_map import read_or_draw
 from srin.segmentation.semantic_map import segment as draw
 from srin.ui import deadline
@@ -60,27 +62,36 @@ def harmonize(
     strength: float = 1.0,
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
-) -> gr.FileData:
+    invert_mask: bool = False,
+) -> tuple[gr.FileData, dict]:
     """Makes an object that was pasted into a photo match the light and colours of its background.
 
     Args:
-        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         method: srin is the best choice; copy-paste returns the composite as it is
         strength: from 0, which leaves the composite as it is, to 1, which takes the method's result in full
         semantic_map: an uploaded label picture, as segment returns it; only srin uses it; without one it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+        invert_mask: true where the mask is black on the object and white elsewhere
 
     Returns:
         a PNG of the same size, identical to the composite where the mask is black
+        JSON of warnings: sentences on what was guessed about the files, such as that the mask looks inverted
     """
-    composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    files = _uploaded(image, "image"), _uploaded(mask, "mask"), _optional(semantic_map, "semantic map")
+    composite, warnings = _composite(files[0], files[1], invert_mask)
     harmonizer = Harmonizer.from_pretrained(_known(method))
     regions = None
     if harmonizer.needs_map:
-        given = _optional(semantic_map, "semantic map")
-        regions = read_or_draw(composite if given else composite.shrunk(MAP_SIDE), given, segmenter)
-    return _file(harmonizer.harmonize_composite(composite, regions, _number(strength, "strength")), f"{method}.png")
+        regions = read_or_draw(composite if files[2] else composite.shrunk(MAP_SIDE), files[2], segmenter)
+    share = _number(strength, "strength")
+    harmonized = harmonizer.harmonize_composite(composite, regions, share)
+    path = new_file(f"{method}.png")
+    save_result(
+        harmonized, composite, path, files[0], settings_of(harmonizer, files, share, None, invert_mask is True, segmenter)
+    )
+    return _data(path), {"warnings": warnings}
 
 
 @_endpoint
@@ -93,16 +104,16 @@ def compare(
     """Runs all harmonization methods on one composite, and shows them side by side in one labelled picture.
 
     Args:
-        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         semantic_map: an uploaded label picture, as segment returns it; without one it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
 
     Returns:
         a PNG with the mask, the semantic map and every method's result as captioned tiles
-        JSON of who drew the map, and of each method's milliseconds, or why it failed
+        JSON of who drew the map, of each method's milliseconds, or why it failed, and of warnings on the files
     """
-    composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    composite, warnings = _composite(_uploaded(image, "image"), _uploaded(mask, "mask"))
     regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
     results = list(run_methods(composite, regions))
     times = [
@@ -110,7 +121,7 @@ def compare(
         for result in results
     ]
     sheet = _file(comparison_sheet(composite, regions, results), "comparison.png")
-    return sheet, {"segmenter": regions.segmenter, "methods": times}
+    return sheet, {"segmenter": regions.segmenter, "methods": times, "warnings": warnings}
 
 
 @_endpoint
@@ -120,23 +131,28 @@ def segment(
     """Divides a photo into regions of things that belong together: the semantic map that harmonize takes.
 
     Args:
-        image: an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        image: an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on an object whose regions are to be kept apart
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
 
     Returns:
         a PNG of labels: each pixel's value is the number of its region
         a PNG to look at: each region in its mean colour, with white outlines
-        JSON of the number of regions, and of who drew them
+        JSON of the number of regions, of who drew them, and of warnings on the files
     """
     path, cut = _uploaded(image, "image"), _optional(mask, "mask")
-    composite = Composite.load(path, cut) if cut else None
-    picture = composite.image if composite else load_image(path)
+    composite, warnings = _composite(path, cut) if cut else (None, [])
+    if composite is None:
+        with collected() as warnings:
+            picture = load_image(path)
+    else:
+        picture = composite.image
     regions = draw(composite or picture, segmenter)
     labels, painted = new_file("map.png"), new_file("map_painted.png")
     regions.save(labels)
     regions.save_painted(picture, painted)
-    return _data(labels), _data(painted), {"regions": int(regions.labels.max()) + 1, "segmenter": regions.segmenter}
+    about = {"regions": int(regions.labels.max()) + 1, "segmenter": regions.segmenter, "warnings": warnings}
+    return _data(labels), _data(painted), about
 
 
 @_endpoint
@@ -152,7 +168,7 @@ def explain(
     """Shows from which places of the background a method took the light for one part of the pasted object.
 
     Args:
-        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
+        image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         x: pixels from the left edge, of a point on the pasted object: the part there is asked about
         y: pixels from the upper edge, of the same point
@@ -162,13 +178,14 @@ def explain(
 
     Returns:
         a PNG with transparency, to lay over the composite: bright where the method looked
-        JSON of a sentence that says the same in words, and of who drew the map
+        JSON of a sentence that says the same in words, of who drew the map, and of warnings on the files
     """
     harmonizer = Harmonizer.from_pretrained(_known(method))
-    composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
+    composite, warnings = _composite(_uploaded(image, "image"), _uploaded(mask, "mask"))
     regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
     shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions)
-    return _file(overlay(shown), "attention.png"), {"sentence": shown.sentence, "segmenter": regions.segmenter}
+    about = {"sentence": shown.sentence, "segmenter": regions.segmenter, "warnings": warnings}
+    return _file(overlay(shown), "attention.png"), about
 
 
 ENDPOINTS: tuple[Callable[..., Any], ...] = (harmonize, compare, segment, explain)
@@ -195,6 +212,13 @@ async def _no_fetching(path: str) -> str:
 
 
 # --- Requests are arbitrary JSON, whatever the hints say.
+
+
+def _composite(image: Path, mask: Path, invert_mask: object = False) -> tuple[Composite, list[str]]:
+    """The composite of two files, and what was guessed about them."""
+    with collected() as warnings:
+        composite = Composite.load(image, mask, invert_mask is True)
+    return composite, warnings
 
 
 def _known(method: object) -> str:

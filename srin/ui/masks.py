@@ -8,6 +8,7 @@ import numpy as np
 
 from srin.errors import MaskError
 from srin.image_io import load_mask, load_rgba
+from srin.mask_values import remark_if_inverted
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.grabcut import subject_mask
 from srin.segmentation.refine import feathered_alpha
@@ -97,6 +98,7 @@ def softened(mask: np.ndarray, photo: Photo) -> np.ndarray:
 def fitting(path: Path, photo: Photo, what: str = "mask") -> np.ndarray:
     """A mask file of the photo's size. Raises ImageError, MaskError."""
     mask = load_mask(path, what)
+    remark_if_inverted(mask)
     if mask.shape != (photo.height, photo.width):
         raise MaskError(
             f"The mask has {mask.shape[1]} x {mask.shape[0]} pixels and the photo {photo.width} x {photo.height}. "

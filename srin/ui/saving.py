@@ -68,7 +68,7 @@ def _picture(run: Run, choice: Choice) -> Generator[str, None, Path]:
     path = new_file(f"{run.scene.stem}-{choice.method}.{choice.format}")
     photo = run.scene.picture if run.scene.ready else run.scene.background
     assert photo is not None
-    save_photo(result, path, photo.path, json.dumps(_settings(run, choice)))
+    save_photo(full.with_alpha(result), path, photo.path, json.dumps(_settings(run, choice)), full.mask)
     return path
 
 

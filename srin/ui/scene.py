@@ -14,8 +14,9 @@ import numpy as np
 from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import MaskError, SrinError
 from srin.foreground import estimate_foreground
-from srin.image_io import load_image, load_mask
+from srin.image_io import load_image, load_mask, load_rgba
 from srin.mask_values import extent
+from srin.remarks import collected
 from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
 from srin.segmentation.session import Session
 from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_mask, shrink
@@ -25,7 +26,7 @@ from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_mask, shrink
 class Photo:
     """path: the original file. name: as the visitor knows it. width, height: pixels, upright.
     proxy: uint8 (h, w, 3), of preview size. segmentation: prepares itself in the background, to be asked for masks and
-    for the photo's regions.
+    for the photo's regions. alpha: uint8 (h, w), its transparency at preview size, or None.
     """
 
     path: Path
@@ -34,12 +35,15 @@ class Photo:
     height: int
     proxy: np.ndarray
     segmentation: Session
+    alpha: np.ndarray | None = None
 
     @classmethod
     def load(cls, path: Path, what: str, name: str | None = None) -> Photo:
         """Raises ImageError; `what` names the picture in its message."""
-        image = load_image(path, what)
-        return cls(path, name or path.name, image.shape[1], image.shape[0], shrink(image), Session(image))
+        image, alpha = load_rgba(path, what)
+        size = (image.shape[1], image.shape[0])
+        proxy = None if alpha is None else shrink(alpha)
+        return cls(path, name or path.name, *size, shrink(image), Session(image), proxy)
 
     @cached_property
     def address(self) -> str:
@@ -54,6 +58,16 @@ class Photo:
     def original(self) -> np.ndarray:
         """uint8 (height, width, 3), decoded again. Raises ImageError where the file has expired."""
         return load_image(self.path, self.name)
+
+    def composite(self, selection: Selection) -> Composite:
+        """The photo as a finished composite, at full size. Raises SrinError."""
+        image, alpha = load_rgba(self.path, self.name)
+        return self.composite_of(image, selection.mask(), alpha)
+
+    @staticmethod
+    def composite_of(image: np.ndarray, mask: np.ndarray, alpha: np.ndarray | None) -> Composite:
+        with collected():  # what is odd about it was said when it came
+            return Composite.of(image, mask, alpha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +188,7 @@ class Scene:
         self._check_complete()
         if self.ready:
             assert self.picture and self.picture_selection
-            return Composite(self.picture.original(), self.picture_selection.mask())
+            return self.picture.composite(self.picture_selection)
         assert self.background and self.object and self.selection
         rgb, mask = crop_to_mask(self.object.original(), self.selection.mask())
         if not self.selection.pure:
@@ -186,7 +200,7 @@ class Scene:
         self._check_complete()
         if self.ready:
             assert self.picture and self.picture_selection
-            return Composite(self.picture.proxy, self.picture_selection.proxy)
+            return self.picture.composite_of(self.picture.proxy, self.picture_selection.proxy, self.picture.alpha)
         assert self.background and self.cutout
         return place(self.background.proxy, self.cutout.rgb, self.cutout.alpha, placement)
 

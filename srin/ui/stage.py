@@ -14,6 +14,8 @@ import gradio as gr
 from srin.composite import Placement
 from srin.errors import ImageError, OutputError, SrinError, TookTooLong
 from srin.image_io import load_rgba
+from srin.mask_values import remark_if_inverted, selects_nothing
+from srin.remarks import collected
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
 from srin.ui import deadline, masks, preview
@@ -31,6 +33,9 @@ SCRIPTS = (
     *("panel", "empty", "files", "requests", "background", "../cards", "main"),
 )
 ROLES = {"background": "background", "object": "object's photo", "picture": "composite", "mask": "mask"}
+
+
+Action = Callable[[Visit, Data], None]
 
 
 def layout() -> gr.HTML:
@@ -53,7 +58,7 @@ def _do(visit: Visit, data: Data) -> str:
     visit.strokes = int(number(data, "strokes", 0, 1e9))
     draft, problem = visit.draft(), ""
     try:
-        deadline.run(ACTIONS.get(text(data, "kind"), unknown), draft, data, on=deadline.stage)
+        problem = deadline.run(_remarking, ACTIONS.get(text(data, "kind"), unknown), draft, data, on=deadline.stage)
     except TookTooLong as error:
         return str(error)  # what it still does to the draft is not seen
     except SrinError as error:
@@ -63,6 +68,13 @@ def _do(visit: Visit, data: Data) -> str:
         problem = UNEXPECTED
     visit.accept(draft)
     return problem
+
+
+def _remarking(action: Action, visit: Visit, data: Data) -> str:
+    """Does it. Returns what was guessed about files meanwhile."""
+    with collected() as remarks:
+        action(visit, data)
+    return " ".join(remarks)
 
 
 def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
@@ -237,7 +249,8 @@ def add_photo(visit: Visit, data: Data) -> None:
 def _select_transparency(visit: Visit) -> None:
     photo = _masked_photo(visit)
     _, alpha = load_rgba(photo.path, photo.name)
-    if alpha is not None:
+    if alpha is not None and not selects_nothing(alpha):
+        remark_if_inverted(alpha, "photo's transparency, taken as the mask,")
         visit.select(alpha, "the photo's own transparency", pure=True)
 
 
@@ -318,7 +331,7 @@ def _masked_photo(visit: Visit) -> Photo:
     return photo
 
 
-ACTIONS: dict[str, Callable[[Visit, Data], None]] = {
+ACTIONS: dict[str, Action] = {
     "way": set_way,
     "photo": add_photo,
     "example": choose_example,

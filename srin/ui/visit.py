@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from srin import limits
-from srin.composite import Composite, Placement
+from srin.composite import Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.pictures import shrink
@@ -129,7 +129,7 @@ class Visit:
         photo = self.scene.masked_photo
         assert photo is not None
         if self.scene.ready:
-            Composite(photo.proxy, selection.proxy)  # raises what is wrong with it
+            photo.composite_of(photo.proxy, selection.proxy, photo.alpha)  # raises what is wrong with it
             self.scene = self.scene.with_mask(selection, None)
         else:
             cutout = CutOut.make(photo, photo.original(), mask, selection.pure)

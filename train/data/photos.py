@@ -5,7 +5,7 @@ A folder of photos has one of four forms:
     manifest.csv              with columns source, image, mask, and split where only rows of "train" are for training
     manifest.csv, SOURCE.zip  the same, with each source's files in a zip; a row without a mask is a photo without one
     NAME.jpg, NAME_mask.png   side by side (any picture format)
-    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects (any picture format)
+    images/NAME.jpg, masks/NAME.png   or masks/NAME__0.png, masks/NAME__1.png, ... for several objects
 """
 
 import hashlib

@@ -1,0 +1,41 @@
+"""Saving a harmonized composite with a note of what it was made with: one way for the command line and the endpoint."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srin.composite import Composite
+from srin.harmonizer import WEIGHTS, Harmonizer
+from srin.image_io import save_photo
+from srin.outputs import digest
+from srin.segmentation.semantic_map import segmenter_name
+
+
+def settings_of(
+    harmonizer: Harmonizer,
+    inputs: Iterable[Path | None],
+    strength: float,
+    working_size: int | None,
+    invert_mask: bool,
+    segmenter: str,
+) -> dict[str, Any]:
+    """All that a result depends on. inputs: composite, mask, and map or None. Raises SrinError."""
+    inputs = tuple(inputs)
+    settings: dict[str, Any] = {"method": harmonizer.method, "strength": float(strength)}
+    settings |= {"working size": working_size, "mask inverted": invert_mask}
+    if harmonizer.needs_map:
+        settings["semantic map"] = "provided" if inputs[2] else segmenter_name(segmenter)
+    settings["weights"] = digest(sorted(WEIGHTS.glob(f"{harmonizer.method}*.safetensors")))
+    settings["made from"] = digest(inputs)
+    return settings
+
+
+def save_result(
+    harmonized: np.ndarray, composite: Composite, path: Path, original: Path, settings: dict[str, Any]
+) -> None:
+    """Writes what `Harmonizer.harmonize_composite` made of a composite's file: with that file's colours, camera data,
+    resolution and transparency. Raises OutputError, ImageError."""
+    save_photo(composite.with_alpha(harmonized), path, original, json.dumps(settings), composite.mask)
