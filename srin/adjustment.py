@@ -71,14 +71,14 @@ def measure(
 
     Args:
         before, after: (H, W, 3), sRGB in [0, 1]; clipped to it.
-        weight: (H, W), not 0 everywhere. regions: integers (H, W), or None.
+        weight: (H, W), not 0 everywhere. regions: integers (H, W), below 0 for none; or None.
     """
     before, after = (picture.clip(0, 1).astype(np.float64) for picture in (before, after))
     inside = weight > 0
     weight = weight[inside].astype(np.float64)
     before, after = before[inside], after[inside]
     labels = (np.zeros(inside.shape, np.int64) if regions is None else regions)[inside]
-    names = [] if regions is None else np.unique(labels)
+    names = [] if regions is None else [name for name in np.unique(labels) if name >= 0]
     parts = {int(name): _of_pixels(*(x[labels == name] for x in (before, after, weight))) for name in names}
     whole = _of_pixels(before, after, weight)
     return Adjustment(**{**vars(whole), "regions": parts})

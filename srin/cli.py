@@ -5,6 +5,7 @@ Heavy imports wait until a command runs, so that `srin --help` answers at once.
 
 import argparse
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_composite(harmonize)
     harmonize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="picture, or folder")
     harmonize.add_argument("--method", default="srin", help="see `srin compare` for all; default: srin")
-    harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 1; default: 1")
+    harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 2; above 1 extrapolates; default: 1")
+    harmonize.add_argument(
+        "--reference", type=Path, metavar="MASK", help="of one picture: white where the background may lend its light"
+    )
+    harmonize.add_argument("--report", type=Path, metavar="FILE.json", help="of one picture: what was done, as numbers")
     harmonize.add_argument("--working-size", type=int, metavar="PIXELS", help="the side at which the network sees it")
     harmonize.add_argument("--resume", action="store_true", help="in a folder, skip pictures whose result is there")
     _add_map(harmonize)
@@ -102,6 +107,8 @@ def _harmonize(options: argparse.Namespace) -> int:
     from srin.batch import Processes
     from srin.harmonizer import Harmonizer
 
+    if options.image.is_dir() and (options.reference or options.report):
+        raise SrinError("--reference and --report go with one picture, and not with a folder of them.")
     processes = Processes.launched()
     harmonizer = Harmonizer.from_pretrained(options.method, options.device or processes.device)
     if options.image.is_dir():
@@ -121,19 +128,22 @@ def _harmonize_file(
 ) -> None:
     """said: segmenters that have been mentioned already."""
     from srin.composite import Composite
-    from srin.harmonizer import MAP_SIDE
     from srin.image_io import save_image
-    from srin.segmentation.semantic_map import read_or_draw
+    from srin.report import report, write_report
 
     composite = Composite.load(image, mask)
-    semantic_map = None
-    if harmonizer.needs_map:
-        semantic_map = read_or_draw(composite if labels else composite.shrunk(MAP_SIDE), labels, options.segmenter)
-        if semantic_map.segmenter not in said:
-            said.add(semantic_map.segmenter)
-            print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
-    harmonized = harmonizer.harmonize_composite(composite, semantic_map, options.strength, options.working_size)
+    reference = harmonizer.allowed(composite, options.reference)
+    semantic_map = harmonizer.map_for(composite, labels, options.segmenter, reference)
+    if semantic_map is not None and semantic_map.segmenter not in said:
+        said.add(semantic_map.segmenter)
+        print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
+    how = (options.strength, options.working_size, reference)
+    began = time.perf_counter()
+    harmonized = harmonizer.harmonize_composite(composite, semantic_map, *how)
+    milliseconds = 1000 * (time.perf_counter() - began)
     save_image(harmonized, output)
+    if options.report:
+        write_report(options.report, report(harmonizer, harmonized, semantic_map, *how[:2], milliseconds))
 
 
 def _harmonize_folder(options: argparse.Namespace, harmonizer: "Harmonizer", processes: "Processes") -> int:
@@ -173,10 +183,10 @@ def _compare(options: argparse.Namespace) -> int:
     from srin.compare import comparison_sheet, run_methods
     from srin.composite import Composite
     from srin.image_io import save_image
-    from srin.segmentation.semantic_map import read_or_draw
+    from srin.segmentation.semantic_map import fitted, read_or_draw
 
     composite = Composite.load(options.image, options.mask)
-    semantic_map = read_or_draw(composite, options.map, options.segmenter)
+    semantic_map = fitted(composite, read_or_draw(composite, options.map, options.segmenter))
     results = run_methods(composite, semantic_map, device=options.device)
     save_image(comparison_sheet(composite, semantic_map, results), options.output)
     return 0
