@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from srin.explain import Explanation
-    from srin.models.network import HarmonizationNet
+    from srin.models import Network
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
 NETWORKS = ("baseline", "bain", "srin")
@@ -37,7 +37,7 @@ class Harmonizer:
         needs_map: whether it looks at a semantic map.
     """
 
-    def __init__(self, method: str, network: "HarmonizationNet | None") -> None:
+    def __init__(self, method: str, network: "Network | None") -> None:
         self.method = method
         self._network = network
         self._origin: tuple[str, str | None] | None = None  # from_pretrained's arguments
@@ -166,6 +166,11 @@ class Harmonizer:
         return lenders(reference, composite, labels)
 
     @property
+    def working_size(self) -> int | None:
+        """The default networks' own, see `srin.working_size.seen`; None for methods that have none."""
+        return self._network.config.working_size if self._network is not None and self._decides else None
+
+    @property
     def _decides(self) -> bool:
         """Whether it is one of the networks whose decision can be read, see `srin.models.network`."""
         if self._network is None:
@@ -221,7 +226,7 @@ def unavailable(method: str) -> str | None:
     return None
 
 
-def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
+def load_network(method: str, device: str | None = None) -> "Network":
     """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
 
     Raises:
@@ -241,7 +246,7 @@ def _weights_file(method: str) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _network(method: str, device: str) -> "HarmonizationNet":
+def _network(method: str, device: str) -> "Network":
     """One network in memory for all users. Torch is imported here, so that the rest starts without waiting for it."""
     import torch
 

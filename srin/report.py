@@ -2,10 +2,10 @@
 
 import json
 import os
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from srin import __version__
 from srin.adjustment import Harmonized
 from srin.errors import OutputError
 from srin.harmonizer import Harmonizer
@@ -29,12 +29,12 @@ def report(
 
     Returns:
         "method", "version" of the package, "strength", "working_size" in pixels (see `srin.working_size.seen`; None for
-        classical methods), "segmenter" (who drew the map; None where the method looks at none), "milliseconds", and
-        "adjustment" (`srin.adjustment.Adjustment` at strength 1, or None).
+        methods that have none of their own), "segmenter" (who drew the map; None where the method looks at none),
+        "milliseconds", and "adjustment" (`srin.adjustment.Adjustment` at strength 1, or None).
     """
     return {
         "method": harmonizer.method,
-        "version": package_version(),
+        "version": __version__,
         "strength": strength,
         "working_size": working_size or harmonizer.working_size,
         "segmenter": semantic_map.segmenter if semantic_map else None,
@@ -48,14 +48,3 @@ def write_report(path: Path, values: dict[str, Any]) -> None:
     if path.suffix.lower() != ".json":
         raise OutputError(f"Can't write the report {os.fspath(path)}: its name must end in .json.")
     write_whole(json.dumps(values, indent=1).encode() + b"\n", path)
-
-
-def package_version() -> str:
-    """The installed package's version, or the checkout's."""
-    try:
-        return version("srin-studio")
-    except PackageNotFoundError:  # used from a checkout
-        import tomllib
-
-        project = Path(__file__).resolve().parents[1] / "pyproject.toml"
-        return tomllib.loads(project.read_text())["project"]["version"]

@@ -6,7 +6,9 @@ Gradio documents them by their type hints and docstrings; a parameter's descript
 import functools
 import logging
 import math
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import unquote
@@ -17,9 +19,10 @@ import numpy as np
 from srin.compare import comparison_sheet, run_methods
 from srin.composite import Composite
 from srin.errors import ImageError, SrinError, UnknownMethod
-from srin.harmonizer import MAP_SIDE, METHODS, Harmonizer
+from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import load_image, save_image
-from srin.segmentation.semantic_map import read_or_draw
+from srin.report import report
+from srin.segmentation.semantic_map import fitted, read_or_draw
 from srin.segmentation.semantic_map import segment as draw
 from srin.ui import deadline
 from srin.ui.files import is_visitors, new_file
@@ -27,6 +30,7 @@ from srin.ui.requests import UNEXPECTED
 from srin.ui.why import overlay
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
+Network = Literal[tuple(reversed(NETWORKS))]  # type: ignore[valid-type]
 Segmenter = Literal["auto", "sam", "colour"]
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -60,27 +64,33 @@ def harmonize(
     strength: float = 1.0,
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
-) -> gr.FileData:
+    reference: gr.FileData = NO_FILE,
+) -> tuple[gr.FileData, dict]:
     """Makes an object that was pasted into a photo match the light and colours of its background.
 
     Args:
         image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
-        method: srin is the best choice; copy-paste returns the composite as it is
-        strength: from 0, which leaves the composite as it is, to 1, which takes the method's result in full
+        method: baseline, bain and srin are networks, the others classical; copy-paste returns the composite as it is
+        strength: 0 leaves the composite as it is, 1 takes the method's result in full, up to 2 exaggerates its change
         semantic_map: an uploaded label picture, as segment returns it; only srin uses it; without one it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+        reference: an uploaded picture, white where the background may lend its light and colours; only for networks
 
     Returns:
         a PNG of the same size, identical to the composite where the mask is black
+        JSON of the method, strength, who drew the map, milliseconds, version, and what a network decided: stops, and so on
     """
     composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
     harmonizer = Harmonizer.from_pretrained(_known(method))
-    regions = None
-    if harmonizer.needs_map:
-        given = _optional(semantic_map, "semantic map")
-        regions = read_or_draw(composite if given else composite.shrunk(MAP_SIDE), given, segmenter)
-    return _file(harmonizer.harmonize_composite(composite, regions, _number(strength, "strength")), f"{method}.png")
+    allowed = harmonizer.allowed(composite, _optional(reference, "reference"))
+    given = _optional(semantic_map, "semantic map") if harmonizer.needs_map else None
+    regions = harmonizer.map_for(composite, given, segmenter, allowed)
+    share = _number(strength, "strength")
+    began = time.perf_counter()
+    harmonized = harmonizer.harmonize_composite(composite, regions, share, reference=allowed)
+    milliseconds = 1000 * (time.perf_counter() - began)
+    return _file(harmonized, f"{method}.png"), report(harmonizer, harmonized, regions, share, None, milliseconds)
 
 
 @_endpoint
@@ -103,7 +113,7 @@ def compare(
         JSON of who drew the map, and of each method's milliseconds, or why it failed
     """
     composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
-    regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
+    regions = fitted(composite, read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter))
     results = list(run_methods(composite, regions))
     times = [
         {"method": result.method, "milliseconds": round(result.milliseconds, 1), "problem": result.problem}
@@ -145,30 +155,35 @@ def explain(
     mask: gr.FileData,
     x: float,
     y: float,
-    method: Literal["srin", "bain"] = "srin",
+    method: Network = "srin",
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
 ) -> tuple[gr.FileData, dict]:
-    """Shows from which places of the background a method took the light for one part of the pasted object.
+    """Measures what each region of the background does to one part of the pasted object, by leaving it out.
 
     Args:
         image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         x: pixels from the left edge, of a point on the pasted object: the part there is asked about
         y: pixels from the upper edge, of the same point
-        method: srin looks at regions of the semantic map, bain at single places
-        semantic_map: an uploaded label picture, as segment returns it; without one it is drawn
+        method: one of the networks; srin borrows from regions and places, bain from places, baseline from everywhere alike
+        semantic_map: an uploaded label picture, as segment returns it, whose regions are left out; without one it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
 
     Returns:
-        a PNG with transparency, to lay over the composite: bright where the method looked
-        JSON of a sentence that says the same in words, and of who drew the map
+        a PNG with transparency, to lay over the composite: bright where a place weighs more than by its area
+        JSON of a sentence, of each background region's place, area, weight and effect in grey levels, and who drew the map
     """
     harmonizer = Harmonizer.from_pretrained(_known(method))
     composite = Composite.load(_uploaded(image, "image"), _uploaded(mask, "mask"))
     regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
     shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions)
-    return _file(overlay(shown), "attention.png"), {"sentence": shown.sentence, "segmenter": regions.segmenter}
+    about = [asdict(region) for region in shown.regions]
+    return _file(overlay(shown), "weights.png"), {
+        "sentence": shown.sentence,
+        "segmenter": regions.segmenter,
+        "regions": about,
+    }
 
 
 ENDPOINTS: tuple[Callable[..., Any], ...] = (harmonize, compare, segment, explain)
