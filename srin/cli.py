@@ -5,6 +5,7 @@ Heavy imports wait until a command runs, so that `srin --help` answers at once.
 
 import argparse
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -45,7 +46,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_composite(harmonize)
     harmonize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="picture, or folder")
     harmonize.add_argument("--method", default="srin", help="see `srin compare` for all; default: srin")
-    harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 1; default: 1")
+    harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 2; above 1 extrapolates; default: 1")
+    harmonize.add_argument(
+        "--reference", type=Path, metavar="MASK", help="of one picture: white where the background may lend its light"
+    )
+    harmonize.add_argument("--report", type=Path, metavar="FILE.json", help="of one picture: what was done, as numbers")
     harmonize.add_argument("--working-size", type=int, metavar="PIXELS", help="the side at which the network sees it")
     harmonize.add_argument("--resume", action="store_true", help="in a folder, skip results that were made like this")
     harmonize.add_argument("--overwrite", action="store_true", help="in a folder, replace files that srin didn't make")
@@ -120,17 +125,21 @@ def _harmonize(options: argparse.Namespace) -> int:
     from srin.harmonizer import Harmonizer
     from srin.image_io import SAVE_OPTIONS
 
-    inputs = (options.image, options.mask, options.map)
+    inputs = (options.image, options.mask, options.map, options.reference)
     if not options.image.is_dir():
-        _check_files(options, mask=options.mask, map=options.map)
+        _check_files(options, mask=options.mask, map=options.map, reference=options.reference)
         outputs.check_file(options.output, SAVE_OPTIONS, inputs)
+        if options.report:
+            outputs.check_file(options.report, (".json",), inputs)
         processes = batch.Processes.launched()
         harmonizer = Harmonizer.from_pretrained(options.method, options.device or processes.device)
         job = batch.Job(options.image, options.mask, options.map, options.output)
         _harmonize_file(options, harmonizer, job, {}, set())
         return 0
-    outputs.check_folder(options.output, inputs)
-    jobs = batch.jobs(*inputs, options.output)
+    if options.reference or options.report:
+        raise SrinError("--reference and --report go with one picture, and not with a folder of them.")
+    outputs.check_folder(options.output, inputs[:3])
+    jobs = batch.jobs(*inputs[:3], options.output)
     processes = batch.Processes.launched()
     harmonizer = Harmonizer.from_pretrained(options.method, options.device or processes.device)
     batch.make_folder(options.output)
@@ -142,32 +151,34 @@ def _harmonize_file(
 ) -> None:
     """settings: `_settings`, or empty to find them out. said: segmenters that were mentioned."""
     from srin.composite import Composite
-    from srin.harmonizer import MAP_SIDE
     from srin.remarks import collected
+    from srin.report import report, write_report
     from srin.results import save_result
-    from srin.segmentation.semantic_map import read_or_draw
 
     assert job.mask is not None  # a job without a mask has a problem, and no work
     settings = settings or _settings(options, harmonizer, job)
     with collected() as remarks:
         composite = Composite.load(job.image, job.mask, options.invert_mask)
         _tell(job.image.name, remarks)
-    semantic_map = None
-    if harmonizer.needs_map:
-        drawn_on = composite if job.labels else composite.shrunk(MAP_SIDE)
-        semantic_map = read_or_draw(drawn_on, job.labels, options.segmenter)
-        if semantic_map.segmenter not in said:
-            said.add(semantic_map.segmenter)
-            print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
-    harmonized = harmonizer.harmonize_composite(composite, semantic_map, options.strength, options.working_size)
+    reference = harmonizer.allowed(composite, options.reference)
+    semantic_map = harmonizer.map_for(composite, job.labels, options.segmenter, reference)
+    if semantic_map is not None and semantic_map.segmenter not in said:
+        said.add(semantic_map.segmenter)
+        print(f"semantic map: {semantic_map.segmenter}", file=sys.stderr)
+    how = (options.strength, options.working_size, reference)
+    began = time.perf_counter()
+    harmonized = harmonizer.harmonize_composite(composite, semantic_map, *how)
+    milliseconds = 1000 * (time.perf_counter() - began)
     save_result(harmonized, composite, job.output, job.image, settings)
+    if options.report:
+        write_report(options.report, report(harmonizer, harmonized, semantic_map, *how[:2], milliseconds))
 
 
 def _settings(options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job") -> dict[str, Any]:
     from srin.results import settings_of
 
     how = (options.strength, options.working_size, options.invert_mask, options.segmenter)
-    return settings_of(harmonizer, job.inputs, *how)
+    return settings_of(harmonizer, (*job.inputs, options.reference), *how)
 
 
 def _harmonize_folder(
@@ -225,14 +236,14 @@ def _compare(options: argparse.Namespace) -> int:
     from srin.composite import Composite
     from srin.image_io import SAVE_OPTIONS, save_image
     from srin.remarks import collected
-    from srin.segmentation.semantic_map import read_or_draw
+    from srin.segmentation.semantic_map import fitted, read_or_draw
 
     _check_files(options, mask=options.mask, map=options.map)
     outputs.check_file(options.output, SAVE_OPTIONS, (options.image, options.mask, options.map))
     with collected() as remarks:
         composite = Composite.load(options.image, options.mask, options.invert_mask)
         _tell(options.image.name, remarks)
-    semantic_map = read_or_draw(composite, options.map, options.segmenter)
+    semantic_map = fitted(composite, read_or_draw(composite, options.map, options.segmenter))
     results = run_methods(composite, semantic_map, device=options.device)
     save_image(comparison_sheet(composite, semantic_map, results), options.output)
     return 0

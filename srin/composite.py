@@ -16,6 +16,7 @@ from srin.remarks import remark
 
 MIN_SCALE, MAX_SCALE = 0.01, 10.0
 FILL_SIDE = 256  # pixels of the longer side at which hidden colours are made up
+MAX_STRENGTH = 2.0  # above 1 a method's change is extrapolated
 BAND = 512  # rows mixed at a time, so that floating-point copies of a large picture never exist as a whole
 
 
@@ -179,9 +180,9 @@ def place(
 
 
 def blend(harmonized: np.ndarray, composite: Composite, strength: float = 1.0) -> np.ndarray:
-    """composite + strength * mask / 255 * (harmonized - composite), rounded: uint8 (H, W, 3).
+    """composite + strength * mask / 255 * (harmonized - composite), rounded and clipped: uint8 (H, W, 3).
 
-    harmonized: uint8, of the composite's shape; strength: 0 (the composite) to 1 (as harmonized).
+    harmonized: uint8, of the composite's shape; strength: 0 (the composite), 1 (as harmonized), to 2 (twice the change).
     Identical to composite.image where the mask is 0. Raises SrinError on another strength, ImageError on
     another size.
     """
@@ -194,9 +195,9 @@ def blend(harmonized: np.ndarray, composite: Composite, strength: float = 1.0) -
 
 
 def check_strength(strength: float) -> None:
-    """Raises SrinError unless it lies between 0 and 1."""
-    if not 0 <= strength <= 1:
-        raise SrinError(f"The strength is {strength:g}; it must lie between 0 and 1.")
+    """Raises SrinError unless it lies between 0 and MAX_STRENGTH."""
+    if not 0 <= strength <= MAX_STRENGTH:
+        raise SrinError(f"The strength is {strength:g}; it must lie between 0 and {MAX_STRENGTH:g}.")
 
 
 def _visible(rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -250,7 +251,7 @@ def _check_pair(image: np.ndarray, mask: np.ndarray, what: str) -> None:
 
 
 def _mix(base: np.ndarray, top: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:
-    """base + strength * mask / 255 * (top - base), rounded: uint8 (H, W, 3)."""
+    """base + strength * mask / 255 * (top - base), rounded and clipped: uint8 (H, W, 3)."""
     mixed = base.copy()
     for start in range(0, len(base), BAND):
         rows = slice(start, start + BAND)
@@ -258,7 +259,7 @@ def _mix(base: np.ndarray, top: np.ndarray, mask: np.ndarray, strength: float) -
             continue
         weight = mask[rows, :, None] * np.float32(strength / 255)
         below = base[rows].astype(np.float32)
-        mixed[rows] = np.rint(below + weight * (top[rows] - below))
+        mixed[rows] = np.rint(below + weight * (top[rows] - below)).clip(0, 255)
     return mixed
 
 

@@ -1,40 +1,72 @@
-"""Where a network looked: the attention of a part of the foreground, as a map over the background."""
+"""What the background did to a part of the foreground: for each of its regions a weight, and an effect.
 
-import copy
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+A weight says how much was borrowed. An effect says what that changed: the region is excluded, as a reference does it
+(`srin.reference`), and the result compared. Sentences are made from effects alone.
+"""
+
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
+from srin.adjustment import LEAST, moments
 from srin.composite import Composite
 from srin.errors import SrinError
-from srin.models.bain import BAIN
-from srin.models.scene import Level
-from srin.models.srin import SRIN
-from srin.models.unet import HarmonizationNet
-from srin.segmentation.semantic_map import SemanticMap
+from srin.models.network import Decision, HarmonizationNet, apply_affine
+from srin.models.units import WHOLE_BACKGROUND, partition
+from srin.reference import enough, filled
+from srin.segmentation.semantic_map import SemanticMap, enlarged
+from srin.working_size import Seen, seen
 
+SIDE = 384  # pixels of the longer side of the composite in which regions are painted over
+CHUNK = 4  # pictures that pass through the network together: more don't fit the processor's cache
 PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
-EVEN = 1.15  # a heat below this everywhere is as good as no preference
-MOST_TIMES = 10  # the average; beside the object's edge, where next to nothing is background, a quotient means little
+NAMES = {"rain": "The baseline", "bain": "BAIN", "srin": "SRIN"}
+HARDLY = 1.0  # grey levels: an effect below it is hardly any difference
+NAMED = 3  # regions that a sentence tells apart, at most
+# What makes a word: differences in units of CIELAB, and of ratios.
+SHIFT, RATIO = 0.5, 0.03
+
+
+@dataclass(frozen=True)
+class RegionEffect:
+    """What one region of the background did to the part.
+
+    Attributes:
+        region: its id in the semantic map. place: where in the picture it is, in words.
+        area: its share of the background. weight: its share of what the part borrowed; both sum to 1 over all regions.
+            None for the baseline, which borrows from all pixels alike.
+        effect: grey levels (of 255); the mean, over the part's pixels and the three channels, of the absolute difference
+            that excluding it makes. None where nothing else is left to borrow from.
+        words: what the part is like without the region: "lighter" or "darker" (L* of the mean colour), "warmer" or
+            "cooler" (b*), "more magenta" or "greener" (a*), "more contrast" or "less contrast" (deviation of L*), "more
+            colour" or "less colour" (root mean square of the chroma). Empty where the effect is below HARDLY, or nothing
+            of this kind changes by SHIFT units or by RATIO.
+    """
+
+    region: int
+    place: str
+    area: float
+    weight: float | None
+    effect: float | None
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """What a network took the background's statistics from, for one part of the foreground.
+    """What the background did to one part of the foreground.
 
     Attributes:
-        heat: float32 (H, W), how many times the background's average a place was attended to: 1 everywhere is what the
-            baseline does. 0 on the foreground.
+        regions: of the background, the largest effect first.
+        heat: float32 (H, W), how many times the background's average a place weighs in what the part borrowed: 1 is
+            what it would weigh by area alone, as in the baseline. 0 on the foreground.
         part: bool (H, W), the part of the foreground that was asked about: the map's region at the point.
         outlines: bool (H, W), the borders of the map's regions.
-        sentence: for people, what the heat says.
+        sentence: for people, what excluding regions changes.
     """
 
+    regions: tuple[RegionEffect, ...]
     heat: np.ndarray
     part: np.ndarray
     outlines: np.ndarray
@@ -42,116 +74,170 @@ class Explanation:
 
 
 def explain_network(
-    network: HarmonizationNet,
-    inputs: tuple[Tensor, Tensor, Tensor | None],
-    composite: Composite,
-    semantic_map: SemanticMap,
-    point: tuple[float, float],
+    network: HarmonizationNet, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
 ) -> Explanation:
-    """See `Harmonizer.explain`. inputs: image, mask and regions as the network takes them; point: x, y in pixels.
-
-    Raises SrinError when the point isn't on the foreground, or the network has no attention of the preset "default".
-    """
-    labels, inside = semantic_map.labels, composite.mask > 127
+    """See `Harmonizer.explain`. The map may be of any size. Raises SrinError when the point isn't on the foreground."""
+    size, inside = composite.mask.shape, composite.mask > 127
     x, y = int(point[0]), int(point[1])
-    if not (0 <= x < labels.shape[1] and 0 <= y < labels.shape[0] and inside[y, x]):
+    if not (0 <= x < size[1] and 0 <= y < size[0] and inside[y, x]):
         raise SrinError("Point at the pasted object: the question is where it borrowed its light from.")
+    labels = enlarged(semantic_map.labels, size)
     part = inside & (labels == labels[y, x])
-    records = _record(network, inputs)
-    if not records:
-        raise SrinError("This network doesn't look around: it takes the whole background's average everywhere.")
-    heat = np.mean([_heat(record, part, labels) for record in records], axis=0).astype(np.float32)
+    small = composite.shrunk(SIDE)
+    small_labels = enlarged(labels, small.mask.shape)
+    names = [int(name) for name in np.flatnonzero(np.bincount(labels[~inside]))]
+    others = [(small_labels != name) | (small.mask > 0) for name in names]
+    compared = [name for name, allowed in zip(names, others, strict=True) if enough(allowed, small)]
+    config, regions = network.config, small_labels if network.config.slot == "srin" else None
+    whole = seen(config, small, regions, allowed=np.ones(small.mask.shape, bool))
+    without = [
+        seen(config, filled(small, allowed), regions, allowed=allowed)
+        for name, allowed in zip(names, others, strict=True)
+        if name in compared
+    ]
+    results, weights = _run(network, [whole, *without])
+    rows, columns = whole.mask.shape
+    asked = cv2.resize(part.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) * (whole.mask / 255)
+    if not asked.any():  # a part too small for this resolution: the whole object speaks for it
+        asked = whole.mask.astype(np.float32)
+    density, background = weights(asked)
+    grid = enlarged(small_labels, (rows, columns))
+    found = []
+    for name in names:
+        here = grid == name
+        share = float(background[here].sum() / background.sum())
+        place = _place(here if here.any() else labels == name)
+        about = RegionEffect(name, place, share, None, None, ())
+        if config.slot != "rain":
+            about = replace(about, weight=float(density[here].sum()))
+        if name in compared:
+            effect, words = _difference(results[0], results[1 + compared.index(name)], asked)
+            about = replace(about, effect=effect, words=words)
+        found.append(about)
+    found.sort(key=lambda region: -(region.effect or 0))
+    heat = _heat(density, background, size)
     heat[inside] = 0
-    return Explanation(heat, part, _outlines(labels), _sentence(heat, labels, inside, network.config.slot))
+    return Explanation(tuple(found), heat, part, outlines(labels), sentence(found, config.slot))
 
 
-@dataclass
-class _Record:
-    """What one slot computed: queries (N, D) at level.inside, keys (K, D), and the weight (K,) of each key's part."""
+class _Weights:
+    """What the parts of the foreground borrowed in one composite."""
 
-    slot: BAIN | SRIN
-    level: Level
-    query: Tensor
-    key: Tensor
-    weight: Tensor
+    def __init__(self, network: HarmonizationNet, picture: Seen, decision: Decision) -> None:
+        slot = network.heads[0].slot
+        _, mask, regions, allowed = picture.tensors(torch.device("cpu"))
+        units = partition(mask, regions, allowed)[0].double().numpy()
+        self._borrowers, self._lenders = units[slot.borrowers], units[slot.lenders]
+        self._background = units[WHOLE_BACKGROUND][0]
+        self._weights = decision.weights[0].double().cpu().numpy()
+        self._share = decision.share[0].double().cpu().numpy()
 
+    def __call__(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """asked: (h, w), weights of the part's pixels.
 
-def _record(network: HarmonizationNet, inputs: tuple[Tensor, Tensor, Tensor | None]) -> list[_Record]:
-    """Runs a copy of the network, whose slots note what they ask and what answers."""
-    records = []
-    watched = copy.deepcopy(network)
-    for slot in watched.norms:
-        if not isinstance(slot, BAIN | SRIN):
-            continue
-        noted: dict[str, Any] = {"slot": slot}
-        slot.register_forward_pre_hook(lambda module, args, noted=noted: noted.update(level=args[1]))
-        for name in ("query", "key"):
-            setattr(slot.attention, name, _noting(getattr(slot.attention, name), noted, name))
-        records.append(noted)
-    with torch.inference_mode():
-        watched(*inputs)
-        return [_Record(weight=_weights(noted), **noted) for noted in records if "query" in noted]
+        Returns:
+            (h, w): for each pixel the share of what the part borrowed, summing to 1; and the background's own weights.
+        """
+        owner = (self._borrowers * asked).sum((1, 2))
+        owner = owner / owner.sum() if owner.any() else self._share  # the part is all rim: as the object
+        each = owner @ self._weights
+        area = self._lenders.sum((1, 2))
+        return np.einsum("j,jhw->hw", each / np.maximum(area, 1e-12), self._lenders), self._background
 
 
-def _noting(function: Callable[..., Tensor], noted: dict[str, Any], name: str) -> Callable[..., Tensor]:
-    def call(*arguments: Tensor) -> Tensor:
-        noted[name] = function(*arguments)[0]
-        noted[name] = noted[name].clone()
-        return noted[name][None]
-
-    return call
-
-
-def _weights(noted: dict[str, Any]) -> Tensor:
-    level: Level = noted["level"]
-    if isinstance(noted["slot"], SRIN):
-        lending = noted["slot"].lending(level)
-        assert lending is not None
-        return lending.sum((2, 3))[0]
-    return level.background.flatten(1)[0, level.outside]
-
-
-def _heat(record: _Record, part: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """float (H, W): attention per area, relative to that of uniform attention."""
-    level, size = record.level, labels.shape
-    h, w = level.mask.shape[2:]
-    share = cv2.resize(part.astype(np.float32), (w, h), interpolation=cv2.INTER_AREA).ravel()
-    belongs = torch.from_numpy(share)[level.inside.cpu()]
-    if not belongs.any():  # a part too small for this resolution: the whole foreground speaks for it
-        belongs = torch.ones_like(belongs)
-    logits = record.query.cpu() @ record.key.cpu().T + record.weight.cpu().log()
-    attention = (logits.softmax(-1) * belongs[:, None]).sum(0) / belongs.sum()
-    weight = record.weight.cpu()
-    density = torch.where(weight > 0, attention / weight * weight.sum(), torch.zeros_like(weight)).numpy()
-    if isinstance(record.slot, SRIN):
-        return np.append(density, np.zeros(max(0, labels.max() + 1 - len(density))))[labels]
-    positions = np.zeros(h * w, np.float32)
-    positions[level.outside.cpu().numpy()] = density
-    return cv2.resize(positions.reshape(h, w), size[::-1], interpolation=cv2.INTER_LINEAR)
+def _run(network: HarmonizationNet, pictures: list[Seen]) -> tuple[np.ndarray, _Weights]:
+    """The network's results for N pictures of one size, (N, h, w, 3) from 0 to 255, not rounded, and what the first
+    one's parts borrowed."""
+    device = next(network.parameters()).device
+    found: list[np.ndarray] = []
+    first: Decision | None = None
+    for start in range(0, len(pictures), CHUNK):
+        tensors = [picture.tensors(device) for picture in pictures[start : start + CHUNK]]
+        composite, mask, regions, allowed = (
+            None if parts[0] is None else torch.cat(parts) for parts in zip(*tensors, strict=True)
+        )
+        assert composite is not None and mask is not None
+        with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+            decision = network.decide(composite, mask, regions, allowed)
+            coefficients = network.spread_out(decision, mask, regions).float()
+            harmonized = apply_affine(coefficients, composite)
+        first = first or decision
+        found.append(((harmonized + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy())
+    assert first is not None
+    return np.concatenate(found), _Weights(network, pictures[0], first)
 
 
-def _outlines(labels: np.ndarray) -> np.ndarray:
+def _difference(before: np.ndarray, after: np.ndarray, asked: np.ndarray) -> tuple[float, tuple[str, ...]]:
+    """The effect and its words; pictures (h, w, 3) from 0 to 255, asked: (h, w), weights of the part's pixels."""
+    inside = asked > 0
+    weight = asked[inside].astype(np.float64)
+    effect = float(weight @ np.abs(after - before)[inside].mean(1) / weight.sum())
+    if effect < HARDLY:
+        return effect, ()
+    _, mean, deviation, chroma = moments(before[inside].astype(np.float64) / 255, weight)
+    _, mean_after, deviation_after, chroma_after = moments(after[inside].astype(np.float64) / 255, weight)
+    light, tint, temperature = mean_after - mean
+    contrast = max(deviation_after, LEAST) / max(deviation, LEAST)
+    colour = max(chroma_after, LEAST) / max(chroma, LEAST)
+    chosen = (
+        (light, SHIFT, "lighter", "darker"),
+        (temperature, SHIFT, "warmer", "cooler"),
+        (tint, SHIFT, "more magenta", "greener"),
+        (np.log(contrast), np.log1p(RATIO), "more contrast", "less contrast"),
+        (np.log(colour), np.log1p(RATIO), "more colour", "less colour"),
+    )
+    return effect, tuple(more if value > 0 else less for value, least, more, less in chosen if abs(value) >= least)
+
+
+def sentence(regions: list[RegionEffect], slot: str) -> str:
+    """For people, what excluding regions changes; regions: the largest effect first."""
+    name = NAMES[slot]
+    compared = [region for region in regions if region.effect is not None]
+    if not compared:
+        return f"{name} has a single region to borrow from here, so there is nothing to compare it with."
+    strong = [region for region in compared if region.effect is not None and region.effect >= HARDLY]
+    if not strong:
+        which = f"any one of the {len(compared)} background regions" if len(compared) > 1 else "the background region"
+        return f"{name}: leaving out {which} makes hardly any difference to this part (below {HARDLY:g} of 255 grey levels)."
+    text = f"{name}: {'; '.join(_told(region) for region in strong[:NAMED])}."
+    if len(strong) > NAMED:
+        more = len(strong) - NAMED
+        text += f" {more} more make{'s' if more == 1 else ''} a difference of {strong[NAMED].effect:.1f} grey levels at most."
+    if rest := len(compared) - len(strong):
+        text += f" Leaving out {'the other one' if rest == 1 else f'any one of the other {rest}'} makes hardly any difference."
+    return text
+
+
+def _told(region: RegionEffect) -> str:
+    nouns = [word for word in region.words if word.endswith(("contrast", "colour"))]
+    adjectives = [word for word in region.words if word not in nouns]
+    said = [f"{verb} {' and '.join(words)}" for verb, words in (("be", adjectives), ("have", nouns)) if words]
+    return (
+        f"without the region at the {region.place} ({region.area:.0%} of the background), this part would "
+        f"{' and '.join(said) or 'look a little different'} ({region.effect:.1f} grey levels on average)"
+    )
+
+
+def _place(region: np.ndarray) -> str:
+    """Where bool (H, W) is, by its point farthest from its own border: the mean may lie outside of it."""
+    height, width = region.shape
+    depth = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    row, column = np.unravel_index(np.argmax(depth), depth.shape)
+    return PLACES[3 * int(row) // height][3 * int(column) // width]
+
+
+def _heat(density: np.ndarray, background: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """float32 (H, W): density over what it would be by area alone; pixels of the rim take their neighbours'."""
+    known = (background > 0).astype(np.float32)
+    quotient = np.where(known > 0, density / np.maximum(background, 1e-12) * background.sum(), 0).astype(np.float32)
+    near = [cv2.blur(x, (5, 5)) for x in (quotient, known)]
+    quotient = np.where(known > 0, quotient, near[0] / np.maximum(near[1], 1e-6))
+    return cv2.resize(quotient, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def outlines(labels: np.ndarray) -> np.ndarray:
     """bool (H, W): pixels whose right or lower neighbour is of another region."""
     edge = np.zeros(labels.shape, bool)
     edge[:, :-1] |= labels[:, 1:] != labels[:, :-1]
     edge[:-1] |= labels[1:] != labels[:-1]
     return edge
-
-
-def _sentence(heat: np.ndarray, labels: np.ndarray, inside: np.ndarray, slot: str) -> str:
-    name, outside = slot.upper(), ~inside
-    if heat.max() < EVEN:
-        return f"{name} looked at the whole background alike for this part: no place was preferred."
-    height, width = labels.shape
-    # Not the mean of all bright places, which may lie between them.
-    spot = cv2.blur(heat, (1 + width // 10, 1 + height // 10))
-    row, column = np.unravel_index(np.argmax(spot), spot.shape)
-    place = PLACES[3 * int(row) // height][3 * int(column) // width]
-    share = heat[outside & (heat > 1)].sum() / heat[outside].sum()
-    area = (heat[outside] > 1).mean()
-    what = "regions" if slot == "srin" else "places"
-    peak = f"up to {heat.max():.1f} times" if heat.max() < MOST_TIMES else f"more than {MOST_TIMES} times"
-    return (
-        f"For this part, {name} took {share:.0%} of its reference colours from {what} that are {area:.0%} of the "
-        f"background, most strongly from the {place} of the picture ({peak} the average)."
-    )

@@ -29,11 +29,11 @@ def apply_coefficients(coefficients: Tensor, composite: Composite, strength: flo
         coefficients: (1, 12, h, w), rows of 3x4 matrices for colours in [-1, 1], covering the whole picture
             (`HarmonizationNet.coefficients`).
         composite: the picture at full size.
-        strength: 0 leaves the composite as it is, 1 applies the transform in full.
+        strength: 0 leaves the composite as it is, 1 applies the transform in full, above 1 its change is extrapolated.
 
     Returns:
-        uint8 (H, W, 3): composite + strength * mask / 255 * (transformed - composite), rounded. Identical to the
-        composite where the mask is 0.
+        uint8 (H, W, 3): composite + strength * mask / 255 * (transformed - composite), where transformed is clipped to
+        0 to 255, rounded and clipped. Identical to the composite where the mask is 0.
     """
     out, mask = composite.image.copy(), composite.mask
     height, width = mask.shape
@@ -52,7 +52,7 @@ def apply_coefficients(coefficients: Tensor, composite: Composite, strength: flo
             colour = pixels[rows, columns].permute(2, 0, 1).float()
             share = torch.from_numpy(mask[rows, columns] * np.float32(strength / 255))
             change = (_transformed(colour, transform) - colour).mul_(share)
-            pixels[rows, columns] = colour.add_(change).round_().permute(1, 2, 0).byte()
+            pixels[rows, columns] = colour.add_(change).round_().clamp_(0, 255).permute(1, 2, 0).byte()
     return out
 
 

@@ -1,33 +1,32 @@
 """Harmonizer: one call, any size in, the same size out."""
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
+from srin.adjustment import Adjustment, Harmonized, measure
 from srin.classical import CLASSICAL
 from srin.composite import Composite, blend, check_strength
 from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.gpu import on_gpu
 from srin.image_io import Source
-from srin.mask_values import extent
-from srin.segmentation.semantic_map import SemanticMap, build, segment
+from srin.reference import Reference, filled, lenders
+from srin.segmentation.semantic_map import SemanticMap, build, draw, read_or_draw
+from srin.working_size import Seen, seen
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from srin.explain import Explanation
-    from srin.models.unet import HarmonizationNet
+    from srin.models import Network
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
 NETWORKS = ("baseline", "bain", "srin")
 METHODS = (*CLASSICAL, *NETWORKS)
-MIN_SIDE = 32  # pixels of the shorter side at the working size, below which H/8 has too few positions
-WORKING_SIZES = (64, 4096)
-MAP_SIDE = 1024  # pixels of the longer side at which maps are drawn: what Segment Anything sees at most
 
 
 class Harmonizer:
@@ -38,7 +37,7 @@ class Harmonizer:
         needs_map: whether it looks at a semantic map.
     """
 
-    def __init__(self, method: str, network: "HarmonizationNet | None") -> None:
+    def __init__(self, method: str, network: "Network | None") -> None:
         self.method = method
         self._network = network
         self._origin: tuple[str, str | None] | None = None  # from_pretrained's arguments
@@ -75,7 +74,8 @@ class Harmonizer:
         semantic_map: SemanticMap | np.ndarray | None = None,
         strength: float = 1.0,
         working_size: int | None = None,
-    ) -> np.ndarray:
+        reference: Reference | None = None,
+    ) -> Harmonized:
         """Makes the masked foreground match the light and the colours of its background.
 
         Args:
@@ -83,24 +83,30 @@ class Harmonizer:
             mask: of the same size, white (255) on the pasted foreground; soft edges are kept soft.
             semantic_map: for methods with `needs_map`: a map or an integer label array (H, W). None draws one,
                 with Segment Anything where a checkpoint is found, otherwise from colour regions.
-            strength: 0 leaves the composite as it is, 1 takes the method's result in full.
-            working_size: pixels of the longer side at which a network sees the picture, 64 to 4096; None chooses by
-                the picture's and the object's size. The result has the picture's own size in any case.
+            strength: 0 leaves the composite as it is, 1 takes the method's result in full, up to 2 extrapolates.
+            working_size: the size at which a network sees the picture, 64 to 4096 pixels, see `srin.working_size.seen`;
+                None: that of its training. The result has the picture's own size in any case.
+            reference: for networks: who of the background may lend its light and colours. A mask of the same size,
+                white where it may, or ids of the semantic map's regions (then the map must be given). None: all of it.
 
         Returns:
             uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha,
-            (H, W, 4), where the composite has transparent parts; colours that these hide are neither used nor kept.
+            (H, W, 4), where the composite has transparent parts; colours that these hide are neither used nor kept. Its
+            attribute `adjustment` says what a network decided.
 
         Raises:
             SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
-                a full mask, a map of another size, a strength or a working size out of range.
+                a full mask, a map of another size, a strength or a working size out of range, a reference that leaves
+                nothing, that names regions which aren't there, or for a method that is no network.
         """
         composite = Composite.load(image, mask)
-        if isinstance(semantic_map, np.ndarray):
-            semantic_map = build(composite, semantic_map, "provided")
-        elif semantic_map is not None:
-            semantic_map = build(composite, semantic_map.labels, semantic_map.segmenter)
-        return composite.with_alpha(self.harmonize_composite(composite, semantic_map, strength, working_size))
+        if semantic_map is not None:
+            given = semantic_map.labels if isinstance(semantic_map, SemanticMap) else semantic_map
+            name = semantic_map.segmenter if isinstance(semantic_map, SemanticMap) else "provided"
+            reference = self.allowed(composite, reference, given)
+            semantic_map = build(_without(composite, reference), given, name)
+        harmonized = self.harmonize_composite(composite, semantic_map, strength, working_size, reference)
+        return Harmonized.of(composite.with_alpha(harmonized), harmonized.adjustment)
 
     def harmonize_composite(
         self,
@@ -108,26 +114,72 @@ class Harmonizer:
         semantic_map: SemanticMap | None = None,
         strength: float = 1.0,
         working_size: int | None = None,
-    ) -> np.ndarray:
+        reference: Reference | None = None,
+    ) -> Harmonized:
         """`harmonize` for a composite that is already decoded, with a map that was built for it (or None).
 
-        The map may be of another size than the composite, as one drawn on `composite.shrunk(...)` is.
+        The map may be of another size than the composite, as `srin.segmentation.semantic_map.draw` makes them.
         """
         check_strength(strength)
-        if working_size is not None and not WORKING_SIZES[0] <= working_size <= WORKING_SIZES[1]:
-            low, high = WORKING_SIZES
-            raise SrinError(f"The working size is {working_size} pixels; it must lie between {low} and {high}.")
+        allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
         if self._network is None:
-            return blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength)
-        labels = None
-        if self.needs_map:
-            labels = (semantic_map or segment(composite.shrunk(MAP_SIDE))).labels
+            return Harmonized.of(blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength))
         import torch
 
         from srin.full_resolution import apply_coefficients
 
-        coefficients = torch.from_numpy(_transform(self, composite, labels, working_size))
-        return apply_coefficients(coefficients, composite, strength)
+        config = self._network.config
+        lending = _without(composite, allowed)
+        labels = None
+        if self.needs_map:
+            labels = (semantic_map or draw(lending, working_size=config.working_size)).labels
+        small = seen(config, lending, labels, working_size, allowed)
+        coefficients = torch.from_numpy(_transform(self, small))
+        result = apply_coefficients(coefficients, composite, strength)
+        return Harmonized.of(result, _adjustment(small, coefficients) if self._decides else None)
+
+    def map_for(
+        self,
+        composite: Composite,
+        path: str | os.PathLike[str] | None = None,
+        segmenter: str = "auto",
+        reference: Reference | None = None,
+    ) -> SemanticMap | None:
+        """The map that this method takes for a composite, for `harmonize_composite`: from a file, or drawn.
+
+        Args:
+            path: a label picture. segmenter: who draws it else, see `srin.segmentation.semantic_map.segment`.
+            reference: a mask, as in `harmonize`.
+
+        Returns:
+            None where the method looks at no map. Errors are those of `read_or_draw` and `harmonize`.
+        """
+        allowed = self.allowed(composite, reference)
+        return read_or_draw(_without(composite, allowed), path, segmenter) if self.needs_map else None
+
+    def allowed(
+        self, composite: Composite, reference: Reference | None, labels: np.ndarray | None = None
+    ) -> np.ndarray | None:
+        """A reference as `srin.reference.lenders` has it, or None. Raises SrinError, as `harmonize`."""
+        if reference is None:
+            return None
+        if not self._decides:
+            raise SrinError(f"{self.method} takes no reference: only the networks {', '.join(NETWORKS)} do.")
+        return lenders(reference, composite, labels)
+
+    @property
+    def working_size(self) -> int | None:
+        """The default networks' own, see `srin.working_size.seen`; None for methods that have none."""
+        return self._network.config.working_size if self._network is not None and self._decides else None
+
+    @property
+    def _decides(self) -> bool:
+        """Whether it is one of the networks whose decision can be read, see `srin.models.network`."""
+        if self._network is None:
+            return False
+        from srin.models.network import HarmonizationNet
+
+        return isinstance(self._network, HarmonizationNet)
 
     def explain(
         self,
@@ -136,27 +188,30 @@ class Harmonizer:
         point: tuple[float, float],
         semantic_map: SemanticMap | np.ndarray | None = None,
     ) -> "Explanation":
-        """Shows where the network looked in the background for one part of the foreground.
+        """Shows what each region of the background did to one part of the foreground.
 
         Args:
-            image, mask, semantic_map: as in `harmonize`; BAIN has no use for a map but to outline the part.
+            image, mask: as in `harmonize`. semantic_map: the same; its regions are left out one by one, for BAIN and the
+                baseline too.
             point: (x, y) in pixels, on the foreground. The map's region there is the part that is asked about.
 
         Returns:
-            An Explanation: a heat map over the background, the part, the regions' outlines, and a sentence.
+            An Explanation: each background region's weight and effect, a heat map of the weights, and a sentence.
 
         Raises:
-            SrinError: as `harmonize`; also when the point is beside the foreground, and for methods without attention.
+            SrinError: as `harmonize`; also when the point is beside the foreground, and for methods that are no network.
         """
         composite = Composite.load(image, mask)
         if isinstance(semantic_map, np.ndarray):
             semantic_map = build(composite, semantic_map, "provided")
-        return self.explain_composite(composite, point, semantic_map or segment(composite))
+        return self.explain_composite(composite, point, semantic_map or draw(composite))
 
     def explain_composite(
         self, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
     ) -> "Explanation":
-        """`explain` for a composite that is already decoded, with a map that was built for it."""
+        """`explain` for a composite that is already decoded, with a map that was built for it, of any size."""
+        if not self._decides:
+            raise SrinError(f"{self.method} can't be explained: only the networks {', '.join(NETWORKS)} can.")
         return _explain(self, composite, point, semantic_map)
 
 
@@ -173,7 +228,7 @@ def unavailable(method: str) -> str | None:
     return None
 
 
-def load_network(method: str, device: str | None = None) -> "HarmonizationNet":
+def load_network(method: str, device: str | None = None) -> "Network":
     """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
 
     Raises:
@@ -193,31 +248,22 @@ def _weights_file(method: str) -> Path:
 
 
 @lru_cache(maxsize=8)
-def _network(method: str, device: str) -> "HarmonizationNet":
+def _network(method: str, device: str) -> "Network":
     """One network in memory for all users. Torch is imported here, so that the rest starts without waiting for it."""
+    import torch
+
     from srin.models.checkpoint import load_weights
+    from srin.models.network import HarmonizationNet
 
-    return load_weights(_weights_file(method), device)
-
-
-def _working_size(network: "HarmonizationNet", mask: np.ndarray) -> int:
-    """The size chosen for a picture: pixels of its longer side.
-
-    The object gets six tenths of the size that the network was trained at, as far as the picture then has between one and
-    two times that size. Textures look as they did in training there: on held-out photos larger sizes gained less, except
-    for small objects (docs/method.md).
-    """
-    trained, side = network.config.working_size, max(mask.shape)
-    _, _, width, height = extent(mask)
-    wanted = 0.6 * trained * side / max(width, height, 1)
-    return round(min(max(wanted, trained), 2 * trained))
+    network: Any = load_weights(_weights_file(method), device)
+    if isinstance(network, HarmonizationNet):
+        network.encoder.to(memory_format=torch.channels_last)
+    return network
 
 
-def _shape_at(side: int, size: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns with `side` pixels on the longer side, both multiples of 8, for a picture of this size."""
-    shrink = side / max(size)
-    rows, columns = (max(MIN_SIDE, round(length * shrink / 8) * 8) for length in size)
-    return rows, columns
+def _without(composite: Composite, allowed: np.ndarray | None) -> Composite:
+    """The composite with the background painted over that may not lend."""
+    return composite if allowed is None else filled(composite, allowed)
 
 
 @on_gpu
@@ -225,19 +271,14 @@ def _explain(
     harmonizer: Harmonizer, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
 ) -> "Explanation":
     """`Harmonizer.explain_composite`."""
-    network = harmonizer._network
-    if network is None:
-        raise SrinError(f"{harmonizer.method} has no attention to show. Choose BAIN or SRIN.")
     from srin.explain import explain_network
 
-    inputs = network_inputs(network, composite, semantic_map.labels if harmonizer.needs_map else None)
-    return explain_network(network, inputs, composite, semantic_map, point)
+    assert harmonizer._network is not None
+    return explain_network(harmonizer._network, composite, point, semantic_map)
 
 
 @on_gpu
-def _transform(
-    harmonizer: Harmonizer, composite: Composite, labels: np.ndarray | None, working_size: int | None
-) -> np.ndarray:
+def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
     """What the network does to the foreground's colours: float32 (1, 12, h, w), see `apply_coefficients`."""
     import torch
 
@@ -245,31 +286,28 @@ def _transform(
 
     network = harmonizer._network
     assert network is not None
-    image, mask, regions = network_inputs(network, composite, labels, working_size)
-    kind = image.device.type
+    device = next(network.parameters()).device
+    image, mask, regions, allowed = small.tensors(device)
     # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
-    with torch.inference_mode(), torch.autocast(kind, torch.float16, enabled=kind == "cuda"):
-        affine = network.config.head == "affine"
-        found = network.coefficients(image, mask, regions) if affine else network(image, mask, regions)
-    coefficients = found if affine else fit_coefficients(found.float(), image, mask)
+    with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
+        if harmonizer._decides:
+            coefficients = network.coefficients(image, mask, regions, allowed)
+        else:
+            coefficients = fit_coefficients(network(image, mask, regions).float(), image, mask)
     return coefficients.float().cpu().numpy()
 
 
-def network_inputs(
-    network: "HarmonizationNet", composite: Composite, labels: np.ndarray | None, working_size: int | None = None
-) -> "tuple[Tensor, Tensor, Tensor | None]":
-    """What the network sees of a composite at its working size: image, mask and regions, see HarmonizationNet."""
-    import torch
+def _adjustment(small: Seen, coefficients: "Tensor") -> Adjustment | None:
+    """None for an object too small to be seen at the working size."""
+    from srin.models.network import apply_affine
 
-    device = next(network.parameters()).device
-    rows, columns = _shape_at(working_size or _working_size(network, composite.mask), composite.mask.shape)
-    small = cv2.resize(composite.image, (columns, rows), interpolation=cv2.INTER_AREA)
-    soft = cv2.resize(composite.mask, (columns, rows), interpolation=cv2.INTER_AREA)
-    image = torch.from_numpy(small).to(device).permute(2, 0, 1)[None].float() / 127.5 - 1
-    mask = torch.from_numpy(soft).to(device)[None, None].float() / 255
+    if not small.mask.any():
+        return None
+
+    before, mask, _, _ = small.tensors(coefficients.device)
+    pictures = ((x[0].permute(1, 2, 0).numpy() + 1) / 2 for x in (before, apply_affine(coefficients, before)))
     regions = None
-    if labels is not None:
-        height, width = labels.shape
-        nearest = labels[(np.arange(rows) * height // rows)[:, None], (np.arange(columns) * width // columns)[None]]
-        regions = torch.from_numpy(nearest).to(device)[None].long()
-    return image, mask, regions
+    if small.regions is not None:
+        inside = np.bincount(small.regions.ravel(), small.mask.ravel()) / np.bincount(small.regions.ravel()).clip(1)
+        regions = np.where((inside > 127)[small.regions], small.regions, -1)
+    return measure(*pictures, mask[0, 0].numpy(), regions)

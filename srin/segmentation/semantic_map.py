@@ -31,7 +31,10 @@ MAX_REGIONS = 64  # of a photo that has no mask; a composite's are BACKGROUND_RE
 CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
 NOTE = "Segmenter"  # in the PNG of a map
 MAP_SUFFIXES = (".png",)
+SAM_SIDE = 1024  # pixels of the longer side at which Segment Anything sees a composite, at most
+WORKING_SIZE = 128  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
+COLOUR_REGIONS = "colour regions"  # the name of what draws without Segment Anything
 SEGMENTERS = ("auto", "sam", "colour")
 
 
@@ -149,14 +152,35 @@ def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticM
 
 
 def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segmenter: str = "auto") -> SemanticMap:
-    """The map in a file that goes with a composite, fitted to it; without one, what `segment` draws.
+    """The map in a file that goes with a composite, fitted to it; without one, what `draw` draws, at its own size.
 
     Raises:
         ImageError, SegmentationError: as `SemanticMap.load`, `build` and `segment`.
     """
     if path is None:
-        return segment(composite, segmenter)
+        return draw(composite, segmenter)
     return build(composite, SemanticMap.load(path).labels, "provided")
+
+
+def draw(composite: Composite, segmenter: str = "auto", working_size: int = WORKING_SIZE) -> SemanticMap:
+    """The map that SRIN takes where none is given. Colour regions are drawn on a picture as small as in training.
+
+    Args:
+        segmenter: as in `segment`. working_size: see WORKING_SIZE.
+
+    Returns:
+        A map smaller than the composite, see `fitted`. Errors are those of `segment`.
+    """
+    height, width = composite.mask.shape
+    side = SAM_SIDE
+    if segmenter_name(segmenter) == COLOUR_REGIONS:
+        side = round(working_size * (max(height, width) / min(height, width)) ** 0.5)
+    return segment(composite.shrunk(side), segmenter)
+
+
+def fitted(composite: Composite, semantic_map: SemanticMap) -> SemanticMap:
+    """A map of any size at the composite's own."""
+    return build(composite, enlarged(semantic_map.labels, composite.mask.shape), semantic_map.segmenter)
 
 
 def segment(
@@ -184,7 +208,7 @@ def segment(
 def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
     """Who would draw a map, in the words of SemanticMap.segmenter; arguments and errors as in `segment`."""
     sam = _sam(segmenter, checkpoint)
-    return f"sam ({sam.architecture})" if sam else "colour regions"
+    return f"sam ({sam.architecture})" if sam else COLOUR_REGIONS
 
 
 def painted_path(path: Path) -> Path:
@@ -248,8 +272,8 @@ def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return labels[rows[:, None], columns].astype(np.int32)
 
 
-def enlarged(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (h, w) at another size (height, width), each pixel's from the nearest."""
+def enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Labels (h, w) at another size (height, width), larger or smaller, each pixel's from the nearest."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True))
     return labels[rows[:, None], columns]
 
@@ -263,7 +287,7 @@ def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] 
         return enlarged(found.labels, image.shape[:2]), found.segmenter
     from srin.segmentation.regions import colour_regions
 
-    return colour_regions(image), "colour regions"
+    return colour_regions(image), COLOUR_REGIONS
 
 
 def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam | None:

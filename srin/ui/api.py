@@ -6,7 +6,9 @@ Gradio documents them by their type hints and docstrings; a parameter's descript
 import functools
 import logging
 import math
+import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import unquote
@@ -17,11 +19,12 @@ import numpy as np
 from srin.compare import comparison_sheet, run_methods
 from srin.composite import Composite
 from srin.errors import ImageError, SrinError, UnknownMethod
-from srin.harmonizer import MAP_SIDE, METHODS, Harmonizer
+from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import load_image, save_image
 from srin.remarks import collected
+from srin.report import report
 from srin.results import save_result, settings_of
-from srin.segmentation.semantic_map import read_or_draw
+from srin.segmentation.semantic_map import fitted, read_or_draw
 from srin.segmentation.semantic_map import segment as draw
 from srin.ui import deadline
 from srin.ui.files import is_visitors, new_file
@@ -29,6 +32,7 @@ from srin.ui.requests import UNEXPECTED
 from srin.ui.why import overlay
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
+Network = Literal[tuple(reversed(NETWORKS))]  # type: ignore[valid-type]
 Segmenter = Literal["auto", "sam", "colour"]
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
@@ -63,35 +67,40 @@ def harmonize(
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
     invert_mask: bool = False,
+    reference: gr.FileData = NO_FILE,
 ) -> tuple[gr.FileData, dict]:
     """Makes an object that was pasted into a photo match the light and colours of its background.
 
     Args:
         image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
-        method: srin is the best choice; copy-paste returns the composite as it is
-        strength: from 0, which leaves the composite as it is, to 1, which takes the method's result in full
+        method: baseline, bain and srin are networks, the others classical; copy-paste returns the composite as it is
+        strength: 0 leaves the composite as it is, 1 takes the method's result in full, up to 2 exaggerates its change
         semantic_map: an uploaded label picture, as segment returns it; only srin uses it; without one it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
         invert_mask: true where the mask is black on the object and white elsewhere
+        reference: an uploaded picture, white where the background may lend its light and colours; only for networks
 
     Returns:
         a PNG of the same size, identical to the composite where the mask is black
-        JSON of warnings: sentences on what was guessed about the files, such as that the mask looks inverted
+        JSON of the method, strength, who drew the map, milliseconds, version, what a network decided, and of warnings:
+            sentences on what was guessed about the files, such as that the mask looks inverted
     """
     files = _uploaded(image, "image"), _uploaded(mask, "mask"), _optional(semantic_map, "semantic map")
     composite, warnings = _composite(files[0], files[1], invert_mask)
     harmonizer = Harmonizer.from_pretrained(_known(method))
-    regions = None
-    if harmonizer.needs_map:
-        regions = read_or_draw(composite if files[2] else composite.shrunk(MAP_SIDE), files[2], segmenter)
+    lending = _optional(reference, "reference")
+    allowed = harmonizer.allowed(composite, lending)
+    regions = harmonizer.map_for(composite, files[2] if harmonizer.needs_map else None, segmenter, allowed)
     share = _number(strength, "strength")
-    harmonized = harmonizer.harmonize_composite(composite, regions, share)
+    began = time.perf_counter()
+    harmonized = harmonizer.harmonize_composite(composite, regions, share, reference=allowed)
+    milliseconds = 1000 * (time.perf_counter() - began)
     path = new_file(f"{method}.png")
-    save_result(
-        harmonized, composite, path, files[0], settings_of(harmonizer, files, share, None, invert_mask is True, segmenter)
-    )
-    return _data(path), {"warnings": warnings}
+    settings = settings_of(harmonizer, (*files, lending), share, None, invert_mask is True, segmenter)
+    save_result(harmonized, composite, path, files[0], settings)
+    about = report(harmonizer, harmonized, regions, share, None, milliseconds)
+    return _data(path), {**about, "warnings": warnings}
 
 
 @_endpoint
@@ -114,7 +123,7 @@ def compare(
         JSON of who drew the map, of each method's milliseconds, or why it failed, and of warnings on the files
     """
     composite, warnings = _composite(_uploaded(image, "image"), _uploaded(mask, "mask"))
-    regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
+    regions = fitted(composite, read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter))
     results = list(run_methods(composite, regions))
     times = [
         {"method": result.method, "milliseconds": round(result.milliseconds, 1), "problem": result.problem}
@@ -161,31 +170,37 @@ def explain(
     mask: gr.FileData,
     x: float,
     y: float,
-    method: Literal["srin", "bain"] = "srin",
+    method: Network = "srin",
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
 ) -> tuple[gr.FileData, dict]:
-    """Shows from which places of the background a method took the light for one part of the pasted object.
+    """Measures what each region of the background does to one part of the pasted object, by leaving it out.
 
     Args:
         image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         x: pixels from the left edge, of a point on the pasted object: the part there is asked about
         y: pixels from the upper edge, of the same point
-        method: srin looks at regions of the semantic map, bain at single places
-        semantic_map: an uploaded label picture, as segment returns it; without one it is drawn
+        method: one of the networks; srin borrows from regions and places, bain from places, baseline from everywhere alike
+        semantic_map: an uploaded label picture, as segment returns it, whose regions are left out; without one it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
 
     Returns:
-        a PNG with transparency, to lay over the composite: bright where the method looked
-        JSON of a sentence that says the same in words, of who drew the map, and of warnings on the files
+        a PNG with transparency, to lay over the composite: bright where a place weighs more than by its area
+        JSON of a sentence, of each background region's place, area, weight and effect in grey levels, of who drew the
+            map, and of warnings on the files
     """
     harmonizer = Harmonizer.from_pretrained(_known(method))
     composite, warnings = _composite(_uploaded(image, "image"), _uploaded(mask, "mask"))
     regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
     shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions)
-    about = {"sentence": shown.sentence, "segmenter": regions.segmenter, "warnings": warnings}
-    return _file(overlay(shown), "attention.png"), about
+    about = [asdict(region) for region in shown.regions]
+    return _file(overlay(shown), "weights.png"), {
+        "sentence": shown.sentence,
+        "segmenter": regions.segmenter,
+        "regions": about,
+        "warnings": warnings,
+    }
 
 
 ENDPOINTS: tuple[Callable[..., Any], ...] = (harmonize, compare, segment, explain)

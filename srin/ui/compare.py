@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from srin.composite import MAX_STRENGTH
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
 from srin.ui import deadline, saving
@@ -119,7 +120,7 @@ def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
             text(data, "what"),
             text(data, "method"),
             text(data, "format"),
-            number(data, "strength", 0, 1, 1.0),
+            number(data, "strength", 0, MAX_STRENGTH, 1.0),
             number(data, "feather", 0, 100),
         )
         for step in deadline.steps(saving.steps(visit.run, choice)):

@@ -10,8 +10,6 @@ from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
 from srin.ui.scene import Scene
 
-WORKING_SIZE = 128  # smaller than for a result that is kept, where a network takes a tenth of a second
-
 
 def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndarray, list[float]]:
     """The harmonized object as it lies on the background.
@@ -31,7 +29,7 @@ def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndar
         semantic_map = scene.semantic_map(composite, placement)
     else:  # nobody waits for a map here
         semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
-    result = harmonizer.harmonize_composite(composite, semantic_map, working_size=WORKING_SIZE)
+    result = harmonizer.harmonize_composite(composite, semantic_map)
     x, y, width, height = cv2.boundingRect(composite.mask)
     window = (slice(y, y + height), slice(x, x + width))
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)

@@ -73,9 +73,9 @@ def _picture(run: Run, choice: Choice) -> Generator[str, None, Path]:
 
 
 def mixed(harmonized: np.ndarray, composite: Composite, strength: float, feather: float) -> np.ndarray:
-    """The harmonized picture taken back to the composite by strength, and towards the mask's edge.
+    """The harmonized picture taken back to the composite by strength, or beyond, and towards the mask's edge.
 
-    harmonized: uint8 (H, W, 3), equal to the composite where the mask is 0. strength: 0 to 1. feather: standard deviation
+    harmonized: uint8 (H, W, 3), equal to the composite where the mask is 0. strength: 0 to 2. feather: standard deviation
     in pixels of the blur of the mask that the change is weighed by; 0 weighs all of it alike. Returns uint8 (H, W, 3).
     """
     if strength == 1 and feather == 0:
@@ -86,7 +86,7 @@ def mixed(harmonized: np.ndarray, composite: Composite, strength: float, feather
     window = (slice(y, y + height), slice(x, x + width))
     share = weight[window][..., None] * np.float32(strength / 255)
     before = composite.image[window]
-    out[window] = np.rint(before + share * (harmonized[window].astype(np.float32) - before))
+    out[window] = np.rint(before + share * (harmonized[window].astype(np.float32) - before)).clip(0, 255)
     return out
 
 

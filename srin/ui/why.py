@@ -1,4 +1,4 @@
-"""Why: where the networks looked, drawn over the picture."""
+"""Why: what SRIN and BAIN borrowed from where, drawn over the picture, and what each region of the background changed."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 NETWORKS = ("srin", "bain")
 SIDE = 900  # pixels of the longer side of what is drawn
-HOT = 3.0  # times the average: the brightest colour
+HOT = 3.0  # times the weight by area: the brightest colour
 PART = (45, 212, 191)
 
 
 def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
-    """Where SRIN and BAIN looked for the part of the object at the point that the page sends."""
+    """What the background did to the part of the object at the point that the page sends."""
     data = data_of(event)
     share = number(data, "x", 0, 0.9999), number(data, "y", 0, 0.9999)
     return gr.update(why=answer(data, deadline.models, _explained, visit.run, share))
@@ -48,7 +48,7 @@ def _explained(run: Run | None, share: tuple[float, float]) -> Data:
 
 
 def overlay(shown: "Explanation") -> np.ndarray:
-    """uint8 (h, w, 4): the heat, the regions' outlines in white, and the outline of the part in the accent's colour."""
+    """uint8 (h, w, 4): the weights as a heat map, the regions' outlines in white, and the outline of the part in the accent's colour."""
     heat = shrink(np.rint((shown.heat / HOT).clip(0, 1) * 255).astype(np.uint8), SIDE)
     size = heat.shape[::-1]
     colours = cv2.cvtColor(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)

@@ -30,7 +30,7 @@ function showMethods() {
   note.textContent = `Not here: ${missing.join(", ")}. Their weights files are missing.`;
 }
 
-// The live preview runs the picked network, or the strongest that is here.
+// The live preview runs the picked network, or the last that is here.
 function tellMethod() {
   const networks = props.methods.filter((method) => method.network && !method.problem).map((method) => method.name);
   const named = networks.includes(compare.picked) ? compare.picked : (networks.at(-1) ?? null);

@@ -7,6 +7,8 @@ const viewer = find(".viewer-canvas");
 const layers = { composite: null, mask: null, result: null }; // images of the picked result
 // Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
 const fitted = { to: "", feather: 0, composite: newCanvas(1, 1), result: newCanvas(1, 1), feathered: newCanvas(1, 1) };
+// What the result adds to the composite and takes from it, for strengths above 1; of which layers and feather.
+const change = { of: "", more: newCanvas(1, 1), less: newCanvas(1, 1) };
 let drawing = 0;
 
 async function loadViewer() {
@@ -39,9 +41,10 @@ function paintViewer() {
   const context = viewer.getContext("2d");
   context.drawImage(fitted.composite, 0, 0);
   if (compare.holding) return;
-  context.globalAlpha = compare.strength;
+  context.globalAlpha = Math.min(compare.strength, 1);
   context.drawImage(compare.feather ? fitted.feathered : fitted.result, 0, 0);
   context.globalAlpha = 1;
+  if (compare.strength > 1) exaggerate(context);
   if (compare.view === "difference") paintDifference(context);
   else paintBefore(context);
 }
@@ -80,6 +83,42 @@ function featherResult(width, height, place) {
   context.drawImage(fitted.result, 0, 0);
   context.globalCompositeOperation = "destination-in";
   context.drawImage(mask, 0, 0, width, height);
+}
+
+// From the full result, which is drawn, to one whose change is larger.
+function exaggerate(context) {
+  const { width, height } = viewer;
+  const of = JSON.stringify([fitted.to, compare.feather]);
+  if (of !== change.of) {
+    change.of = of;
+    for (const [name, further] of [["more", "lighten"], ["less", "darken"]]) {
+      Object.assign(change[name], { width, height });
+      const part = change[name].getContext("2d");
+      part.drawImage(fitted.composite, 0, 0);
+      part.globalCompositeOperation = further;
+      part.drawImage(viewer, 0, 0);
+      part.globalCompositeOperation = "difference";
+      part.drawImage(fitted.composite, 0, 0);
+    }
+  }
+  add(context, change.more);
+  invert(context); // a canvas can add, not subtract
+  add(context, change.less);
+  invert(context);
+  context.globalCompositeOperation = "source-over";
+}
+
+function add(context, part) {
+  context.globalCompositeOperation = "lighter";
+  context.globalAlpha = compare.strength - 1;
+  context.drawImage(part, 0, 0);
+  context.globalAlpha = 1;
+}
+
+function invert(context) {
+  context.globalCompositeOperation = "difference";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, viewer.width, viewer.height);
 }
 
 const dots = () => Math.min(2, window.devicePixelRatio || 1);

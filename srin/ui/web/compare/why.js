@@ -1,11 +1,11 @@
-// Why: a click on the object asks where SRIN and BAIN looked for that part.
+// Why: a click on the object asks what the background did to that part.
 
 let whyRequests = 0;
 
 function askWhy(point) {
   if (!compare.run?.composite) return;
   whyRequests += 1;
-  find(".why-said").textContent = "Looking…";
+  find(".why-said").textContent = "Leaving out one region after the other…";
   trigger("explain", { request: whyRequests, ...point });
 }
 
@@ -14,7 +14,7 @@ function showWhy() {
   if (why?.request !== whyRequests) return;
   const said = find(".why-said");
   said.classList.toggle("error", Boolean(why.problem));
-  said.textContent = why.problem ?? "Bright: looked at most. Lines: the regions of the semantic map. Green: the part you asked about.";
+  said.textContent = why.problem ?? "Bright: what weighs more than its area alone would. Lines: the regions of the semantic map. Green: the part you asked about. The sentences say what leaving out a region changes.";
   find(".why-answers").replaceChildren(...(why.items ?? []).map(newAnswer));
 }
 
@@ -24,7 +24,7 @@ function newAnswer({ label, url, sentence }) {
   pictures.className = "why-picture";
   for (const [source, alt] of [
     [compare.run.composite, ""],
-    [url, `Heat map: where ${label} looked`],
+    [url, `Heat map: what weighs how much for ${label}`],
   ]) {
     const image = new Image();
     image.src = source;

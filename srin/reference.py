@@ -1,0 +1,133 @@
+"""Who may lend: a part of the background that the networks take for all of it.
+
+Excluded pixels are painted over before a map is drawn and before a network sees the picture, with colours of the pixels
+that may lend, and a network leaves them out of every statistic. So what they show changes nothing, to the bit.
+"""
+
+import os
+from collections.abc import Collection
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from srin.composite import Composite
+from srin.errors import MaskError, SegmentationError
+from srin.image_io import Source, load_mask
+from srin.segmentation.semantic_map import enlarged
+
+Reference = Source | Collection[int]
+SMALLEST = 1e-4  # share of the picture that must be left to borrow from: two pixels of 128 x 128
+FILL_SIDE = 128  # cells along the longer side of the grid from which excluded pixels get their colours
+
+
+def lenders(reference: Reference, composite: Composite, labels: np.ndarray | None) -> np.ndarray:
+    """Where the background may lend.
+
+    Args:
+        reference: a mask, white (above 127) where it may: a path, bytes, a PIL image, or a uint8 or bool array (H, W);
+            or the ids of regions that may, as a list, a tuple, a set, a range or a one-dimensional array of integers.
+        labels: integers (H, W), the regions that ids refer to; None: there are none.
+
+    Returns:
+        bool (H, W), false on the background's pixels that may not; under the mask, where there is nothing to lend, true.
+
+    Raises:
+        MaskError: a mask of another size, or nothing of the background is left.
+        SegmentationError: ids without regions, or ids that no region has.
+        ImageError: the mask can't be read.
+    """
+    background = composite.mask == 0
+    if isinstance(reference, str | bytes | os.PathLike | Image.Image) or _is_picture(reference):
+        mask = load_mask(reference, "reference")  # type: ignore[arg-type]
+        if mask.shape != background.shape:
+            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels and the picture {background.shape[1]} x {background.shape[0]}"
+            raise MaskError(f"The reference has {sizes}. Both must have the same size.")
+        allowed = mask > 127
+    else:
+        allowed = _in_regions(reference, labels, background.shape)  # type: ignore[arg-type]
+    if not enough(allowed, composite):
+        raise MaskError(
+            "The reference leaves nothing of the background to borrow from. Choose a part of it beside the pasted object."
+        )
+    return allowed | ~background
+
+
+def enough(allowed: np.ndarray, composite: Composite) -> bool:
+    """Whether bool (H, W) leaves a network something to borrow from."""
+    return np.count_nonzero(allowed & (composite.mask == 0)) >= SMALLEST * allowed.size
+
+
+def filled(composite: Composite, allowed: np.ndarray) -> Composite:
+    """The composite with the excluded background painted over, smoothly, with colours of the background that may lend.
+
+    Args:
+        allowed: bool (H, W), from `lenders`. Pixels under the mask stay, its soft edge too.
+
+    Returns:
+        A composite that doesn't depend on the excluded pixels' colours.
+    """
+    if allowed.all():
+        return composite
+    height, width = allowed.shape
+    lend = (allowed & (composite.mask == 0))[..., None].view(np.uint8)
+    shrink = min(1.0, FILL_SIDE / max(height, width))
+    cells = [max(1, round(side * shrink)) for side in (height, width)]
+    rows, columns = (np.arange(count) * side // count for count, side in zip(cells, (height, width), strict=True))
+
+    def sums(values: np.ndarray) -> np.ndarray:
+        """Over the cells of a grid: (H, W, C) -> float32 (h, w, C)."""
+        down = np.add.reduceat(values, rows, axis=0, dtype=np.uint32)
+        return np.add.reduceat(down, columns, axis=1).astype(np.float32)
+
+    weight = sums(lend)
+    # Multiplied by 0 or 1 in whole numbers: an excluded pixel adds exactly nothing.
+    fill = _pulled_and_pushed(sums(composite.image * lend), weight)
+    image = cv2.resize(np.rint(fill).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    cv2.copyTo(composite.image, allowed.view(np.uint8), image)
+    return Composite(image, composite.mask)
+
+
+def _pulled_and_pushed(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Colours of a grid where some cells have no weight: these take what coarser grids say.
+
+    Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
+
+    Args:
+        total: float32 (h, w, 3), sums of colours. weight: float32 (h, w, 1), pixels that were summed, not 0 everywhere.
+
+    Returns:
+        float32 (h, w, 3), means of colours.
+    """
+    height, width = weight.shape[:2]
+    mean = total / np.maximum(weight, 1)
+    if weight.all() or height == width == 1:
+        return mean
+    size = ((width + 1) // 2, (height + 1) // 2)
+    # Area means of sums and of weights: their quotient is the weighted mean. 1 is enough to be trusted in full.
+    trusted = np.minimum(weight, 1)
+    coarse = [cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (mean * trusted, trusted)]
+    below = coarse[1].reshape(*size[::-1], 1)
+    colours = coarse[0].reshape(*size[::-1], 3) / np.where(below > 0, below, 1)
+    known = (below > 0).astype(np.float32)
+    coarser = _pulled_and_pushed(colours * known, known)
+    up = cv2.resize(coarser, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, 3)
+    return np.where(weight > 0, mean, up)
+
+
+def _is_picture(reference: object) -> bool:
+    return isinstance(reference, np.ndarray) and reference.ndim != 1
+
+
+def _in_regions(ids: Collection[int], labels: np.ndarray | None, size: tuple[int, ...]) -> np.ndarray:
+    """bool (H, W), where one of the regions is; the map may be of another size."""
+    if labels is None:
+        raise SegmentationError("Region ids refer to a semantic map: give the map too, or a mask instead of ids.")
+    wanted = list(ids)
+    if not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in wanted):
+        raise SegmentationError("A reference is a mask, or the ids of regions, which are whole numbers.")
+    unknown = sorted(set(map(int, wanted)) - set(map(int, np.unique(labels))))
+    if unknown:
+        shown = ", ".join(map(str, unknown[:10]))
+        raise SegmentationError(f"The semantic map has no region {shown}. Its ids run from {labels.min()} to {labels.max()}.")
+    return enlarged(np.isin(labels, wanted), size)
