@@ -19,14 +19,14 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from srin.models.heads import apply_affine
+from srin.models.unet import HarmonizationNet
 
 from srin.composite import Composite, blend
 from srin.full_resolution import apply_coefficients
 from srin.harmonizer import NETWORKS, load_network, network_inputs
 from srin.image_io import load_image
 from srin.metrics import delta_e, fpsnr
-from srin.models.heads import apply_affine
-from srin.models.unet import HarmonizationNet
 from srin.segmentation.semantic_map import segment
 
 SIZES: tuple[int | None, ...] = (None, 128, 256, 512)  # working sizes; None: chosen by the photo

@@ -1,6 +1,6 @@
 """Draws training composites of the photos that come with the repository: docs/composites.jpg.
 
-    python -m docs.composites
+python -m docs.composites
 """
 
 import csv
@@ -31,7 +31,9 @@ def samples() -> list[Sample]:
             for photo in sorted(EXAMPLES.glob("*.jpg")):
                 mask = photo.with_name(f"{photo.stem}_mask.png")
                 writer.writerow(["examples", photo, mask if mask.exists() else ""])
-        config = DataConfig(EXAMPLES, Path(folder) / "cache", more=Path(folder), size=SIZE, photo_side=384, free_masks=0.6)
+        config = DataConfig(
+            EXAMPLES, Path(folder) / "cache", more=Path(folder), size=SIZE, photo_side=384, free_masks=0.6
+        )
         maker = Maker(load_photos(config, "train"), config, SIZE)
         left, found, number = dict(WANTED), [], 0
         while any(left.values()):

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def write_photos(folder, count=40, side=(72, 96), seed=0):
-    """Photos with a disc of one colour on a gradient, in the form of a corpus; the first is for tests. Returns the folder."""
+    """Photos with a disc of one colour on a gradient, as a corpus; the first is for tests. Returns the folder."""
     rng = np.random.default_rng(seed)
     height, width = side
     rows = []

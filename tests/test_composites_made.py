@@ -71,7 +71,9 @@ def test_no_pixel_of_the_true_background_lies_in_a_mask(folder, tmp_path):
     rng = np.random.default_rng(0)
     for i in range(12):
         mask = np.zeros((96, 120), np.uint8)
-        cv2.ellipse(mask, (60, 48), (int(rng.integers(18, 40)), int(rng.integers(14, 32))), int(rng.integers(90)), 0, 360, 255, -1)
+        cv2.ellipse(
+            mask, (60, 48), (int(rng.integers(18, 40)), int(rng.integers(14, 32))), int(rng.integers(90)), 0, 360, 255, -1
+        )
         image = np.where(mask[..., None] > 0, (255, 0, 0), (0, 200, 0)).astype(np.uint8)
         cv2.imwrite(str(tmp_path / f"p{i}.png"), image[..., ::-1])
         cv2.imwrite(str(tmp_path / f"p{i}_mask.png"), mask)

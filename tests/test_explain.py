@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from srin.models.unet import HarmonizationNet
 
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer
 from srin.models.config import ModelConfig
-from srin.models.unet import HarmonizationNet
 from srin.segmentation.semantic_map import build
 
 RNG = np.random.default_rng(5)

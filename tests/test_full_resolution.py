@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from srin.models.unet import HarmonizationNet
 
 from srin import full_resolution
 from srin.composite import Composite
@@ -15,7 +16,6 @@ from srin.full_resolution import apply_coefficients, fit_coefficients
 from srin.harmonizer import Harmonizer
 from srin.metrics import fpsnr
 from srin.models.config import ModelConfig
-from srin.models.unet import HarmonizationNet
 
 IDENTITY = torch.eye(3, 4).flatten()[None, :, None, None]
 

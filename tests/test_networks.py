@@ -60,12 +60,18 @@ def test_every_method_starts_as_rain(slot):
     composite, mask, _ = scene()
     for regions in [None] if slot == "srin" else [None, scene()[2]]:
         with torch.inference_mode():
-            torch.testing.assert_close(other(composite, mask, regions), rain(composite, mask, regions), atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                other(composite, mask, regions), rain(composite, mask, regions), atol=1e-4, rtol=1e-4
+            )
 
 
 def test_the_methods_have_the_same_parameters_but_for_the_slot():
     shapes = [
-        {name: p.shape for name, p in HarmonizationNet(ModelConfig(slot=slot)).state_dict().items() if ".slot." not in name}
+        {
+            name: p.shape
+            for name, p in HarmonizationNet(ModelConfig(slot=slot)).state_dict().items()
+            if ".slot." not in name
+        }
         for slot in SLOTS
     ]
     assert shapes[0] == shapes[1] == shapes[2]
@@ -86,7 +92,9 @@ def test_shares_are_a_softmax_of_area_and_score(networks, slot):
     torch.testing.assert_close(shares.double(), expected / expected.sum(-1, keepdim=True), atol=1e-6, rtol=1e-4)
     assert not shares[(area <= EMPTY).expand_as(shares)].any()
     uniform = head.slot(borrowers, lenders, seeking, offering, uniform=True)
-    torch.testing.assert_close(uniform[:, 0].double(), area[:, 0] * (area[:, 0] > EMPTY) / area[area > EMPTY].sum() * 2, atol=0.2, rtol=1)
+    by_area = torch.where(area > EMPTY, area, 0)
+    by_area = (by_area / by_area.sum(-1, keepdim=True)).expand_as(uniform)
+    torch.testing.assert_close(uniform.double(), by_area, atol=1e-6, rtol=1e-4)
     torch.testing.assert_close(uniform.sum(-1), torch.ones_like(uniform[..., 0]))
 
 
@@ -100,9 +108,7 @@ def test_relations_of_one_pair_by_hand(networks):
     i, j = 0, GRID**2  # the largest region of each side
     a, b = BORROWING.start + i, LENDING.start
     scaled = {unit: (units.meaning[0, unit] - head.usual[-64:]) / head.spread[-64:] for unit in (a, b)}
-    surface = {
-        unit: (units.texture[0, unit, 0] - head.usual[23:103]) / head.spread[23:103] for unit in (a, b)
-    }
+    surface = {unit: (units.texture[0, unit, 0] - head.usual[23:103]) / head.spread[23:103] for unit in (a, b)}
     apart = units.colour[0, a, 9:12] - units.colour[0, b, 9:12]
     down, across = units.place[0, a, :2] - units.place[0, b, :2]
     expected = [
@@ -198,7 +204,9 @@ def test_a_mirrored_picture_gets_the_mirrored_result(networks, slot):
         mirrored = net(composite.flip(-1), mask.flip(-1), regions.flip(-1))
         torch.testing.assert_close(mirrored.flip(-1), out, atol=2e-4, rtol=1e-3)
         # And the weights are those of the picture's own cells.
-        ours, theirs = (net.decide(*x).weights for x in ((composite, mask, regions), [x.flip(-1) for x in (composite, mask, regions)]))
+        ours, theirs = (
+            net.decide(*x).weights for x in ((composite, mask, regions), [x.flip(-1) for x in (composite, mask, regions)])
+        )
     if slot != "rain":
         cells = [x[..., : GRID**2].unflatten(-1, (GRID, GRID)) for x in (ours, theirs)]
         torch.testing.assert_close(cells[1].flip(-1), cells[0], atol=1e-4, rtol=1e-3)

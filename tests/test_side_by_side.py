@@ -97,7 +97,9 @@ def test_the_bias_of_chroma_by_hand(batch):
     assert float(chroma_bias(identity, collected)) == pytest.approx(float(expected), rel=1e-4)
     grey = torch.full((4, 1, 3, 4), 1 / 3)
     grey[..., 3] = 0
-    assert float(chroma_bias(grey, collected)) == pytest.approx(float(sum(true[thirds == i].mean() for i in range(3)) / 3), rel=1e-3)
+    assert float(chroma_bias(grey, collected)) == pytest.approx(
+        float(sum(true[thirds == i].mean() for i in range(3)) / 3), rel=1e-3
+    )
 
 
 def test_the_objective_is_root_error_and_bias(batch):

@@ -119,7 +119,9 @@ def test_place_and_nearness(scene, measured):
     assert units.near[0, CELLS.start + GRID**2 - 1, 0] == 0
     touching = CELLS.start + GRID * 1 + 1
     assert units.near[0, touching, 1] > 0.9
-    assert (units.near[..., 0] <= units.near[..., 1] + 1e-6).all() and (units.near[..., 1] <= units.near[..., 2] + 1e-6).all()
+    assert (units.near[..., 0] <= units.near[..., 1] + 1e-6).all() and (
+        units.near[..., 1] <= units.near[..., 2] + 1e-6
+    ).all()
 
 
 def test_cells_and_regions_partition_their_side(scene):

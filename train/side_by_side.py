@@ -1,4 +1,4 @@
-"""Trains baseline, BAIN and SRIN side by side: the same composites, batches, budget and tuning, one pass over the encoder.
+"""Trains baseline, BAIN and SRIN side by side: same composites, batches, budget and tuning, one pass over the encoder.
 
     python -m train.train shipped data.root=PHOTOS data.more=MORE
 
@@ -16,6 +16,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from srin.models.checkpoint import save_weights
 from srin.models.config import ModelConfig
-from srin.models.network import Head, HarmonizationNet
+from srin.models.network import HarmonizationNet, Head
 from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
 from train.state import load_state, save_state
@@ -148,14 +149,16 @@ def _fit(
     averages = copy.deepcopy(heads)
     steps_a_pass = len(training) // config.batch
     steps = config.passes * steps_a_pass
-    optimizers = {m: torch.optim.AdamW(h.parameters(), config.lr, weight_decay=config.weight_decay) for m, h in heads.items()}
+    optimizers = {
+        m: torch.optim.AdamW(h.parameters(), config.lr, weight_decay=config.weight_decay) for m, h in heads.items()
+    }
+    parts: dict[str, Any] = {"head": heads, "average": averages, "optimizer": optimizers}
     step, seconds = 0, 0.0
     state = load_state(folder, device)
     if state is not None:
         for method in METHODS:
-            heads[method].load_state_dict(state[method]["head"])
-            averages[method].load_state_dict(state[method]["average"])
-            optimizers[method].load_state_dict(state[method]["optimizer"])
+            for part, kept in parts.items():
+                kept[method].load_state_dict(state[method][part])
         step, seconds = state["step"], state["seconds"]
         torch.set_rng_state(state["random"].cpu())
     else:
@@ -163,10 +166,7 @@ def _fit(
     began = time.monotonic()
 
     def save() -> None:
-        state = {
-            m: {"head": heads[m].state_dict(), "average": averages[m].state_dict(), "optimizer": optimizers[m].state_dict()}
-            for m in METHODS
-        }
+        state = {method: {part: kept[method].state_dict() for part, kept in parts.items()} for method in METHODS}
         values = {**state, "step": step, "seconds": seconds + time.monotonic() - began, "random": torch.get_rng_state()}
         save_state(folder, step, values, 1)
 

@@ -175,9 +175,7 @@ def _fit_projection(photos: Photos, config: DataConfig, seed: int, count: int, p
 
 
 @torch.inference_mode()
-def _make_shard(
-    config: DataConfig, part: str, seed: int, first: int, count: int, folder: Path, map_source: str
-) -> int:
+def _make_shard(config: DataConfig, part: str, seed: int, first: int, count: int, folder: Path, map_source: str) -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     photos = load_photos(config, part)

@@ -78,9 +78,7 @@ class Convolution(nn.Conv2d):
 
     EPSILON = 1e-3  # of the batch normalization that is folded in
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1, active: bool = True
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, groups: int = 1, active: bool = True) -> None:
         super().__init__(inputs, outputs, kernel, stride, 0 if stride == 2 else kernel // 2, groups=groups)
         self.active = active
 

@@ -206,10 +206,15 @@ class HarmonizationNet(nn.Module):
         return own + rest * whole
 
     def calibrate_projection(self, meanings: Tensor) -> None:
-        """Projects late features (N, MEANINGS) to their principal components, each of unit variance."""
+        """Projects late features (N, MEANINGS) to their principal components, each of unit variance.
+
+        Where few features have fewer components than that, the others are 0.
+        """
         mean = meanings.mean(0)
         _, values, directions = torch.linalg.svd(meanings - mean, full_matrices=False)
-        matrix = directions[:MEANING] / (values[:MEANING, None] / len(meanings) ** 0.5).clamp_min(1e-6)
+        spread = values[:MEANING, None] / len(meanings) ** 0.5
+        scaled = torch.where(spread > 1e-3 * spread[0], directions[:MEANING] / spread, 0)
+        matrix = F.pad(scaled, (0, 0, 0, MEANING - len(scaled)))
         with torch.no_grad():
             self.project.weight.copy_(matrix)
             self.project.bias.copy_(-matrix @ mean)

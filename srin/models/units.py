@@ -91,7 +91,9 @@ def mixture(weights: Tensor, units: Units) -> Units:
     apart = rgb[:, None] - rgb_mean[:, :, None]  # (B, N, U, 3)
     lab_apart = lab[:, None] - lab_mean[:, :, None]
     variance = mean(units.colour[..., 3:6] ** 2) + torch.einsum("bnu,bnuc->bnc", weights, apart**2)
-    crossed = torch.stack([apart[..., 0] * apart[..., 1], apart[..., 0] * apart[..., 2], apart[..., 1] * apart[..., 2]], -1)
+    crossed = torch.stack(
+        [apart[..., 0] * apart[..., 1], apart[..., 0] * apart[..., 2], apart[..., 1] * apart[..., 2]], -1
+    )
     covariance = mean(units.colour[..., 6:9]) + torch.einsum("bnu,bnuc->bnc", weights, crossed)
     lab_variance = mean(units.colour[..., 12:15] ** 2) + torch.einsum("bnu,bnuc->bnc", weights, lab_apart**2)
     colour = [rgb_mean, root(variance), covariance, lab_mean, root(lab_variance), mean(chroma_and_bins)]

@@ -61,7 +61,9 @@ class Batch:
         """The part of a batch that one of several processes trains on; their number divides B."""
         size = len(self.mask) // processes
         part = slice(process * size, (process + 1) * size)
-        return Batch(self.composite[part], self.real[part], self.mask[part], self.regions[part], self.kind[part], self.total)
+        return Batch(
+            self.composite[part], self.real[part], self.mask[part], self.regions[part], self.kind[part], self.total
+        )
 
     def to(self, device: torch.device) -> "Batch":
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "total"}
@@ -132,13 +134,13 @@ class Maker:
             image = self._photos.image(photo)
             for _ in range(8):
                 rows, columns = self._crop(image.shape[:2], rng)
-                mask = whole[rows, columns]
-                if MIN_AREA < mask.mean() < MAX_AREA and mask.sum() > 0.6 * whole.sum():
+                cut = whole[rows, columns]
+                if MIN_AREA < cut.mean() < MAX_AREA and cut.sum() > 0.6 * whole.sum():
                     break
             else:
                 return None
             small = self._resized(image[rows, columns])
-            mask = self._resized(mask.astype(np.uint8) * 255) > 127
+            mask = self._resized(cut.astype(np.uint8) * 255) > 127
             loose = self._photos.sources[photo] in self._loose
         if rng.random() < 0.5:
             small, mask = small[:, ::-1], mask[:, ::-1]
@@ -231,7 +233,7 @@ class Maker:
         return lights.grade(photo, 1.0 if name == "strong" else 0.6, rng)
 
 
-class Composites(Dataset[tuple[Tensor, Tensor, Tensor, Tensor, int]]):
+class Composites(Dataset[tuple[Tensor, ...]]):
     """Composites `numbers` of a seed, each with the semantic map that the product would draw for it.
 
     Gives composite and real (3, S, S) in [-1, 1], mask (1, S, S), regions int64 (S, S), and the kind.
@@ -243,13 +245,13 @@ class Composites(Dataset[tuple[Tensor, Tensor, Tensor, Tensor, int]]):
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor, Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         number = self._numbers[index]
         sample = self._maker.make(self._seed, number)
         regions = torch.from_numpy(drawn_map(sample, self._map, number).astype(np.int64))
         pictures = (torch.from_numpy(x).permute(2, 0, 1).float() / 127.5 - 1 for x in (sample.composite, sample.real))
         composite, real = pictures
-        return composite, real, torch.from_numpy(sample.mask)[None].float(), regions, sample.kind
+        return composite, real, torch.from_numpy(sample.mask)[None].float(), regions, torch.tensor(sample.kind)
 
 
 def drawn_map(sample: Sample, source: str, number: int) -> np.ndarray:

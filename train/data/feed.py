@@ -52,15 +52,15 @@ class PhotoFeed:
         config, (process, processes) = self._config, self._share
         size = config.batch // processes
         composites = Composites(self._training, config.seed, range(1 << 62))  # without end
-        order = (
-            list(range(first, first + size)) for first in count(start * config.batch + process * size, config.batch)
-        )
+        order = (list(range(first, first + size)) for first in count(start * config.batch + process * size, config.batch))
         return _load(composites, order, config.data.workers, self._device, config.batch)
 
     def validation(self) -> Iterator[Batch]:
         if not self._validation:
             composites = Composites(self._held_out, VALIDATION_SEED, range(VALIDATION_BATCHES * VALIDATION_BATCH))
-            order = (list(range(first, first + VALIDATION_BATCH)) for first in range(0, len(composites), VALIDATION_BATCH))
+            order = (
+                list(range(first, first + VALIDATION_BATCH)) for first in range(0, len(composites), VALIDATION_BATCH)
+            )
             self._validation = list(_load(composites, order, 0, self._device, VALIDATION_BATCH))
         return iter(self._validation)
 
@@ -100,7 +100,7 @@ def _load(
     """Batches of these indices on the device; total: composites of a whole batch, over all processes."""
     loader = DataLoader(
         pictures,
-        batch_sampler=order,  # type: ignore[arg-type]
+        batch_sampler=order,
         num_workers=workers,
         # Forked processes can hang once torch or OpenCV has started threads of its own.
         multiprocessing_context="forkserver" if workers else None,
@@ -108,7 +108,7 @@ def _load(
         pin_memory=device.type == "cuda",
     )
     for tensors in loader:
-        yield Batch(*tensors, float(total)).to(device)
+        yield Batch(*tensors, total=float(total)).to(device)  # type: ignore[misc]
 
 
 class Order(Sampler[list[int]]):

@@ -182,7 +182,7 @@ def fingerprint(photos: Photos) -> str:
     digest = hashlib.sha256()
     for data in (photos._pixels, photos._bits):
         for start in range(0, len(data), 1 << 26):
-            digest.update(data[start : start + (1 << 26)])
+            digest.update(data[start : start + (1 << 26)].tobytes())
     return digest.hexdigest()[:12]
 
 
