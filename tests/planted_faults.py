@@ -121,6 +121,27 @@ FAULTS = (
         "test_side_by_side",
     ),
     Fault(
+        "RAIN of the paper that keeps the foreground's own statistics",
+        "srin/models/paper/rain.py",
+        "(own * bg_std + bg_mean)",
+        "(own * fg_std + fg_mean)",
+        "test_paper_networks",
+    ),
+    Fault(
+        "BAIN of the paper that sees the foreground as background",
+        "srin/models/paper/bain.py",
+        "lent**2, level.background.flatten(1)[:, outside])",
+        "lent**2, torch.ones_like(lent[..., 0]))",
+        "test_paper_networks",
+    ),
+    Fault(
+        "SRIN of the paper that gets no map",
+        "srin/models/paper/unet.py",
+        'regions if self.config.slot == "srin" else None',
+        "None",
+        "test_paper_properties",
+    ),
+    Fault(
         "the mask inverted",
         "srin/image_io.py",
         "mask = gray if alpha is None",
@@ -210,6 +231,20 @@ FAULTS = (
         'r.get("split", "train") == "train" and',
         "",
         "test_photos",
+    ),
+    Fault(
+        "an unaltered composite scored",
+        "train/objective.py",
+        ".amax((1, 2, 3)) > 0",
+        ".amax((1, 2, 3)) >= 0",
+        "test_train",
+    ),
+    Fault(
+        "a process's loss divided by its own pictures",
+        "train/objective.py",
+        "/ batch.total",
+        "/ len(batch.mask)",
+        "test_train",
     ),
     Fault(
         "the optimizer forgotten on resume",
