@@ -59,9 +59,12 @@ def profile_of(image: Image.Image, exif: Image.Exif) -> tuple[bytes | None, str 
     profile = image.info.get("icc_profile")
     if profile:
         return profile, None
-    if exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace) != UNCALIBRATED:
+    details = exif.get_ifd(ExifTags.IFD.Exif)
+    if details.get(ExifTags.Base.ColorSpace) != UNCALIBRATED:
         return None, None
-    index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex, "")
+    index = ""
+    if ExifTags.IFD.Interop in details:
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex, "")
     index = index.decode("ascii", "replace") if isinstance(index, bytes) else str(index)
     if index.strip("\0 ") == "R03":
         return matrix_profile(ADOBE_RGB, ADOBE_GAMMA, "Adobe RGB (1998) compatible"), None

@@ -101,7 +101,7 @@ def _mask_values(image: Image.Image, colour: Image.Image, what: str) -> tuple[np
     if image.mode.startswith("I"):
         return from_deep(np.array(image))
     if colour.mode in ("RGB", "CMYK", "YCbCr", "LAB"):
-        return from_colours(np.array(_convert(colour, "RGB", what)))
+        return from_colours(np.array(_convert(colour, "RGB", what)), np.array(_convert(colour, "L", what)))
     return np.array(_convert(colour, "L", what)), None
 
 
@@ -145,8 +145,9 @@ def save_photo(
     Extensions and errors as in `save_image`; ImageError when the original can't be read.
     """
     what = Path(original).name if isinstance(original, str | os.PathLike) else "photo"
-    photo = _decoded(original, what)
-    exif, dpi = _described(photo), photo.info.get("dpi")
+    with _opened(original, what) as file:
+        photo = _upright(file, what)
+        exif, dpi = _described(_exif(file)), file.info.get("dpi")  # last: it changes the file's own
     own = OwnColours(photo.info.get("icc_profile"))
     rgb = np.ascontiguousarray(array[..., :3])
     colour, _ = _split_alpha(photo)
@@ -173,9 +174,8 @@ def save_photo(
     _save(picture, Path(path), **extra)
 
 
-def _described(photo: Image.Image) -> Image.Exif:
-    """A photo's EXIF data as they apply to a picture that is made from it."""
-    exif = photo.getexif()
+def _described(exif: Image.Exif) -> Image.Exif:
+    """A photo's EXIF data, or a TIFF's tags, as they apply to a picture that is made from it. Changes them in place."""
     for tag in set(exif) & LAYOUT_TAGS:
         del exif[tag]
     exif.pop(GPS_IFD, None)

@@ -57,12 +57,11 @@ def from_deep(values: np.ndarray) -> tuple[np.ndarray, str | None]:
     return scaled, "has no white: its brightest value was taken for on"
 
 
-def from_colours(rgb: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """A colour file's mask, uint8 (H, W), from uint8 (H, W, 3); and what was guessed.
+def from_colours(rgb: np.ndarray, luminance: np.ndarray) -> tuple[np.ndarray, str | None]:
+    """A colour file's mask, uint8 (H, W), from uint8 (H, W, 3) and (H, W); and what was guessed.
 
     Its luminance, unless it shows a few flat colours on black, none of them white: then black is off and they are on.
     """
-    luminance = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if luminance.max() >= ALMOST_WHITE:
         return luminance, None
     code = (rgb >> 4).astype(np.int32) @ np.array([256, 16, 1])

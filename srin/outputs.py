@@ -101,9 +101,10 @@ def note(path: Path) -> dict[str, Any] | None:
     """What a picture of ours was made with; None where it is not ours, or can't be read."""
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            exif = image.getexif()
             text = image.info.get(SETTINGS)
-            if text is None and exif.get(ExifTags.Base.Software) == SOFTWARE:
+            # Reads the whole file where none stand before the pixels, as in maps; so not of those.
+            exif = image.getexif() if text is None else Image.Exif()
+            if exif.get(ExifTags.Base.Software) == SOFTWARE:
                 comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
                 text = comment[8:].decode("ascii") if isinstance(comment, bytes) else str(comment)
         if text is None:
