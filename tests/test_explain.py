@@ -1,15 +1,17 @@
-"""The attention that is shown is the one that the network uses."""
+"""What is said of a region is what leaving it out does."""
 
 import numpy as np
 import pytest
 import torch
-from srin.models.unet import HarmonizationNet
 
 from srin.composite import Composite
 from srin.errors import SrinError
+from srin.explain import HARDLY, RegionEffect, sentence
 from srin.harmonizer import Harmonizer
 from srin.models.config import ModelConfig
+from srin.models.network import HarmonizationNet
 from srin.segmentation.semantic_map import build
+from tests.test_full_resolution import network
 
 RNG = np.random.default_rng(5)
 
@@ -28,51 +30,90 @@ def scene():
     return composite, build(composite, labels, "provided")
 
 
-def harmonizer(slot, query=0.0):
-    torch.manual_seed(1)
-    network = HarmonizationNet(ModelConfig(slot, width=4, working_size=128)).eval().requires_grad_(False)
-    for norm in network.norms:
-        if hasattr(norm, "attention"):
-            torch.nn.init.normal_(norm.attention.query_colour.weight, std=query)
-    return Harmonizer("srin" if slot == "srin" else "bain", network)
+@pytest.fixture(scope="module")
+def harmonizers():
+    names = {"rain": "baseline", "bain": "bain", "srin": "srin"}
+    return {slot: Harmonizer.from_pretrained(name) for slot, name in names.items()}
 
 
-@pytest.mark.parametrize("slot", ["bain", "srin"])
-def test_untrained_attention_is_even(scene, slot):
+@pytest.mark.parametrize("slot", ["rain", "bain", "srin"])
+def test_an_effect_is_what_leaving_the_region_out_changes(scene, harmonizers, slot):
     composite, semantic_map = scene
-    shown = harmonizer(slot).explain_composite(composite, (50, 50), semantic_map)
+    harmonizer = harmonizers[slot]
+    shown = harmonizer.explain_composite(composite, (50, 50), semantic_map)
+    whole = harmonizer.harmonize_composite(composite, semantic_map).astype(float)
+    background = semantic_map.labels[composite.mask == 0]
+    assert {region.region for region in shown.regions} == set(np.unique(background).tolist())
+    for region in shown.regions:
+        others = (semantic_map.labels != region.region).astype(np.uint8) * 255
+        without = harmonizer.harmonize_composite(composite, semantic_map, reference=others).astype(float)
+        difference = np.abs(without - whole)[shown.part].mean()
+        assert region.effect == pytest.approx(difference, rel=0.25, abs=1.0)  # seen at the working size, not rounded
+    assert max(region.effect for region in shown.regions) > HARDLY
+    assert [region.effect for region in shown.regions] == sorted((r.effect for r in shown.regions), reverse=True)
+
+
+def test_weights_and_areas_sum_to_one_and_the_baseline_has_no_weights(scene, harmonizers):
+    composite, semantic_map = scene
+    for slot, harmonizer in harmonizers.items():
+        shown = harmonizer.explain_composite(composite, (50, 50), semantic_map)
+        assert sum(region.area for region in shown.regions) == pytest.approx(1, abs=0.02)
+        if slot == "rain":
+            assert all(region.weight is None for region in shown.regions)
+        else:
+            assert sum(region.weight for region in shown.regions) == pytest.approx(1, abs=0.02)
+
+
+def test_as_long_as_lenders_lend_by_area_the_heat_is_even(scene):
+    composite, semantic_map = scene
+    fresh = HarmonizationNet(ModelConfig("srin", working_size=64)).eval()
+    shown = Harmonizer("srin", fresh).explain_composite(composite, (50, 50), semantic_map)
     outside = composite.mask <= 127
     assert shown.heat[~outside].max() == 0
     far = outside.copy()
-    far[22:78, 32:98] = False  # the rim is in no statistics
-    assert np.allclose(shown.heat[far], np.median(shown.heat[far]), rtol=0.02)
-    assert shown.part[50, 50] and not shown.part[50, 80]
-    assert "alike" in shown.sentence
+    far[15:85, 25:105] = False  # the rim is in no statistics
+    assert np.allclose(shown.heat[far], 1, atol=0.15)
+    # It changes nothing yet, so nothing makes a difference.
+    assert all(region.effect < HARDLY and not region.words for region in shown.regions)
+    assert "hardly any difference" in shown.sentence
 
 
-def test_a_preference_shows_and_vanishes_with_the_region(scene):
-    """Regions share the heat by their attention; the two sides can't both be above the average."""
+def test_a_preference_shows_in_the_heat(scene):
     composite, semantic_map = scene
-    shown = harmonizer("srin", query=20.0).explain_composite(composite, (50, 50), semantic_map)
+    net = network("srin")
+    with torch.no_grad():
+        # The score sees the lender's colourfulness alone, and likes it.
+        first, _, last = net.heads[0].slot.score
+        first.weight.zero_()
+        first.weight[0, -1], first.bias[0] = 1.0, 3.0
+        last.weight.zero_()
+        last.weight[0, 0] = 4.0
+    shown = Harmonizer("srin", net).explain_composite(composite, (50, 50), semantic_map)
     dark, bright = shown.heat[10, 10], shown.heat[10, 120]
-    assert max(dark, bright) > 1.2 > 1 > min(dark, bright)
-    assert np.isclose(shown.heat[composite.mask <= 127].mean(), 1, atol=0.1)
-    assert "SRIN" in shown.sentence and "%" in shown.sentence
+    assert bright > 1.2 > 1 > dark
+    weights = {region.region: region.weight / region.area for region in shown.regions}
+    assert weights[int(semantic_map.labels[10, 120])] > 1.2 > weights[int(semantic_map.labels[10, 10])]
 
 
-def test_explaining_leaves_the_network_as_it_was(scene):
+def test_sentences_say_effects_and_nothing_else():
+    strong = RegionEffect(0, "left", 0.4, 0.9, 6.2, ("lighter", "warmer", "less contrast"))
+    weak = RegionEffect(1, "right", 0.6, 0.1, 0.3, ())
+    text = sentence([strong, weak], "srin")
+    assert "without the region at the left" in text and "6.2 grey levels" in text and "lighter" in text
+    assert "hardly any difference" in text and "0.9" not in text and "90%" not in text
+    assert "hardly any difference" in sentence([weak], "bain") and "single region" in sentence([], "srin")
+
+
+def test_explaining_leaves_the_network_as_it_was(scene, harmonizers):
     composite, semantic_map = scene
-    method = harmonizer("srin", query=20.0)
-    before = method.harmonize_composite(composite, semantic_map)
-    method.explain_composite(composite, (50, 50), semantic_map)
-    assert np.array_equal(method.harmonize_composite(composite, semantic_map), before)
+    before = harmonizers["srin"].harmonize_composite(composite, semantic_map)
+    harmonizers["srin"].explain_composite(composite, (50, 50), semantic_map)
+    assert np.array_equal(harmonizers["srin"].harmonize_composite(composite, semantic_map), before)
 
 
-def test_what_cannot_be_explained_is_said(scene):
+def test_what_cannot_be_explained_is_said(scene, harmonizers):
     composite, semantic_map = scene
     with pytest.raises(SrinError, match="Point at the pasted object"):
-        harmonizer("srin").explain_composite(composite, (5, 5), semantic_map)
-    with pytest.raises(SrinError, match="no attention"):
+        harmonizers["srin"].explain_composite(composite, (5, 5), semantic_map)
+    with pytest.raises(SrinError, match="can't be explained"):
         Harmonizer("reinhard", None).explain(composite.image, composite.mask, (50, 50))
-    with pytest.raises(SrinError, match="average"):
-        harmonizer("rain").explain_composite(composite, (50, 50), semantic_map)

@@ -8,14 +8,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from srin.models.unet import HarmonizationNet
 
 from srin import full_resolution
 from srin.composite import Composite
 from srin.full_resolution import apply_coefficients, fit_coefficients
 from srin.harmonizer import Harmonizer
 from srin.metrics import fpsnr
+from srin.models import build
 from srin.models.config import ModelConfig
+from srin.models.network import HarmonizationNet
 
 IDENTITY = torch.eye(3, 4).flatten()[None, :, None, None]
 
@@ -35,10 +36,15 @@ def transforms(h=6, w=8, seed=0):
     return IDENTITY + 0.2 * torch.randn(1, 12, h, w, generator=torch.Generator().manual_seed(seed))
 
 
-def network(slot="rain", head="affine", seed=0, **more):
-    """A small network that does something."""
+def network(slot="rain", head=None, seed=0):
+    """A network that does something: one of ours, or with a head one of the paper's, small."""
     torch.manual_seed(seed)
-    net = HarmonizationNet(ModelConfig(slot, head=head, width=4, working_size=64, **more))
+    if head is None:
+        net = build(ModelConfig(slot, working_size=64))
+        for member in net.heads:
+            torch.nn.init.normal_(member.transform.joint[-1].weight, std=0.03)
+    else:
+        net = build(ModelConfig(slot, "paper", head=head, width=4, working_size=64))
     with torch.no_grad():
         for parameter in net.parameters():
             if not parameter.any():
@@ -81,7 +87,7 @@ def test_tile_borders_are_invisible(size, monkeypatch):
     assert np.abs(apply_coefficients(transforms(), composite).astype(int) - whole).max() <= 1
 
 
-@pytest.mark.parametrize("slot, head", [*product(["rain", "bain", "srin"], ["affine", "rgb"]), ("srin", "residual")])
+@pytest.mark.parametrize("slot, head", [*product(["rain", "bain", "srin"], [None, "rgb"]), ("srin", "residual")])
 def test_the_background_stays_to_the_bit_at_odd_sizes(slot, head):
     harmonizer = Harmonizer(slot, network(slot, head))
     for (height, width), feather in (((333, 517), 0), ((517, 65), 9), ((71, 73), 3)):
@@ -121,14 +127,29 @@ def test_a_fit_carries_a_change_of_colours_without_blur():
 
 
 @pytest.mark.parametrize("radius, side", [(90, 88), (20, 128), (120, 64)], ids=["middling", "small", "large"])
-def test_the_working_size_follows_the_object_and_can_be_set(radius, side, monkeypatch):
+def test_the_papers_networks_see_the_object_at_the_size_they_know(radius, side, monkeypatch):
     mask = cv2.circle(np.zeros((300, 400), np.uint8), (200, 150), radius, 255, -1)
-    harmonizer, seen = Harmonizer("baseline", network()), []
-    forward = HarmonizationNet.coefficients
-    monkeypatch.setattr(HarmonizationNet, "coefficients", lambda *a: seen.append(max(a[1].shape)) or forward(*a))
+    harmonizer, seen = Harmonizer("paper-baseline", network(head="residual")), []
+    forward = type(harmonizer._network).forward
+    monkeypatch.setattr(
+        type(harmonizer._network), "forward", lambda *a: seen.append(max(a[1].shape)) or forward(*a)
+    )
     harmonizer.harmonize_composite(Composite(photo(300, 400), mask))
     harmonizer.harmonize_composite(Composite(photo(300, 400), mask), working_size=320)
     assert seen == [side, 320]
+
+
+@pytest.mark.parametrize("size, shape", [((300, 400), (64, 64)), ((300, 900), (32, 96)), ((500, 100), (96, 32))])
+def test_our_networks_see_every_picture_at_about_the_size_they_know(size, shape, monkeypatch):
+    """Both sides are multiples of 32, the area is about 64 x 64, the aspect about the picture's."""
+    mask = cv2.circle(np.zeros(size, np.uint8), (50, 150), 40, 255, -1)
+    harmonizer, seen = Harmonizer("baseline", network()), []
+    forward = HarmonizationNet.coefficients
+    monkeypatch.setattr(HarmonizationNet, "coefficients", lambda *a: seen.append(tuple(a[1].shape[2:])) or forward(*a))
+    harmonizer.harmonize_composite(Composite(photo(*size), mask))
+    harmonizer.harmonize_composite(Composite(photo(*size), mask), working_size=256)
+    assert seen[0] == shape
+    assert 0.6 < seen[1][0] * seen[1][1] / 256**2 < 1.6 and not any(side % 32 for side in seen[1])
 
 
 PEAK = """

@@ -13,7 +13,7 @@ from srin import Harmonizer
 from srin.cli import main
 from srin.composite import Composite, crop_to_mask
 from srin.errors import ImageError, MaskError
-from srin.harmonizer import _working_size, load_network
+from srin.working_size import paper_size
 from srin.image_io import load_image, load_mask, load_rgba, save_photo
 from srin.mask_values import extent, looks_inverted
 from srin.remarks import InputWarning, collected
@@ -283,8 +283,7 @@ def test_a_faint_speck_moves_nothing():
         np.testing.assert_array_equal(one, other)
     labels = RNG.integers(0, 9, (300, 400))
     np.testing.assert_array_equal(crop_labels(labels, big), crop_labels(labels, speck))
-    network = load_network("baseline", "cpu")
-    assert _working_size(network, big) == _working_size(network, speck) != _working_size(network, np.full_like(big, 255))
+    assert paper_size(128, big) == paper_size(128, speck) != paper_size(128, np.full_like(big, 255))
 
 
 def test_the_extent_of_a_large_mask():

@@ -54,7 +54,7 @@ def evaluate(options: argparse.Namespace) -> str:
     """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
     subfolders = [path for path in options.data.rglob("*") if path.is_dir()] if options.data.is_dir() else []
     check_folder(options.output, [options.data, *subfolders])
-    check_inputs((options.output / name for name in REPORTS), (path for _, path in options.weights))
+    check_inputs((options.output / name for name in REPORTS), (path for _, paths in options.weights for path in paths))
     data = open_data(options.data, options.subsets, options.cache, options.size)
     methods = gather(options.methods, options.weights, options.maps, options.reference)
     try:
