@@ -197,10 +197,13 @@ def train(config: TrainConfig) -> None:
             break
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, feed.steps, config)
-        for _ in range(config.accumulate):
+        for number in range(step * config.accumulate, (step + 1) * config.accumulate):
+            batch = next(batches)
+            # Of dropout: a resumed run draws what an uninterrupted one would.
+            torch.manual_seed((config.seed << 40) + number * processes + accelerator.process_index)
             with accelerator.accumulate(objective):
                 with accelerator.autocast():
-                    loss = objective(next(batches))
+                    loss = objective(batch)
                 # The engine averages over processes, while the loss is each one's part of a sum.
                 accelerator.backward(loss * processes)
                 if accelerator.sync_gradients:
