@@ -18,6 +18,7 @@ from srin.metrics import score
 from srin.models.checkpoint import load_weights
 from train.evaluate import main
 from train.evaluation.data import from_folder
+from train.evaluation.figures import parameters_against_psnr
 from train.evaluation.methods import Method
 from train.evaluation.oracle import ORACLE, affine_oracle
 from train.evaluation.scoring import run
@@ -106,6 +107,15 @@ def test_a_folder_from_the_command_line(folder, tmp_path, capsys):
     assert "| pictures | number | copy-paste fPSNR | reinhard | mine | affine oracle |" in gains
     assert f"| rim leak | 1 | {10 * math.log10(255**2 / 400):.2f} | {gain:+.2f} | " in gains  # one picture, no interval
     assert "| `tone` | 1 |" in gains and "| `identity` |" not in gains
+    for metric in ("chroma", "lightness"):
+        signed = text.split(f"## Signed error of {metric}, by groups")[1].split("##")[0]
+        means = [groups["all", "all", name, metric]["mean"] for name in ("copy-paste", "reinhard")]
+        assert means[0] == pytest.approx(ours[metric].iloc[:3].mean(), abs=1e-4) and means[0] * means[1] != 0
+        row = next(line for line in signed.splitlines() if line.startswith("| all | 3 |")).split(" | ")
+        assert [cell.split(" [")[0] for cell in row[2:4]] == [f"{mean:.2f}" for mean in means]
+    for title, metric in (("fMSE", "fmse"), ("dE2000", "delta_e")):
+        cell = f"{groups['family', 'lab', 'copy-paste', metric]['mean']:.2f}"
+        assert f"| `lab` | 2 | {cell} | " in text.split(f"## {title}, by groups")[1].split("##")[0]
     differences = text.split("## Paired differences from copy-paste")[1].split("##")[0]
     assert "| reinhard |" in differences and "| copy-paste |" not in differences
     drift = text.split("## Drift where there is nothing to harmonize")[1].split("##")[0]
@@ -463,6 +473,28 @@ def test_a_picture_that_one_method_fails_on_counts_for_none(folder):
     assert scores.rows.groupby("method")["id"].agg(list).tolist() == [["0002", "0003", "0004"]] * 3
 
 
+class Adds:
+    needs_map = False
+
+    def __init__(self, amount):
+        self.amount = amount
+
+    def harmonize_composite(self, composite, semantic_map):
+        return composite.image + np.uint8(self.amount)
+
+
+def test_pictures_show_a_method_once_whatever_its_seeds(folder):
+    config = load_weights(WEIGHTS / "baseline.safetensors").config
+    methods = [Method("m", Adds(3), config, 1000, seed=0), Method("m", Adds(9), config, 1000, seed=1)]
+    scores = run(from_folder(folder), methods, "composite", 40, "colour", examples=3)
+    assert len(scores.examples) == 3
+    for pictures in scores.examples.values():
+        assert list(pictures) == ["composite", "mask", "m", "real"]
+        assert (pictures["m"] - pictures["composite"] == 3).all()
+    figure = parameters_against_psnr(summarize(scores.rows, "m"), methods, "composite")
+    assert [text.get_text() for text in figure.axes[0].texts] == ["m"]
+
+
 def test_folders_and_weights_that_make_no_sense(folder, tmp_path, capsys):
     out = ["-o", tmp_path / "out"]
     assert "no folder" in refusal(capsys, tmp_path / "nowhere", *out)
@@ -531,6 +563,7 @@ def test_iharmony4_with_published_tables_apart(iharmony4, tmp_path, capsys):
     composite, mask, real = pictures(4, 20, 3, 4)
     table = pd.read_csv(tmp_path / "out" / "pictures.csv").set_index(["method", "subset"])
     row = table.loc[("copy-paste", "HCOCO")]
+    assert row["photo"] == row["series"] == "HCOCO/x"  # the real picture, of which there may be more composites
     assert row["fmse"] == pytest.approx(score(composite, real, mask)["fmse"], rel=0.02)
 
     command(iharmony4, *out, "--subsets", "HAdobe5k", "--size", 1024)
