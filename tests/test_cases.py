@@ -46,8 +46,9 @@ def test_folder_overwrites_inputs(case):
 
 
 def test_folder_silently_skipped(case, capsys):
-    assert run("harmonize", case / "c", case / "m", "-o", case / "out", "--method", "reinhard") == 0
-    assert "7 of 7" in capsys.readouterr().err
+    """All are looked at; the mask of one belongs to another picture."""
+    assert run("harmonize", case / "c", case / "m", "-o", case / "out", "--method", "reinhard") == 1
+    assert "6 of 7" in (said := capsys.readouterr().err) and "g.HEIC: The mask has 225 x 126 pixels" in said
 
 
 def test_folder_stray(case):
