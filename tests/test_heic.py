@@ -1,4 +1,4 @@
-"""HEIC: turned once, in its own colours, 10 bits, the primary picture of several; bombs and broken files are sentences."""
+"""HEIC: turned once, in its own colours, 10 bits, the primary one of several; bombs and broken files are sentences."""
 
 import io
 import struct
@@ -7,8 +7,8 @@ import numpy as np
 import pillow_heif
 import pytest
 from PIL import ExifTags, Image
-from test_saving import P3, icc
 from test_inputs import disc, to_srgb
+from test_saving import P3, icc
 
 from srin import heic
 from srin.cli import main
@@ -112,7 +112,8 @@ def test_the_decoder_is_kept_within_memory_and_time(tmp_path, monkeypatch):
     """A decoder that asks for too much, or never ends, is a sentence."""
     content = encoded(Image.fromarray(SMOOTH))
     worker = heic.WORKER.read_text()
-    for body, words in (("bytearray(3 << 30)", "damaged or cut short .MemoryError"), ("exec('while True: pass')", "ended early|longer")):
+    endless = "exec('while True: pass')"
+    for body, words in (("bytearray(3 << 30)", "damaged or cut short .MemoryError"), (endless, "ended early|longer")):
         changed = worker.replace("    import numpy as np\n", f"    {body}\n    import numpy as np\n", 1)
         assert changed != worker
         path = tmp_path / "worker.py"

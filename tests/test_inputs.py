@@ -3,6 +3,7 @@
 import io
 import struct
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -269,6 +270,13 @@ def test_inverted_masks_get_a_remark_and_can_be_inverted(tmp_path, capsys):
         results.append(load_image(out))
     np.testing.assert_array_equal(results[0], results[2])
     assert not np.array_equal(results[0], results[1])
+
+
+def test_the_corpus_looks_right_and_its_inversions_inverted(corpus):
+    masks = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in sorted((corpus / "masks").iterdir())[::8]]
+    assert len(masks) > 1000
+    assert np.mean([looks_inverted(mask) for mask in masks]) < 0.01
+    assert np.mean([looks_inverted(255 - mask) for mask in masks]) > 0.9
 
 
 def test_a_faint_speck_moves_nothing():

@@ -1,4 +1,4 @@
-"""Results never replace inputs, "done" means made like this and whole, and folders are listed and paired as people expect."""
+"""Results never replace inputs, "done" means made like this and whole, and folders are listed and paired."""
 
 import json
 import os
@@ -199,7 +199,8 @@ def test_what_a_kill_left_is_swept_and_what_is_written_is_not(tmp_path):
 
 def test_every_kind_of_picture_in_a_folder_is_done_or_named(folders, capsys):
     images, masks = folders / "c", folders / "m"
-    kinds = {"a.jfif": "JPEG", "b.JPE": "JPEG", "d.GIF": "GIF", "e.ppm": "PPM", "f.PNG": "PNG", "g": "PNG", "h.dat": "JPEG"}
+    kinds = {"a.jfif": "JPEG", "b.JPE": "JPEG", "d.GIF": "GIF", "e.ppm": "PPM", "f.PNG": "PNG"}
+    kinds |= {"g": "PNG", "h.dat": "JPEG"}
     for name, kind in kinds.items():
         (images / name).write_bytes(encoded(photo(60, 40), kind))
         Image.fromarray(disc()).save(masks / f"{name.partition('.')[0]}.png")
@@ -301,8 +302,9 @@ def test_a_thousand_pictures_thirty_bad_ones_and_ten_kills(tmp_path):
     images.mkdir(), masks.mkdir(), out.mkdir()
     rng = np.random.default_rng(3)
     everything = hostile_files()
-    bad_contents = ["cut_50_png.png", "cut_50_jpg.jpg", "empty_png.png", "four_gigapixels_tif.tif", "drawing.svg_png.png",
-                    "text_png.png", "payload_png.png", "one_row_more_png.png", "psd_tif.tif", "zeros_png.png"]  # fmt: skip
+    bad_contents = ["cut_50_png.png", "cut_50_jpg.jpg", "empty_png.png", "four_gigapixels_tif.tif",
+                    "drawing.svg_png.png", "text_png.png", "payload_png.png", "one_row_more_png.png", "psd_tif.tif",
+                    "zeros_png.png"]  # fmt: skip
     bad = set()
     mask = encoded(Image.fromarray(disc(24, 32)), "PNG")
     for i in range(1000):
@@ -343,7 +345,8 @@ def test_a_thousand_pictures_thirty_bad_ones_and_ten_kills(tmp_path):
     assert done.returncode == 1
     results = {path.stem for path in out.glob("*.png")}
     assert {f"p{i:04d}" for i in range(1000)} - results == {name for name in bad if not (out / f"{name}.png").exists()}
-    named = {line.split(":")[1].strip().partition(".")[0] for line in done.stderr.splitlines() if line.startswith("srin: p")}
+    lines = [line for line in done.stderr.splitlines() if line.startswith("srin: p")]
+    named = {line.split(":")[1].strip().partition(".")[0] for line in lines}
     assert named == bad and "30 failed" in done.stderr
     assert not [path for path in out.iterdir() if path.suffix != ".png"]
     assert {path: path.read_bytes() for path in given} == given

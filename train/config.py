@@ -123,7 +123,7 @@ def read_settings(name: str, changes: list[str]) -> dict[str, Any]:
         key, separator, text = change.partition("=")
         if not separator:
             raise ValueError(f"changes look like key=value, not {change!r}")
-        nested: Any = _given(text)
+        nested: Any = _given(key, text)
         for part in reversed(key.split(".")):
             nested = {part: nested}
         values = merged(values, nested)
@@ -133,18 +133,18 @@ def read_settings(name: str, changes: list[str]) -> dict[str, Any]:
 class _Text(str):
     """A value from the command line, as it was typed: YAML only where no text or path is wanted."""
 
-    def parsed(self) -> Any:
+    def parsed(self, key: str) -> Any:
         try:
             return yaml.safe_load(self)
         except yaml.YAMLError as error:
-            raise ValueError(f"{str(self)!r} is no value: {error}") from error
+            raise ValueError(f"{key} can't be {str(self)!r}, which is no YAML") from error
 
 
-def _given(text: str) -> Any:
+def _given(key: str, text: str) -> Any:
     """A mapping, such as {a: 1}, changes settings one by one; anything else waits until its key's type is known."""
     typed = _Text(text)
     if text.startswith("{") and text.rstrip().endswith("}"):
-        mapping = typed.parsed()
+        mapping = typed.parsed(key)
         return mapping if isinstance(mapping, dict) else typed
     return typed
 
@@ -217,7 +217,7 @@ def _convert(key: str, kind: Any, value: Any) -> Any:
         optional = typing.get_origin(kind) is types.UnionType
         texts = (str, Path)
         if not optional or value == "null" or typing.get_args(kind)[0] not in texts:
-            value = value.parsed()
+            value = value.parsed(key)
     if kind is Any:
         return value
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
