@@ -24,10 +24,11 @@ from srin.models.unet import HarmonizationNet
 
 from srin.composite import Composite, blend
 from srin.full_resolution import apply_coefficients
-from srin.harmonizer import NETWORKS, load_network, network_inputs
+from srin.harmonizer import NETWORKS, load_network
 from srin.image_io import load_image
 from srin.metrics import delta_e, fpsnr
-from srin.segmentation.semantic_map import segment
+from srin.segmentation.semantic_map import draw
+from srin.working_size import seen
 
 SIZES: tuple[int | None, ...] = (None, 128, 256, 512)  # working sizes; None: chosen by the photo
 
@@ -35,19 +36,21 @@ SIZES: tuple[int | None, ...] = (None, 128, 256, 512)  # working sizes; None: ch
 def ways(network: HarmonizationNet, composite: Composite) -> dict[str, Callable[[], np.ndarray]]:
     """Results at full size, uint8 (H, W, 3), by name."""
     height, width = composite.mask.shape
-    labels = segment(composite, "colour").labels if network.config.slot == "srin" else None
+    labels = draw(composite, "colour").labels if network.config.slot == "srin" else None
+
+    def inputs(size: int | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        return seen(network.config, composite, labels, size).tensors(torch.device("cpu"))[:3]
 
     def coefficients(size: int | None) -> torch.Tensor:
-        return network.coefficients(*network_inputs(network, composite, labels, size))
+        return network.coefficients(*inputs(size))
 
     def bilinear(size: int | None) -> np.ndarray:
         full = torch.from_numpy(composite.image).permute(2, 0, 1)[None].float() / 127.5 - 1
-        spread = F.interpolate(coefficients(size), (height + -height % 8, width + -width % 8), mode="bilinear")
+        spread = F.interpolate(coefficients(size), (height + -height % 32, width + -width % 32), mode="bilinear")
         return blend(_pixels(apply_affine(spread, full)), composite)
 
     def enlarged(size: int | None) -> np.ndarray:
-        inputs = network_inputs(network, composite, labels, size)
-        return blend(cv2.resize(_pixels(network(*inputs)), (width, height)), composite)
+        return blend(cv2.resize(_pixels(network(*inputs(size))), (width, height)), composite)
 
     found: dict[str, Callable[[], np.ndarray]] = {"copy-paste": lambda: composite.image}
     for size in SIZES:

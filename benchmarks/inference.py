@@ -21,8 +21,10 @@ import torch
 from PIL import Image
 
 from benchmarks.measure import composite, peak_megabytes, seconds
-from srin.harmonizer import METHODS, Harmonizer, load_network, network_inputs, unavailable
-from srin.segmentation.semantic_map import segment
+from srin.harmonizer import METHODS, Harmonizer, load_network, unavailable
+from srin.models.network import HarmonizationNet
+from srin.segmentation.semantic_map import draw
+from srin.working_size import seen
 
 MEGAPIXELS_12 = 4000  # longer side; the photo is 4:3
 FOREGROUNDS = (0.06, 0.25, 0.6)
@@ -49,7 +51,8 @@ def network_call(method: str, side: int, foreground: float) -> Callable[[], obje
     """The network alone, on a picture of its working size."""
     picture = composite(side, foreground)
     network = load_network(method)
-    inputs = network_inputs(network, picture, segment(picture, "colour").labels, side)
+    assert isinstance(network, HarmonizationNet)
+    inputs = seen(network.config, picture, draw(picture, "colour").labels, side).tensors(torch.device("cpu"))[:3]
 
     def call() -> None:
         with torch.inference_mode():

@@ -124,7 +124,7 @@ class _Weights:
     """What the parts of the foreground borrowed in one composite."""
 
     def __init__(self, network: HarmonizationNet, picture: Seen, decision: Decision) -> None:
-        slot = network.heads[0].slot
+        slot = network.slot
         _, mask, regions, allowed = picture.tensors(torch.device("cpu"))
         units = partition(mask, regions, allowed)[0].double().numpy()
         self._borrowers, self._lenders = units[slot.borrowers], units[slot.lenders]
@@ -198,13 +198,16 @@ def sentence(regions: list[RegionEffect], slot: str) -> str:
     strong = [region for region in compared if region.effect is not None and region.effect >= HARDLY]
     if not strong:
         which = f"any one of the {len(compared)} background regions" if len(compared) > 1 else "the background region"
-        return f"{name}: leaving out {which} makes hardly any difference to this part (below {HARDLY:g} of 255 grey levels)."
+        limit = f"below {HARDLY:g} of 255 grey levels"
+        return f"{name}: leaving out {which} makes hardly any difference to this part ({limit})."
     text = f"{name}: {'; '.join(_told(region) for region in strong[:NAMED])}."
     if len(strong) > NAMED:
         more = len(strong) - NAMED
-        text += f" {more} more make{'s' if more == 1 else ''} a difference of {strong[NAMED].effect:.1f} grey levels at most."
+        make = "makes" if more == 1 else "make"
+        text += f" {more} more {make} a difference of {strong[NAMED].effect:.1f} grey levels at most."
     if rest := len(compared) - len(strong):
-        text += f" Leaving out {'the other one' if rest == 1 else f'any one of the other {rest}'} makes hardly any difference."
+        others = "the other one" if rest == 1 else f"any one of the other {rest}"
+        text += f" Leaving out {others} makes hardly any difference."
     return text
 
 

@@ -272,8 +272,9 @@ def _explain(
 ) -> "Explanation":
     """`Harmonizer.explain_composite`."""
     from srin.explain import explain_network
+    from srin.models.network import HarmonizationNet
 
-    assert harmonizer._network is not None
+    assert isinstance(harmonizer._network, HarmonizationNet)  # `explain_composite` has checked it
     return explain_network(harmonizer._network, composite, point, semantic_map)
 
 
@@ -283,6 +284,7 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
     import torch
 
     from srin.full_resolution import fit_coefficients
+    from srin.models.network import HarmonizationNet
 
     network = harmonizer._network
     assert network is not None
@@ -290,7 +292,7 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
     image, mask, regions, allowed = small.tensors(device)
     # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
     with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
-        if harmonizer._decides:
+        if isinstance(network, HarmonizationNet):
             coefficients = network.coefficients(image, mask, regions, allowed)
         else:
             coefficients = fit_coefficients(network(image, mask, regions).float(), image, mask)
@@ -305,9 +307,9 @@ def _adjustment(small: Seen, coefficients: "Tensor") -> Adjustment | None:
         return None
 
     before, mask, _, _ = small.tensors(coefficients.device)
-    pictures = ((x[0].permute(1, 2, 0).numpy() + 1) / 2 for x in (before, apply_affine(coefficients, before)))
+    composite, changed = ((x[0].permute(1, 2, 0).numpy() + 1) / 2 for x in (before, apply_affine(coefficients, before)))
     regions = None
     if small.regions is not None:
         inside = np.bincount(small.regions.ravel(), small.mask.ravel()) / np.bincount(small.regions.ravel()).clip(1)
         regions = np.where((inside > 127)[small.regions], small.regions, -1)
-    return measure(*pictures, mask[0, 0].numpy(), regions)
+    return measure(composite, changed, mask[0, 0].numpy(), regions)

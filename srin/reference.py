@@ -41,11 +41,11 @@ def lenders(reference: Reference, composite: Composite, labels: np.ndarray | Non
     if isinstance(reference, str | bytes | os.PathLike | Image.Image) or _is_picture(reference):
         mask = load_mask(reference, "reference")  # type: ignore[arg-type]
         if mask.shape != background.shape:
-            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels and the picture {background.shape[1]} x {background.shape[0]}"
-            raise MaskError(f"The reference has {sizes}. Both must have the same size.")
+            ours, theirs = (f"{shape[1]} x {shape[0]}" for shape in (mask.shape, background.shape))
+            raise MaskError(f"The reference has {ours} pixels and the picture {theirs}. Both must have the same size.")
         allowed = mask > 127
     else:
-        allowed = _in_regions(reference, labels, background.shape)  # type: ignore[arg-type]
+        allowed = _in_regions(reference, labels, background.shape)
     if not enough(allowed, composite):
         raise MaskError(
             "The reference leaves nothing of the background to borrow from. Choose a part of it beside the pasted object."
@@ -55,7 +55,7 @@ def lenders(reference: Reference, composite: Composite, labels: np.ndarray | Non
 
 def enough(allowed: np.ndarray, composite: Composite) -> bool:
     """Whether bool (H, W) leaves a network something to borrow from."""
-    return np.count_nonzero(allowed & (composite.mask == 0)) >= SMALLEST * allowed.size
+    return bool(np.count_nonzero(allowed & (composite.mask == 0)) >= SMALLEST * allowed.size)
 
 
 def filled(composite: Composite, allowed: np.ndarray) -> Composite:
@@ -129,5 +129,6 @@ def _in_regions(ids: Collection[int], labels: np.ndarray | None, size: tuple[int
     unknown = sorted(set(map(int, wanted)) - set(map(int, np.unique(labels))))
     if unknown:
         shown = ", ".join(map(str, unknown[:10]))
-        raise SegmentationError(f"The semantic map has no region {shown}. Its ids run from {labels.min()} to {labels.max()}.")
+        span = f"from {labels.min()} to {labels.max()}"
+        raise SegmentationError(f"The semantic map has no region {shown}. Its ids run {span}.")
     return enlarged(np.isin(labels, wanted), size)

@@ -102,7 +102,7 @@ def working_shape(size: int, picture: tuple[int, ...]) -> tuple[int, int]:
     aspect = min(max(picture[0] / picture[1], 1 / LONGEST), LONGEST)
     exact = size * aspect**0.5 / STRIDE, size / aspect**0.5 / STRIDE
 
-    def error(shape: tuple[int, int]) -> float:
+    def error(shape: tuple[int, ...]) -> float:
         rows, columns = shape[0] * STRIDE, shape[1] * STRIDE
         return abs(np.log(rows / columns / aspect)) + abs(np.log(rows * columns / size**2)) / 2
 

@@ -14,11 +14,11 @@ from srin import Harmonizer
 from srin.cli import main
 from srin.composite import Composite, crop_to_mask
 from srin.errors import ImageError, MaskError
-from srin.working_size import paper_size
 from srin.image_io import load_image, load_mask, load_rgba, save_photo
 from srin.mask_values import extent, looks_inverted
 from srin.remarks import InputWarning, collected
 from srin.segmentation.semantic_map import crop_labels
+from srin.working_size import paper_size
 
 RNG = np.random.default_rng(11)
 MUTED = RNG.integers(70, 190, (40, 60, 3), dtype=np.uint8)

@@ -126,6 +126,13 @@ class HarmonizationNet(nn.Module):
         self.project = nn.Linear(MEANINGS, MEANING)
         self.heads = nn.ModuleList(Head(config) for _ in range(config.members))
 
+    @property
+    def slot(self) -> Slot:
+        """Of the first head; who may borrow and lend is the same in all."""
+        head = self.heads[0]
+        assert isinstance(head, Head)  # for the type checker
+        return head.slot
+
     def forward(self, composite: Tensor, mask: Tensor, regions: Tensor | None = None) -> Tensor:
         """The harmonized image.
 

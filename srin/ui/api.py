@@ -170,7 +170,7 @@ def explain(
     mask: gr.FileData,
     x: float,
     y: float,
-    method: Network = "srin",
+    method: Network = "srin",  # type: ignore[valid-type]
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
 ) -> tuple[gr.FileData, dict]:
@@ -181,8 +181,8 @@ def explain(
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         x: pixels from the left edge, of a point on the pasted object: the part there is asked about
         y: pixels from the upper edge, of the same point
-        method: one of the networks; srin borrows from regions and places, bain from places, baseline from everywhere alike
-        semantic_map: an uploaded label picture, as segment returns it, whose regions are left out; without one it is drawn
+        method: one of the networks; srin borrows from regions and places, bain from places, baseline from all alike
+        semantic_map: an uploaded label picture, as segment returns it, whose regions are left out; else it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
 
     Returns:

@@ -48,7 +48,7 @@ def _explained(run: Run | None, share: tuple[float, float]) -> Data:
 
 
 def overlay(shown: "Explanation") -> np.ndarray:
-    """uint8 (h, w, 4): the weights as a heat map, the regions' outlines in white, and the outline of the part in the accent's colour."""
+    """uint8 (h, w, 4): the weights as a heat map, the regions' outlines in white, the part's in the accent's colour."""
     heat = shrink(np.rint((shown.heat / HOT).clip(0, 1) * 255).astype(np.uint8), SIDE)
     size = heat.shape[::-1]
     colours = cv2.cvtColor(cv2.applyColorMap(heat, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)

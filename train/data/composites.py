@@ -170,10 +170,10 @@ class Maker:
         _, mask = self._object(rng)
         size = self._size
         ys, xs = np.nonzero(mask)
-        shape = mask[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].astype(np.uint8) * 255
-        factor = rng.uniform(0.2, 0.75) * size / (shape.shape[0] * shape.shape[1]) ** 0.5
-        width, height = (max(4, round(side * factor)) for side in shape.shape[::-1])
-        shape = cv2.resize(shape, (width, height), interpolation=cv2.INTER_AREA) > 127
+        cut = mask[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1].astype(np.uint8) * 255
+        factor = rng.uniform(0.2, 0.75) * size / (cut.shape[0] * cut.shape[1]) ** 0.5
+        width, height = (max(4, round(side * factor)) for side in cut.shape[::-1])
+        shape = cv2.resize(cut, (width, height), interpolation=cv2.INTER_AREA) > 127
         canvas = np.zeros((3 * size, 3 * size), bool)  # a margin, so that it may stick out
         top, left = (size + int(rng.uniform(-0.2, 1) * (size - 0.8 * side)) for side in shape.shape)
         part = canvas[top : top + height, left : left + width]
