@@ -21,7 +21,16 @@ ADOBE_GAMMA = 563 / 256
 SAME_ON_AVERAGE, SAME_AT_MOST, MUTED = 1.0, 2, 100
 BAND = 512  # rows that are converted at a time
 UNCALIBRATED = 65535  # EXIF's ColorSpace where it is not sRGB
-SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    """sRGB's profile, without the time at which it was made: the same picture is always the same file."""
+    made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    made[24:36] = bytes(12)
+    return ImageCms.ImageCmsProfile(io.BytesIO(bytes(made)))
+
+
+SRGB = _srgb()
 
 
 def matrix_profile(primaries: Matrix, gamma: float | None, name: str) -> bytes:

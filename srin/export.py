@@ -7,8 +7,9 @@
     mask = cv2.imread("mask.png", 0)[None, None].astype(np.float32) / 255
     (harmonized,) = session.run(None, {"composite": composite, "mask": mask})  # srin: and "regions", int64 (1, H, W)
 
-The network runs at the size of its input, at its best near the working size; BAIN's memory grows with the fourth power
-of the side, since a graph can't do its attention in chunks.
+The network runs at the size of its input, at its best near the working size. Ours take multiples of 32; the
+paper's take any, and the memory of their BAIN grows with the fourth power of the side, since a graph can't do its
+attention in chunks.
 """
 
 import os
@@ -21,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from srin.errors import OutputError, SrinError
+from srin.models.encoder import STRIDE
 from srin.models.units import EXPORTED_REGIONS
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 OPSET = 18
 TOLERANCE = 1 / 255  # of colours in [0, 1]
-CHECKED_SIZES = ((64, 64), (72, 120), (61, 83), (149, 97))
+CHECKED_SIZES = ((64, 64), (72, 120), (61, 83), (149, 97))  # of the paper's networks
+CHECKED_MULTIPLES = ((64, 64), (96, 128), (160, 96))  # of ours
 
 
 def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
@@ -39,7 +42,7 @@ def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
         path: ends in .onnx; its folder exists.
 
     Returns:
-        The largest difference from PyTorch on random pictures, masks and maps of CHECKED_SIZES, for colours in [0, 1].
+        The largest difference from PyTorch on random pictures, masks and maps of several sizes, for colours in [0, 1].
 
     Raises:
         SrinError: the packages are missing (requirements-export.txt), or the results differ by more than 1/255;
@@ -54,10 +57,13 @@ def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
     path = Path(path)
     if path.suffix != ".onnx" or not path.parent.is_dir():
         raise OutputError(f"Can't export to {path}: its name must end in .onnx, and its folder must exist.")
-    example = _example(network, 104, 136, seed=0)
+    paper = network.config.preset == "paper"
+    example = _example(network, *((104, 136) if paper else (96, 160)), seed=0)
     names = ["composite", "mask", "regions"][: len(example)]
-    dynamic = torch.export.Dim.DYNAMIC
-    sizes = {name: {value.ndim - 2: dynamic, value.ndim - 1: dynamic} for name, value in zip(names, example, strict=True)}
+    sides: list[Any] = [torch.export.Dim.DYNAMIC] * 2
+    if not paper:
+        sides = [STRIDE * torch.export.Dim(side, min=1, max=128) for side in ("rows", "columns")]
+    sizes = {name: {x.ndim - 2: sides[0], x.ndim - 1: sides[1]} for name, x in zip(names, example, strict=True)}
     program = torch.onnx.export(
         _Forward(network).eval(),
         example,
@@ -110,7 +116,8 @@ def _example(network: "Network", height: int, width: int, seed: int) -> tuple[Te
 
 def _largest_difference(network: "Network", session: Any, names: list[str]) -> float:
     largest = 0.0
-    for seed, (height, width) in enumerate(CHECKED_SIZES, start=1):
+    checked = CHECKED_SIZES if network.config.preset == "paper" else CHECKED_MULTIPLES
+    for seed, (height, width) in enumerate(checked, start=1):
         inputs = _example(network, height, width, seed)
         with torch.inference_mode():
             expected = network(*inputs).numpy()

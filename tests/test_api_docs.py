@@ -28,4 +28,4 @@ def test_the_examples_harmonize(app_address, tmp_path, language):
     assert done.returncode == 0, done.stderr
     expected = Harmonizer.from_pretrained("srin").harmonize(EXAMPLES / "otter.jpg", EXAMPLES / "otter_mask.png")
     assert np.array_equal(load_image(tmp_path / "harmonized.png"), expected)
-    assert language == "sh" or "SRIN looked" in done.stdout or "SRIN took" in done.stdout
+    assert language == "sh" or "SRIN: " in done.stdout

@@ -16,7 +16,7 @@ from srin.image_io import load_image, load_mask
 from srin.remarks import collected
 from train.config import DataConfig
 from train.data.photos import find_photos, load_photos
-from train.evaluation.data import _index
+from train.evaluation.data import _read_labels
 
 CASES = SHARED / "cases"
 
@@ -114,14 +114,14 @@ def test_tiff16_planar(case):
 
 def test_train_manifest_bom(case):
     assert len(find_photos(case)) >= 1
-    assert _index(case / "index_with_bom.csv")
+    assert _read_labels(case / "index_with_bom.csv")
 
 
 def test_train_mask_mismatch(case):
     problems = ""
     for part in ("train", "validation"):
         try:
-            load_photos(DataConfig(root=case, cache=case / "cache", size=48, cached_size=64), part)
+            load_photos(DataConfig(root=case, cache=case / "cache", size=48, photo_side=64), part)
         except ValueError as error:
             problems += str(error)
     assert all(f"{name}.jpg: The mask" in problems for name in ("p0", "p1", "p3")) and "p2.jpg" not in problems

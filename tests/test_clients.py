@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import base64
-import io
 import json
 import re
 
@@ -106,7 +105,7 @@ def test_harmonize_and_segment_equal_the_command_line_to_the_bit(client, files, 
         "classical": (client.predict(image, mask, "histogram", api_name="/harmonize"), ["--method", "histogram"]),
     }
     for way, ((result, about), options) in ways.items():
-        assert about == {"warnings": []}
+        assert about["warnings"] == [] and about["milliseconds"] > 0
         assert main(["harmonize", *pair, "-o", str(tmp_path / f"{way}.png"), *options]) == 0
         assert same_bytes(result, tmp_path / f"{way}.png"), way
 
@@ -143,7 +142,7 @@ def test_explain_equals_python(client, files):
         ({"method": ["srin"]}, "method must be one of"),
         ({"method": "magic"}, "no method 'magic'"),
         ({"strength": "much"}, "strength must be a number"),
-        ({"strength": 2}, "strength"),
+        ({"strength": 2.5}, "between 0 and 2"),
         ({"semantic_map": {"path": "\0"}}, "map must be an uploaded file"),
         ({"segmenter": {"a": 1}}, "no segmenter"),
     ],
@@ -246,8 +245,10 @@ def test_agents_have_the_four_tools(walled, files):
         assert len(tool.description) > 80 and "Returns: a PNG" in tool.description
         assert all(len(parameter["description"]) > 20 for parameter in tool.inputSchema["properties"].values())
         assert "image" in tool.inputSchema["required"] and "semantic_map" not in tool.inputSchema["required"]
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(done.content[0].data))))
     assert not done.isError
+    # Gradio gives a tool's several outputs as one text: the picture by its address, then what was done.
+    picture = np.asarray(Image.open(re.search(r"'path': '([^']+)'", done.content[0].text)[1]))
+    assert "'adjustment': {'exposure'" in done.content[0].text
     assert np.array_equal(picture[..., :3], Harmonizer.from_pretrained("bain").harmonize(*files))
     assert wrong.isError and "uploaded file" in wrong.content[0].text
 

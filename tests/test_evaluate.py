@@ -522,7 +522,7 @@ def test_folders_and_weights_that_make_no_sense(folder, tmp_path, capsys):
         save_file({name: file.get_tensor(name) for name in names[1:]}, other, file.metadata())
     assert "doesn't fit its own configuration" in refusal(capsys, folder, *out, "--weights", f"a={other}")
     (tmp_path / "file").touch()
-    assert "can't be written" in refusal(capsys, folder, "-o", tmp_path / "file")
+    assert "Results need a folder" in refusal(capsys, folder, "-o", tmp_path / "file")
 
     (folder / "real" / "0002.png").unlink()
     (folder / "composite" / "0003.png").unlink()

@@ -250,7 +250,7 @@ def filled_up(
     for dim in (-2, -1):
         size = composite.shape[dim]
         filled = (size + STRIDE - 1) // STRIDE * STRIDE
-        if torch.compiler.is_exporting() or filled != size:
+        if filled != size:
             place = torch.arange(filled, device=composite.device).clamp_max(size - 1)
             composite, mask = composite.index_select(dim, place), mask.index_select(dim, place)
             regions = None if regions is None else regions.index_select(dim, place)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from srin.models.config import BACKGROUND_REGIONS, FOREGROUND_REGIONS
-from srin.models.encoder import Encoder
+from srin.models.encoder import STRIDE, Encoder
 
 GRID = 6  # cells along each side
 UNITS = 2 + GRID**2 + BACKGROUND_REGIONS + FOREGROUND_REGIONS
@@ -182,7 +182,10 @@ def _by_size(regions: Tensor, side: Tensor, most: int) -> Tensor:
     count = EXPORTED_REGIONS if torch.compiler.is_exporting() else int(regions.max()) + 1
     flat = regions.flatten(1)
     area = side.new_zeros(len(regions), count).scatter_add(1, flat, side.flatten(1))
-    rank = torch.argsort(-area, dim=1, stable=True).argsort(1).clamp_max(most - 1)
+    # How many are larger, or as large and come before: a stable sort, which can't be exported.
+    first = torch.ones(count, count, dtype=torch.bool, device=area.device).tril(-1)
+    ahead = (area[:, None] > area[:, :, None]) | ((area[:, None] == area[:, :, None]) & first)
+    rank = ahead.sum(2).clamp_max(most - 1)
     return rank.gather(1, flat).view_as(regions)
 
 
@@ -196,34 +199,32 @@ def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) 
     textures, meanings = encoder(composite)
     with torch.autocast(composite.device.type, enabled=False):
         composite, weights = composite.float(), weights.float()
-        levels = {weights.shape[2]: weights}
-        side = weights.shape[2]
-        for features in (*textures, *meanings):
-            while side > features.shape[2]:  # area-resized: a small unit gets small weights, but doesn't vanish
-                levels[side // 2] = F.avg_pool2d(levels[side], 2)
-                side //= 2
+        levels = [weights]  # halved again and again; the features' sizes are powers of two of the picture's
+        for _ in range(STRIDE.bit_length() - 1):
+            # Area-resized: a small unit gets small weights, but doesn't vanish.
+            levels.append(F.avg_pool2d(levels[-1], 2))
 
-        def pooled(values: Tensor) -> Tensor:
-            """Weighted means over each unit: (B, C, h, w) -> (B, U, C)."""
-            share = levels[values.shape[2]].flatten(2)
+        def pooled(values: Tensor, level: int) -> Tensor:
+            """Weighted means over each unit: (B, C, H / 2^level, W / 2^level) -> (B, U, C)."""
+            share = levels[level].flatten(2)
             share = share / share.sum(2, keepdim=True).clamp_min(1e-12)
             return share @ values.flatten(2).mT
 
-        pixels = pooled(_pixel_values(composite))
+        pixels = pooled(_pixel_values(composite), 0)
         rgb, rgb2, lab, lab2, chroma_bins, place, spread = pixels.split([3, 6, 3, 3, 1 + BINS, 2, 1], -1)
         outer = torch.cat([rgb**2, rgb[..., :1] * rgb[..., 1:], rgb[..., 1:2] * rgb[..., 2:]], -1)
         variance, covariance = (rgb2 - outer).split([3, 3], -1)
         colour = torch.cat([rgb, root(variance), covariance, lab, root(lab2 - lab**2), chroma_bins], -1)
         means, deviations = [], []
-        for features in textures:
+        for level, features in enumerate(textures, 1):
             features = features.float()
-            mean, second = pooled(torch.cat([features, features**2], 1)).chunk(2, -1)
+            mean, second = pooled(torch.cat([features, features**2], 1), level).chunk(2, -1)
             means.append(mean)
             deviations.append(root(second - mean**2))
         texture = torch.stack([torch.cat(means, -1), torch.cat(deviations, -1)], 2)
-        meaning = torch.cat([pooled(features.float()) for features in meanings], -1)
+        meaning = torch.cat([pooled(features.float(), level) for level, features in enumerate(meanings, 4)], -1)
         spread = root(spread - (place**2).sum(-1, keepdim=True))
-        area, near = weights.mean((2, 3)), pooled(_nearness(mask.float()))
+        area, near = weights.mean((2, 3)), pooled(_nearness(mask.float()), COARSE.bit_length() - 1)
         found = Units(area, colour, texture, meaning, near, torch.cat([place, spread], -1))
         full = found.full
         return Units(
@@ -252,13 +253,37 @@ def _pixel_values(composite: Tensor) -> Tensor:
 
 def _nearness(mask: Tensor) -> Tensor:
     """(B, 3, H / COARSE, W / COARSE), 1 within each of REACHES of where the mask is not 0; a square's reach."""
-    side = (mask.shape[2] * mask.shape[3]) ** 0.5
     coarse = (F.max_pool2d(mask, COARSE) > 0).to(mask.dtype)
+    if torch.compiler.is_exporting():
+        return torch.cat([_grown(coarse, reach) for reach in REACHES], 1)
+    side = (mask.shape[2] * mask.shape[3]) ** 0.5
     grown = []
     for reach in REACHES:
         pixels = max(1, round(reach * side / 128 / COARSE))
         grown.append(F.max_pool2d(coarse, 2 * pixels + 1, 1, pixels))
     return torch.cat(grown, 1)
+
+
+def _grown(coarse: Tensor, reach: int) -> Tensor:
+    """The same maximum, for an exported network: its size isn't known, and a pooling's kernel would have to be.
+
+    Windows double until they are wide enough: eight steps reach 255 coarse pixels.
+    """
+    side = torch.full((), coarse.shape[2] * coarse.shape[3], dtype=torch.float32).sqrt()  # of the coarse grid
+    left = (reach * side / 128).round().clamp_min(1).long()
+    width = torch.ones_like(left)
+    steps = []
+    for _ in range(8):
+        steps.append(torch.minimum(width, left))
+        left, width = left - steps[-1], width + steps[-1]
+    for dim in (2, 3):
+        place, last = torch.arange(coarse.shape[dim], device=coarse.device), coarse.shape[dim] - 1
+        below = above = coarse
+        for step in steps:
+            below = torch.maximum(below, below.index_select(dim, (place - step).clamp_min(0)))
+            above = torch.maximum(above, above.index_select(dim, (place + step).clamp_max(last)))
+        coarse = torch.maximum(below, above)
+    return coarse
 
 
 def to_lab(picture: Tensor) -> Tensor:

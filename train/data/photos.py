@@ -317,9 +317,9 @@ def _read_photo(photo: Photo, side: int) -> tuple[np.ndarray, list[np.ndarray]]:
     for file in photo.masks:
         mask = load_mask(file.read())
         if mask.shape != image.shape[:2]:
-            raise SrinError(
-                f"its mask {file.name} has {mask.shape[1]} x {mask.shape[0]} pixels and the photo "
-                f"{image.shape[1]} x {image.shape[0]}; both must have the same size"
+            raise MaskError(
+                f"The mask {file.name} has {mask.shape[1]} x {mask.shape[0]} pixels and the photo "
+                f"{image.shape[1]} x {image.shape[0]}. Both must have the same size."
             )
         small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
         if MIN_SHARE < small.mean() < MAX_SHARE:
