@@ -101,7 +101,7 @@ def test_a_mask_of_another_size_is_refused(photos_folder, tmp_path):
     for i in (1, 2):
         (tmp_path / f"img{i}.png").write_bytes((photos_folder / f"img{i}.png").read_bytes())
         cv2.imwrite(str(tmp_path / f"img{i}_mask.png"), np.zeros((30, 40), np.uint8))
-    with pytest.raises(ValueError, match="40 x 30 pixels and the photo 96 x 72"):
+    with pytest.raises(ValueError, match="40 x 30 pixels and the image 96 x 72"):
         load_photos(data(tmp_path, tmp_path / "cache"), "train")
 
 

@@ -62,7 +62,7 @@ def event(client, answer):
 def harmonize(client, image, mask):
     """Plain HTTP, see docs: the files as the request names them."""
     files = [{**file, "meta": {"_type": "gradio.FileData"}} for file in (image, mask)]
-    data = {"data": [*files, "histogram", 1.0, None, "auto"]}
+    data = {"data": [*files, "histogram", 1.0, None, "auto", False, None]}
     return event(client, client.post("/gradio_api/call/harmonize", json=data))
 
 

@@ -37,6 +37,7 @@ from train.data.photos import fingerprint, load_photos
 from train.make_composites import make_composites
 from train.objective import AREA_FLOOR, Objective, fpsnr, has_task
 from train.precompute_maps import find_pictures, precompute
+from train.runs import claim
 from train.side_by_side import SideBySideConfig
 from train.state import load_state, save_state
 from train.train import calibrate, data_fingerprint, learning_rate, main, start, train
@@ -257,6 +258,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path
     more = ("steps=24", "save_every=1", "lr=1e-2")
     train(settings(photos_folder, tmp_path / "whole", *more))
     parts = tmp_path / "parts"
+    claim(settings(photos_folder, parts, *more))  # as the command does
     train(settings(photos_folder, parts, *more, "minutes=0"))  # saves before its first step
     process = command("smoke", *changes(photos_folder, parts, *PAPER, *more))
     while not any(int(path.stem[6:]) >= 5 for path in parts.glob("state_*.pt")):
@@ -419,9 +421,9 @@ def test_a_loss_that_is_no_number_stops_the_run(photos_folder, tmp_path):
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["smoke", "data.root=nowhere"], "there are no photos with masks in nowhere"),
+        (["smoke", "data.root=nowhere"], "The folder nowhere can't be read"),
         (["smoke", "stepz=3"], "unknown setting: stepz"),
-        (["smoke", "init=missing.safetensors"], "missing.safetensors can't be read"),
+        (["smoke", "init=missing.safetensors"], "missing.safetensors"),
         (["smoke", "output_dir=app.py/x"], "app.py"),
         (["paper", "data.root=nowhere"], "There is no folder nowhere"),
     ],

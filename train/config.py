@@ -169,12 +169,7 @@ def command_line(
     arguments = parser.parse_args()
     try:
         Processes.launched()  # under a launcher without a GPU, each process would take itself for the only one
-        config = load(arguments.config, arguments.changes)
-        if program == "train.train":
-            from train.runs import claim
-
-            claim(config)  # type: ignore[arg-type]
-        work(config)
+        work(load(arguments.config, arguments.changes))
     except (ValueError, OSError, SrinError, FloatingPointError) as error:
         sys.exit(f"{program}: {error}")
 

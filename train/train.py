@@ -36,6 +36,7 @@ from train.data.feed import Feed, IHarmony4Feed, PhotoFeed
 from train.data.iharmony4 import samples
 from train.data.photos import fingerprint, load_photos
 from train.objective import Objective, fpsnr, has_task
+from train.runs import claim
 from train.side_by_side import SideBySideConfig, side_by_side
 from train.state import load_state, save_state
 
@@ -266,6 +267,7 @@ def run(config: TrainConfig | SideBySideConfig) -> None:
     if isinstance(config, SideBySideConfig):
         side_by_side(config)
     else:
+        claim(config)
         train(config)
 
 

@@ -25,8 +25,9 @@ import numpy as np
 from tqdm import tqdm
 
 from srin import budget
+from srin.composite import Composite
 from srin.errors import MaskError, SrinError
-from srin.image_io import load_image, load_mask
+from srin.image_io import load_image
 from srin.pairing import Index, name_key, picture_files
 from srin.remarks import collected
 from train.config import DataConfig
@@ -310,20 +311,14 @@ def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
 
 def _read_photo(photo: Photo, side: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """uint8 (h, w, 3), and bool (h, w) masks: those that cover neither too little nor too much."""
-    image = load_image(photo.image.read())
+    content = photo.image.read()
+    # One loader and one check for training and inference: sizes must agree, upright, and a mask selects something.
+    composites = [Composite.load(content, file.read()) for file in photo.masks]
+    image = composites[0].image if composites else load_image(content)
     shrink = min(1.0, side / min(image.shape[:2]))
     size = (round(image.shape[1] * shrink), round(image.shape[0] * shrink))
-    masks = []
-    for file in photo.masks:
-        mask = load_mask(file.read())
-        if mask.shape != image.shape[:2]:
-            raise MaskError(
-                f"The mask {file.name} has {mask.shape[1]} x {mask.shape[0]} pixels and the photo "
-                f"{image.shape[1]} x {image.shape[0]}. Both must have the same size."
-            )
-        small = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) > 127
-        if MIN_SHARE < small.mean() < MAX_SHARE:
-            masks.append(small)
+    found = (cv2.resize(composite.mask, size, interpolation=cv2.INTER_AREA) > 127 for composite in composites)
+    masks = [mask for mask in found if MIN_SHARE < mask.mean() < MAX_SHARE]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), masks
 
 
