@@ -245,7 +245,7 @@ def test_blend_refuses_other_sizes_and_strengths():
     composite = Composite(noise(4, 5), np.eye(4, 5, dtype=np.uint8) * 255)
     with pytest.raises(ImageError, match="harmonized picture has 4 x 5 pixels and the composite 5 x 4"):
         blend(noise(5, 4), composite)
-    for strength in (-0.1, 1.5, float("nan")):
+    for strength in (-0.1, 2.5, float("nan")):
         with pytest.raises(SrinError, match="between 0 and 2"):
             blend(composite.image, composite, strength)
 
