@@ -115,6 +115,7 @@ def test_a_config_without_a_model_trains_side_by_side(monkeypatch):
     ran = []
     monkeypatch.setattr(loop, "train", ran.append)
     monkeypatch.setattr(loop, "side_by_side", ran.append)
+    monkeypatch.setattr(loop, "claim", lambda config: None)
     for name in ("shipped", "photos"):
         monkeypatch.setattr(sys, "argv", ["train.train", name, "output_dir=elsewhere"])
         main()
