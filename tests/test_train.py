@@ -524,7 +524,7 @@ def test_precomputed_maps_are_found_by_content_and_bad_pictures_are_listed(iharm
     (pictures / "broken.jpg").write_bytes(b"no picture")
     call = [sys.executable, "-m", "train.precompute_maps", str(pictures), str(tmp_path / "maps"), "--segmenter", "colour"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "3 of 4 pictures" in done.stdout and "broken.jpg" in done.stderr
     maps = [map_path(tmp_path / "maps", source) for source in sources]
     image = cv2.cvtColor(cv2.imread(str(sources[0])), cv2.COLOR_BGR2RGB)
