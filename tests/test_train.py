@@ -111,15 +111,15 @@ def test_a_config_that_is_not_there_is_named_with_those_that_are(tmp_path):
         load_config(str(tmp_path / "own.yaml"), [])
 
 
-def test_a_config_without_a_model_trains_side_by_side(monkeypatch):
+def test_a_config_without_a_model_trains_side_by_side(photos_folder, tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(loop, "train", ran.append)
     monkeypatch.setattr(loop, "side_by_side", ran.append)
     for name in ("shipped", "photos"):
-        monkeypatch.setattr(sys, "argv", ["train.train", name, "output_dir=elsewhere"])
+        monkeypatch.setattr(sys, "argv", ["train.train", name, f"data.root={photos_folder}", f"output_dir={tmp_path}"])
         main()
     assert [type(config).__name__ for config in ran] == ["SideBySideConfig", "TrainConfig"]
-    assert {config.output_dir for config in ran} == {Path("elsewhere")}
+    assert {config.output_dir for config in ran} == {tmp_path}
 
 
 # ------------------------------------------------------------------------------------------------------- loss
