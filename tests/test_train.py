@@ -111,16 +111,15 @@ def test_a_config_that_is_not_there_is_named_with_those_that_are(tmp_path):
         load_config(str(tmp_path / "own.yaml"), [])
 
 
-def test_a_config_without_a_model_trains_side_by_side(monkeypatch):
+def test_a_config_without_a_model_trains_side_by_side(photos_folder, tmp_path, monkeypatch):
     ran = []
     monkeypatch.setattr(loop, "train", ran.append)
     monkeypatch.setattr(loop, "side_by_side", ran.append)
-    monkeypatch.setattr(loop, "claim", lambda config: None)
     for name in ("shipped", "photos"):
-        monkeypatch.setattr(sys, "argv", ["train.train", name, "output_dir=elsewhere"])
+        monkeypatch.setattr(sys, "argv", ["train.train", name, f"data.root={photos_folder}", f"output_dir={tmp_path}"])
         main()
     assert [type(config).__name__ for config in ran] == ["SideBySideConfig", "TrainConfig"]
-    assert {config.output_dir for config in ran} == {Path("elsewhere")}
+    assert {config.output_dir for config in ran} == {tmp_path}
 
 
 # ------------------------------------------------------------------------------------------------------- loss
@@ -525,7 +524,7 @@ def test_precomputed_maps_are_found_by_content_and_bad_pictures_are_listed(iharm
     (pictures / "broken.jpg").write_bytes(b"no picture")
     call = [sys.executable, "-m", "train.precompute_maps", str(pictures), str(tmp_path / "maps"), "--segmenter", "colour"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "3 of 4 pictures" in done.stdout and "broken.jpg" in done.stderr
     maps = [map_path(tmp_path / "maps", source) for source in sources]
     image = cv2.cvtColor(cv2.imread(str(sources[0])), cv2.COLOR_BGR2RGB)
