@@ -253,7 +253,16 @@ def test_weights_say_where_they_come_from(photos_folder, tmp_path):
     assert load_weights(tmp_path / "weights.safetensors").config == config.model
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path):
+@pytest.fixture
+def one_thread():
+    """As many as `command` gives: sums in another order end elsewhere after some steps at this learning rate."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path, one_thread):
     """Stopped in order once, then killed without warning in the middle, then finished."""
     more = ("steps=24", "save_every=1", "lr=1e-2")
     train(settings(photos_folder, tmp_path / "whole", *more))
