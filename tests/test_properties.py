@@ -77,7 +77,8 @@ def test_colours_profiles_and_orientations(seed, size, orientation, name, kind):
                 ImageCms.Intent.RELATIVE_COLORIMETRIC,
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
             )
-            np.testing.assert_array_equal(loaded, UPRIGHT[orientation](np.asarray(transform)))
+            # A profile written to bytes is rounded, Pillow's own is not: a value between two levels may go either way.
+            np.testing.assert_allclose(loaded.astype(int), UPRIGHT[orientation](np.asarray(transform)), rtol=0, atol=1)
 
 
 @SETTINGS

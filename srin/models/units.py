@@ -206,9 +206,8 @@ def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) 
 
         def pooled(values: Tensor, level: int) -> Tensor:
             """Weighted means over each unit: (B, C, H / 2^level, W / 2^level) -> (B, U, C)."""
-            share = levels[level].flatten(2)
-            share = share / share.sum(2, keepdim=True).clamp_min(1e-12)
-            return share @ values.flatten(2).mT
+            pixels = levels[level].flatten(2)
+            return pixels @ values.flatten(2).mT / pixels.sum(2, keepdim=True).clamp_min(1e-12)
 
         pixels = pooled(_pixel_values(composite), 0)
         rgb, rgb2, lab, lab2, chroma_bins, place, spread = pixels.split([3, 6, 3, 3, 1 + BINS, 2, 1], -1)

@@ -27,7 +27,16 @@ UNCHANGED, SCENE, BOTH, OBJECT, TWO_LIGHTS = range(5)
 KINDS = ("unchanged", "scene", "both", "object", "two lights")
 # Their shares; a fifth of the scenes, twice as many as there are otherwise, have two lights.
 SHARES = {UNCHANGED: 0.08, SCENE: 0.36, TWO_LIGHTS: 0.09, BOTH: 0.07, OBJECT: 0.40}
-RECOLOURINGS = {"lab": 0.19, "rgb": 0.19, "camera": 0.20, "strong": 0.11, "tone": 0.12, "curves": 0.05, "uneven": 0.14}
+RECOLOURINGS = {
+    "lab": 0.18,
+    "rgb": 0.18,
+    "camera": 0.18,
+    "grade": 0.10,
+    "strong": 0.06,
+    "tone": 0.15,
+    "curves": 0.05,
+    "uneven": 0.10,
+}
 STRONG = 0.67  # share of the scenes whose light is strong
 MILD = 0.08  # share of all that change hardly at all: what is nearly harmonious needs a small change
 GRADED = 0.3  # share whose photo, object included, gets a look of its own first
@@ -230,6 +239,8 @@ class Maker:
         if name == "uneven":
             changed = lights.grade(photo, 0.5, rng) if rng.random() < 0.5 else photo
             return recolour.uneven(photo, changed, mask, rng)
+        if name == "camera":
+            return lights.camera(photo, rng)
         return lights.grade(photo, 1.0 if name == "strong" else 0.6, rng)
 
 

@@ -25,11 +25,9 @@ def grade(x: np.ndarray, force: float, rng: np.random.Generator) -> np.ndarray:
     Args:
         force: 1 for a night street or a sunset, 0.5 for another camera, 0.2 for the mildest.
     """
-    warmth, tint = rng.normal(0, 0.5 * force), rng.normal(0, 0.16 * force)
-    stops = np.array([warmth, tint - 0.15 * warmth, -warmth * rng.uniform(0.7, 1.3)]) + rng.normal(0, 0.12 * force, 3)
     low, high = (-2.3, 0.5) if force > 0.7 else (-1.7 * force, 1.5 * force)
     exposure = rng.uniform(low, high) * (1 if rng.random() < 0.8 else 0.25)
-    y = to_linear(x) * (2 ** (exposure + stops - stops @ LUMA)).astype(np.float32)
+    y = _exposed(x, exposure, force, rng)
     y = to_display(_shoulder(y, rng) if rng.random() < 0.5 else y)
     if rng.random() < 0.4:
         y = tone_curve(y, 0.09 * force + 0.02, rng)
@@ -41,6 +39,20 @@ def grade(x: np.ndarray, force: float, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.15 * force + 0.05:
         y = flat(y, rng)
     return np.clip(y, 0, 1).astype(np.float32, copy=False)
+
+
+def camera(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another camera in linear light: exposure, white balance, and in some a tone curve."""
+    y = _exposed(x, rng.uniform(-1.4, 1.1), 0.6, rng)
+    y = to_display(_shoulder(y, rng) if rng.random() < 0.4 else y)
+    return tone_curve(y, 0.05, rng) if rng.random() < 0.3 else y
+
+
+def _exposed(x: np.ndarray, exposure: float, force: float, rng: np.random.Generator) -> np.ndarray:
+    """In linear light, under a random coloured light; exposure in stops, of luminance."""
+    warmth, tint = rng.normal(0, 0.5 * force), rng.normal(0, 0.16 * force)
+    stops = np.array([warmth, tint - 0.15 * warmth, -warmth * rng.uniform(0.7, 1.3)]) + rng.normal(0, 0.12 * force, 3)
+    return to_linear(x) * (2 ** (exposure + stops - stops @ LUMA)).astype(np.float32)
 
 
 def _shoulder(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
