@@ -3,13 +3,16 @@
 import csv
 import sys
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import photo_labels, unaltered
+from benchmarks import development_set, photo_labels, unaltered
+from benchmarks.near_duplicates import distances, fingerprint
 from benchmarks.photo_labels import has_second_object
 from srin.errors import SrinError
+from train.data.photos import find_photos, split_photos
 
 FIRST = """
 import csv, os
@@ -154,3 +157,36 @@ def test_unaltered_photos_and_requantized_objects(recipes, tmp_path):
         unaltered.main([str(recipes), str(tmp_path / "file")])
     with pytest.raises(SrinError, match="There is no"):
         unaltered.write_unaltered(tmp_path, out)
+
+
+def test_the_development_set_is_made_of_held_out_photos_alone(tmp_path):
+    """Sixty photos with two masks each, of which some are for testing and a few are held out."""
+    lines = ["source,image,mask,fg_ratio,split"]
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for i in range(120):
+        for number in range(2):
+            mask = f"masks/{i}__{number}.png"
+            lines.append(f"ccp,images/{i}.png,{mask},0.2,{'test' if i % 4 == 0 else 'train'}")
+            (tmp_path / mask).touch()
+        (tmp_path / f"images/{i}.png").touch()
+    (tmp_path / "manifest.csv").write_text("\n".join(lines))
+    training, held_out = split_photos(find_photos(tmp_path))
+    names = {f"images/{photo.image.name}" for photo in held_out}
+    assert len(names) > 1 and len(training) > 60
+    rounds = [development_set.held_out(tmp_path, turn) for turn in range(2)]
+    for rows in rounds:
+        assert sorted(row["image"] for row in rows) == sorted(names)
+        assert all(row["split"] == "train" for row in rows)
+    masks = [{row["image"]: row["mask"] for row in rows} for rows in rounds]
+    assert all(masks[0][name] != masks[1][name] for name in names)
+    assert rounds[0][2 % len(names)]["image"] == rounds[1][0]["image"]  # another family for each photo
+
+
+def test_near_duplicates_are_told_from_other_photos():
+    rng = np.random.default_rng(0)
+    photos = [cv2.GaussianBlur(rng.integers(0, 256, (90, 120, 3), np.uint8), (0, 0), 5) for _ in range(8)]
+    smaller = [cv2.resize(photo, (80, 60), interpolation=cv2.INTER_AREA) for photo in photos]
+    apart = distances(*(np.stack([fingerprint(x) for x in some]) for some in (photos, smaller)))
+    same = np.eye(8, dtype=bool)
+    assert apart[same].max() < 40 < 80 < apart[~same].min()

@@ -106,11 +106,12 @@ def test_the_objective_is_root_error_and_bias(batch):
     collected = batch[4]
     identity = torch.eye(3, 4).expand(4, 1, 3, 4)
     error = (squared_error(identity, collected) + FLOOR).sqrt().mean()
-    assert float(objective(identity, collected, 0.0, 1.0)) == pytest.approx(float(error))
+    same = [1.0] * len(KINDS)
+    assert float(objective(identity, collected, 0.0, same)) == pytest.approx(float(error))
     bias = chroma_bias(identity, collected)
-    assert float(objective(identity, collected, 2.0, 1.0)) == pytest.approx(float(error + 2 * bias))
-    # All four of this batch count as unchanged.
-    assert float(objective(identity, collected, 0.0, 3.0)) == pytest.approx(float(3 * error))
+    assert float(objective(identity, collected, 2.0, same)) == pytest.approx(float(error + 2 * bias))
+    # All four of this batch are of the first kind.
+    assert float(objective(identity, collected, 0.0, [3.0, *same[1:]])) == pytest.approx(float(3 * error))
 
 
 def test_statistics_are_collected_once_and_belong_to_their_data(config, tmp_path):

@@ -50,7 +50,7 @@ def test_the_files_were_made_by_the_config_in_the_tree(method):
         metadata = file.metadata()
     assert json.loads(metadata["settings"]) == shared_settings(config)
     model = json.loads(metadata["config"])
-    assert (model["members"], model["working_size"]) == (len(config.seeds), config.data.size)
+    assert (model["members"], model["working_size"]) == (len(config.seeds), config.working_size)
     assert "train.train shipped" in metadata["command"] and len(metadata["data"]) == 12
     assert metadata["version"] == __version__
 

@@ -14,7 +14,7 @@ import hashlib
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,15 @@ class SideBySideConfig:
 
     Attributes:
         output_dir: where statistics, weights, the resumable state and the log go.
-        data: what composites are made of. working_size: see `ModelConfig`.
+        data: what composites are made of. working_size: of the weights, see `ModelConfig`. A composite is a part of a
+            photo, made smaller to `data.size`; a whole photo shows its things at that scale in more pixels.
         composites, held_out: how many to train on, and to watch. seed: of the composites.
         seeds: one head of each method is fitted for every one of them.
         passes: over all composites. batch: composites a step. lr: the highest. weight_decay: of AdamW. ema: decay of the
             averaged weights that are kept.
-        chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`. unchanged: weight of a
-            composite that should stay as it is, the others' being 1.
+        chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`.
+        kind_weights: how much a composite of each kind counts, by the names in `train.data.composites.KINDS`; 1 if not
+            named.
         uniform: fit twins instead whose lenders lend by area alone: what the slot is worth is measured against them.
         map_source: "colour", or "voronoi": a control of as many regions that know nothing of the picture.
         licence: of the weights, as their files say it; what the photos allow.
@@ -60,6 +62,7 @@ class SideBySideConfig:
 
     output_dir: Path
     data: DataConfig
+    working_size: int = 224
     composites: int = 300_000
     held_out: int = 2000
     seed: int = 0
@@ -70,11 +73,20 @@ class SideBySideConfig:
     weight_decay: float = 0.02
     ema: float = 0.998
     chroma: float = 0.25
-    unchanged: float = 2.0
+    kind_weights: dict[str, float] = field(default_factory=lambda: {"unchanged": 2.0})
     uniform: bool = False
     map_source: str = "colour"
     licence: str = ""
     minutes: float = 1e9
+
+    def __post_init__(self) -> None:
+        unknown = set(self.kind_weights) - set(KINDS)
+        if unknown:
+            raise ValueError(f"kind_weights: there is no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+
+    def weights(self) -> list[float]:
+        """`kind_weights`, in the order of KINDS."""
+        return [self.kind_weights.get(kind, 1.0) for kind in KINDS]
 
 
 def side_by_side(config: SideBySideConfig) -> None:
@@ -124,7 +136,7 @@ def shared_settings(config: SideBySideConfig) -> dict[str, object]:
 
 
 def _write(config: SideBySideConfig, name: str, method: str, heads: list[Head], notes: dict[str, str]) -> None:
-    model = ModelConfig(slot=METHODS[method], members=len(heads), working_size=config.data.size)  # type: ignore[arg-type]
+    model = ModelConfig(slot=METHODS[method], members=len(heads), working_size=config.working_size)  # type: ignore[arg-type]
     network = HarmonizationNet(model)
     measured = frozen_network(config.output_dir / "projection.safetensors")
     network.encoder.load_state_dict(measured.encoder.state_dict())
@@ -186,7 +198,7 @@ def _fit(
                     group["lr"] = config.lr * learning_rate_share(step, steps)
                 optimizers[method].zero_grad(set_to_none=True)
                 transforms = head.train()(batch.units, config.uniform).regions
-                loss = objective(transforms, batch, config.chroma, config.unchanged)
+                loss = objective(transforms, batch, config.chroma, config.weights())
                 if not torch.isfinite(loss):
                     raise FloatingPointError(f"the loss of {method} is not finite at step {step}; try a lower lr")
                 loss.backward()
@@ -220,17 +232,17 @@ def learning_rate_share(step: int, steps: int) -> float:
     return 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * (step - rise) / (steps - rise)))))
 
 
-def objective(transforms: Tensor, collected: Collected, chroma: float, unchanged: float) -> Tensor:
+def objective(transforms: Tensor, collected: Collected, chroma: float, weights: list[float]) -> Tensor:
     """What is minimized: the mean over composites of the root of the squared error, and the bias of chroma.
 
     The root, as the score takes it: an easy composite counts as much as a hard one.
 
     Args:
         transforms: (N, R, 3, 4), or (N, 1, 3, 4) of the whole foreground.
-        chroma, unchanged: see `SideBySideConfig`.
+        chroma: see `SideBySideConfig`. weights: how much a composite of each of KINDS counts.
     """
     error = (squared_error(transforms, collected) + FLOOR).sqrt()
-    weight = torch.where(collected.kind == UNCHANGED, unchanged, 1.0)
+    weight = error.new_tensor(weights)[collected.kind]
     return (weight * error).mean() + chroma * chroma_bias(transforms, collected)
 
 

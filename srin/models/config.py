@@ -21,7 +21,7 @@ class ModelConfig:
         preset: "default" (ours): encoder, units, slot, transform, see `srin.models.network`. "paper": the equations to
             the letter, a U-Net with RAIN in its decoder and one layer between encoder and decoder, see
             `srin.models.paper`.
-        working_size: pixels of the pictures that it was trained on; srin.harmonizer chooses the size for a photo from it.
+        working_size: pixels a side of the square picture that it sees best, see `srin.working_size.seen`.
         width: of preset "paper", base number of channels, n.
         head: of preset "paper", "rgb" (tanh, the paper's), or "residual": the same, added to the composite's colours.
         members: of preset "default", how many slots with their transforms are averaged.
