@@ -10,6 +10,7 @@ import pytest
 from srin.image_io import load_image, load_mask
 from tests.made_up_photos import write_manifest, write_photos
 from train.config import DataConfig
+from train.data.near_duplicates import is_near, small_copy
 from train.data.photos import File, find_photos, fingerprint, load_photos, split_photos
 
 
@@ -80,6 +81,37 @@ def test_a_second_folder_of_zips_is_for_training_alone(photos_folder, tmp_path):
     assert len(load_photos(both, "train")) == len(load_photos(alone, "train")) + 2
     assert fingerprint(load_photos(both, "validation")) == fingerprint(load_photos(alone, "validation"))
     assert load_photos(both, "train").masks[-2:] == [1, 0]
+
+
+def test_what_is_nearly_a_photo_for_testing_is_not_trained_on(photos_folder, tmp_path, capsys):
+    """The test photo and a held-out one come again as smaller JPEGs, brighter and cut a little."""
+    _, held_out = split_photos(find_photos(photos_folder))
+    more = tmp_path / "more"
+    more.mkdir()
+    for name, source in (("a", "img0.png"), ("b", held_out[0].image.name)):
+        image = cv2.imread(str(photos_folder / source))[2:, 3:]
+        image = cv2.resize(cv2.convertScaleAbs(image, alpha=1.1, beta=8), (80, 60), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(more / f"{name}.jpg"), image)
+        cv2.imwrite(str(more / f"{name}_mask.png"), cv2.circle(np.zeros((60, 80), np.uint8), (40, 30), 15, 255, -1))
+    another = write_photos(tmp_path, count=3, seed=9)
+    for name in ("img1.png", "img1_mask.png"):
+        (more / name).write_bytes((another / name).read_bytes())
+    alone = load_photos(data(photos_folder, tmp_path / "cache"), "train")
+    capsys.readouterr()
+    both = load_photos(data(photos_folder, tmp_path / "cache", more=more), "train")
+    assert len(both) == len(alone) + 1
+    said = capsys.readouterr().err
+    assert "2 photos are left out of training" in said and "a.jpg" in said and "b.jpg" in said
+    assert len(load_photos(data(photos_folder, tmp_path / "cache"), "validation")) == len(held_out)
+
+
+def test_photos_on_white_are_not_taken_for_one(tmp_path):
+    shots = []
+    for place in (20, 60):
+        shot = np.full((90, 120, 3), 250, np.uint8)
+        shots.append(small_copy(cv2.circle(shot, (place, 40), 12, (30, 60, 160), -1)))
+    assert not is_near(shots[0], shots[1][None]) and is_near(shots[0], np.stack(shots))
+    assert not is_near(small_copy(np.full((9, 9, 3), 7, np.uint8)), np.stack(shots))  # one colour alone
 
 
 def test_what_is_wrong_with_a_folder_is_listed(photos_folder, tmp_path):

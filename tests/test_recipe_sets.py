@@ -3,13 +3,11 @@
 import csv
 import sys
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from benchmarks import development_set, photo_labels, unaltered
-from benchmarks.near_duplicates import distances, fingerprint
 from benchmarks.photo_labels import has_second_object
 from srin.errors import SrinError
 from train.data.photos import find_photos, split_photos
@@ -181,12 +179,3 @@ def test_the_development_set_is_made_of_held_out_photos_alone(tmp_path):
     masks = [{row["image"]: row["mask"] for row in rows} for rows in rounds]
     assert all(masks[0][name] != masks[1][name] for name in names)
     assert rounds[0][2 % len(names)]["image"] == rounds[1][0]["image"]  # another family for each photo
-
-
-def test_near_duplicates_are_told_from_other_photos():
-    rng = np.random.default_rng(0)
-    photos = [cv2.GaussianBlur(rng.integers(0, 256, (90, 120, 3), np.uint8), (0, 0), 5) for _ in range(8)]
-    smaller = [cv2.resize(photo, (80, 60), interpolation=cv2.INTER_AREA) for photo in photos]
-    apart = distances(*(np.stack([fingerprint(x) for x in some]) for some in (photos, smaller)))
-    same = np.eye(8, dtype=bool)
-    assert apart[same].max() < 40 < 80 < apart[~same].min()

@@ -136,9 +136,14 @@ def test_corrected_masks_and_photos_are_read_again(tmp_path, capsys):
     assert not any(after.masks), "inverted they cover nearly everything, which no object does"
     assert np.array_equal(np.stack([after.image(number) for number in range(len(after))]), pictures)
     assert "5 remarks on train photos" in capsys.readouterr().err  # they look inverted
+    for i, photo in enumerate((root / "images").iterdir()):
+        write(photo, 10 + i)
+    again = of_all(load_photos(config(root), "train"))[1]
+    assert again.shape == pictures.shape and (again != pictures).any((1, 2, 3)).all()
     for photo in (root / "images").iterdir():
-        Image.new("RGB", (60, 40), (250, 0, 0)).save(photo)
-    assert load_photos(config(root), "train").image(0)[..., 0].mean() > 240
+        write(photo, 1)
+    with pytest.raises(ValueError, match="nothing is left to train on"):  # one of them is held out
+        load_photos(config(root), "train")
     assert not list(root.rglob("*.part"))
 
 

@@ -1,8 +1,8 @@
 """iHarmony4 (Cong et al., "DoveNet", CVPR 2020) as it is on disk, and its pictures resized once.
 
-    ROOT/IHD_train.txt, ROOT/IHD_test.txt   lines such as HCOCO/composite_images/c35030_434421_1.jpg
-    ROOT/HCOCO/HCOCO_test.txt               c35030_434421_1.jpg: bare names, all that some mirrors have
-    ROOT/HCOCO/composite_images/X_m_k.jpg   its mask is masks/X_m.png, its truth real_images/X.jpg
+ROOT/IHD_train.txt, ROOT/IHD_test.txt   lines such as HCOCO/composite_images/c35030_434421_1.jpg
+ROOT/HCOCO/HCOCO_test.txt               c35030_434421_1.jpg: bare names, all that some mirrors have
+ROOT/HCOCO/composite_images/X_m_k.jpg   its mask is masks/X_m.png, its truth real_images/X.jpg
 """
 
 import hashlib

@@ -15,6 +15,7 @@ import shutil
 import sys
 import zipfile
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,7 @@ from srin.image_io import load_image
 from srin.pairing import Index, name_key, picture_files
 from srin.remarks import collected
 from train.config import DataConfig
+from train.data.near_duplicates import is_near, small_copy
 from train.data.tables import read_table
 
 VALIDATION_SHARE = 24  # every 24th photo of the first folder, chosen by its name, is held out
@@ -152,7 +154,8 @@ def split_photos(found: list[Photo]) -> tuple[list[Photo], list[Photo]]:
 def load_photos(config: DataConfig, part: str) -> Photos:
     """Reads the photos of `config.root` and `config.more`, through a cache that is made on first use.
 
-    Held-out photos come from `config.root` alone. The cache is made again when a file changes.
+    Held-out photos come from `config.root` alone. A photo that is nearly the same as a held-out one, or as one that the
+    manifest keeps for testing, is left out of training. The cache is made again when a file changes.
 
     Args:
         part: "train" or "validation".
@@ -162,19 +165,26 @@ def load_photos(config: DataConfig, part: str) -> Photos:
     """
     training, held_out = split_photos(find_photos(config.root, config.leave_out))
     chosen = held_out if part == "validation" else training
-    if part == "train" and config.more is not None:
-        chosen = chosen + find_photos(config.more, config.leave_out)
+    apart: list[File] = []
+    if part == "train":
+        apart = [photo.image for photo in held_out] + _for_testing(config.root)
+        if config.more is not None:
+            chosen = chosen + find_photos(config.more, config.leave_out)
     states = [[file.state() for file in (photo.image, *photo.masks)] for photo in chosen]
+    states += [[file.state()] for file in apart]
     key = hashlib.sha256(repr((config.photo_side, states)).encode()).hexdigest()[:12]
     folder = config.cache / f"photos_{part}_{key}"
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         unfinished.mkdir(parents=True)
-        _write(chosen, config.photo_side, part, unfinished)
         try:
+            _write(chosen, apart, config.photo_side, part, unfinished)
             os.replace(unfinished, folder)
-        except OSError:  # another process was quicker, with the same photos
-            shutil.rmtree(unfinished)
+        except OSError:
+            if not folder.exists():  # else another process was quicker, with the same photos
+                raise
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
     return Photos(folder)
 
 
@@ -202,6 +212,15 @@ def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
         Photo(file(source, image), tuple(file(source, mask) for mask in masks), source)
         for (source, image), masks in groups.items()
     ]
+
+
+def _for_testing(root: Path) -> list[File]:
+    """The photos that a folder's manifest keeps for testing."""
+    if not (root / "manifest.csv").is_file():
+        return []
+    table = read_table(root / "manifest.csv", ("image",), ("split",))
+    names = dict.fromkeys(row["image"] for row in table if row["split"] not in ("train", ""))
+    return [File(path) for path in (_on_disk(root, name) for name in names) if path.is_file()]
 
 
 def _on_disk(root: Path, name: str) -> Path:
@@ -268,10 +287,11 @@ def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[P
     return found
 
 
-def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
-    """pixels.bin, masks.bin (a bit a pixel) and index.json."""
+def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder: Path) -> None:
+    """pixels.bin, masks.bin (a bit a pixel) and index.json; without photos that are nearly the same as one of `apart`."""
 
     remarks: list[str] = []
+    others = np.array(list(_small_copies(apart)), np.float32)
 
     def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray]] | str:
         try:
@@ -283,7 +303,7 @@ def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
             return f"{photo.image}: {error}"
 
     index: dict[str, list] = {"sources": [], "sizes": [], "masks": []}
-    problems = []
+    problems, left_out = [], []
     # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -296,6 +316,9 @@ def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
                 problems.append(result)
                 continue
             image, masks = result
+            if is_near(small_copy(image), others):
+                left_out.append(photo.image)
+                continue
             pixels.write(image.tobytes())
             for mask in masks:
                 bits.write(np.packbits(mask).tobytes())
@@ -304,9 +327,22 @@ def _write(photos: list[Photo], side: int, part: str, folder: Path) -> None:
             index["masks"].append(len(masks))
     if remarks:
         print(f"{len(remarks)} remarks on {part} photos: {_listed(sorted(remarks))}", file=sys.stderr)
+    if left_out:
+        near = "nearly the same as a photo that is held out or for testing"
+        print(f"{len(left_out)} photos are left out of training, {near}: {_listed(left_out)}", file=sys.stderr)
+        if not index["sources"]:
+            raise ValueError("nothing is left to train on")
     if problems:
         raise ValueError(f"{len(problems)} photos can't be used: {_listed(problems)}")
     (folder / "index.json").write_text(json.dumps(index))
+
+
+def _small_copies(files: list[File]) -> Iterator[np.ndarray]:
+    for file in files:
+        try:
+            yield small_copy(load_image(file.read()))
+        except (SrinError, OSError):
+            continue  # nothing can be nearly the same; who needs this photo says what is wrong with it
 
 
 def _read_photo(photo: Photo, side: int) -> tuple[np.ndarray, list[np.ndarray]]:
