@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import base64
+import io
 import json
 import re
 
@@ -246,12 +247,11 @@ def test_agents_have_the_four_tools(walled, files):
         assert all(len(parameter["description"]) > 20 for parameter in tool.inputSchema["properties"].values())
         assert "image" in tool.inputSchema["required"] and "semantic_map" not in tool.inputSchema["required"]
     assert not done.isError
-    # Gradio gives a tool's several outputs as one text: the picture by its address, then what was done.
-    picture = np.asarray(Image.open(re.search(r"'path': '([^']+)'", done.content[0].text)[1]))
-    assert "'adjustment': {'exposure'" in done.content[0].text
+    shown, address, report = done.content
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.data))))
+    assert address.text.startswith("Image URL: http") and "'adjustment': {'exposure'" in report.text
     assert np.array_equal(picture[..., :3], Harmonizer.from_pretrained("bain").harmonize(*files))
     assert wrong.isError and "uploaded file" in wrong.content[0].text
-
 
 
 # --- limits

@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -58,14 +59,32 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": _upkeep},
         prevent_thread_lock=True,
     )
+    if demo.mcp_server_obj:
+        _separate_outputs(demo.mcp_server_obj)
     if auth and demo.mcp_server_obj:
-        # The tools call the app's own address; Gradio's client for that has no way of logging in by itself.
-        demo.mcp_server_obj._client_instance = Client(
-            demo.local_url, auth=auth, headers={"x-gradio-user": "mcp"}, download_files=False, verbose=False,
-            analytics_enabled=False, _skip_components=False,
-        )  # fmt: skip
+        # The tools call the app's own address; Gradio's client for that has no way of logging in by itself. It's made at
+        # the first call: made here, it would take a second in which the tools are already served.
+        demo.mcp_server_obj._get_or_create_client = cache(lambda: _own_client(demo, auth))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
     demo.block_thread()
+
+
+def _own_client(demo: gr.Blocks, auth: Credentials) -> Client:
+    return Client(
+        demo.local_url, auth=auth, headers={"x-gradio-user": "mcp"}, download_files=False, verbose=False,
+        analytics_enabled=False, _skip_components=False,
+    )  # fmt: skip
+
+
+def _separate_outputs(server: Any) -> None:
+    """A tool's several outputs become as many contents. Gradio 6.31 gives them as one text, without the picture."""
+    contents = server.postprocess_output_data
+
+    def separated(data: list[Any], root_url: str) -> list[Any]:
+        each = [one for output in data for one in (output if isinstance(output, tuple) else (output,))]
+        return contents(each, root_url)
+
+    server.postprocess_output_data = separated
 
 
 @asynccontextmanager
