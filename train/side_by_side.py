@@ -67,13 +67,13 @@ class SideBySideConfig:
     held_out: int = 2000
     seed: int = 0
     seeds: tuple[int, ...] = (0, 1, 2)
-    passes: int = 5
+    passes: int = 4
     batch: int = 384
-    lr: float = 3e-3
+    lr: float = 2e-3
     weight_decay: float = 0.02
     ema: float = 0.998
-    chroma: float = 0.25
-    kind_weights: dict[str, float] = field(default_factory=lambda: {"unchanged": 2.0})
+    chroma: float = 0.15
+    kind_weights: dict[str, float] = field(default_factory=lambda: {"object": 1.5})
     uniform: bool = False
     map_source: str = "colour"
     licence: str = ""

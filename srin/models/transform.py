@@ -21,7 +21,7 @@ class Transform(nn.Module):
     may vary over an object. With one unit it is just that unit's.
     """
 
-    def __init__(self, dropout: float = 0.15) -> None:
+    def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
         # The four: the unit's own, what it borrowed, the whole foreground, the whole background.
         self.colour = nn.Sequential(nn.Linear(4 * COLOURS, 192), nn.GELU())
