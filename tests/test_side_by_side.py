@@ -3,9 +3,13 @@
 import csv
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from conftest import ROOT
 from safetensors import safe_open
 
 from srin.models.checkpoint import load_weights
@@ -131,6 +135,29 @@ def test_statistics_are_collected_once_and_belong_to_their_data(config, tmp_path
     (again / "projection.safetensors").write_bytes((tmp_path / "projection.safetensors").read_bytes())
     collect(config.data, "train", 3, 20, again / "train")
     assert torch.equal(load_collected(again / "train", 20).units.colour, written.units.colour)
+
+
+def test_a_worker_ends_with_its_killed_parent(tmp_path):
+    script = tmp_path / "parent.py"
+    script.write_text("""
+import time
+from multiprocessing import get_context
+from train.statistics import _end_with_parent
+
+def work():
+    _end_with_parent()
+    print("watching", flush=True)
+    time.sleep(600)
+
+if __name__ == "__main__":
+    get_context("spawn").Process(target=work).start()
+    time.sleep(600)
+""")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, script], env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "watching\n"
+        parent.kill()
+        parent.communicate(timeout=60)  # the worker holds the other end of the pipe
 
 
 def test_training_gains_on_what_it_has_seen(trained):

@@ -7,9 +7,10 @@ from their second moments.
 
 import json
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import cv2
@@ -101,7 +102,7 @@ def collect(config: DataConfig, part: str, seed: int, count: int, folder: Path, 
     with (
         tqdm(total=count, initial=done, unit="composite", desc=f"{part} statistics", mininterval=1) as bar,
         # Not forked: that can hang once torch or OpenCV has started threads of its own.
-        ProcessPoolExecutor(max(1, config.workers), get_context("spawn")) as pool,
+        ProcessPoolExecutor(max(1, config.workers), get_context("spawn"), initializer=_end_with_parent) as pool,
     ):
         jobs = {
             pool.submit(_make_shard, config, part, seed, first, min(SHARD, count - first), folder, map_source): first
@@ -172,6 +173,18 @@ def _fit_projection(photos: Photos, config: DataConfig, seed: int, count: int, p
         found.append(measure(network.encoder, composite, mask, weights).meaning.flatten(0, 1))
     network.calibrate_projection(torch.cat(found))
     _save({name: value.contiguous() for name, value in network.project.state_dict().items()}, path)
+
+
+def _end_with_parent() -> None:
+    """A worker of a killed process would go on for a shard, and then wait forever."""
+    parent = parent_process()
+    assert parent is not None  # called in a worker alone
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @torch.inference_mode()
