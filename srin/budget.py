@@ -4,11 +4,14 @@ The largest picture allowed takes gigabytes on its way through decoder, method a
 machines have.
 """
 
+import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from srin.limits import MAX_PIXELS
+
+LARGE = 10_000_000  # pixels from which it is worth asking for freed memory
 
 _changed = threading.Condition()
 _held: dict[int, int] = {}  # pixels by thread
@@ -27,6 +30,7 @@ def job() -> Iterator[None]:
         yield
     finally:
         _jobs.open = False
+        _return_memory(_held.get(threading.get_ident(), 0))
         with _changed:
             _held.pop(threading.get_ident(), None)
             _changed.notify_all()
@@ -51,3 +55,14 @@ def reserve(pixels: int) -> None:
         finally:
             _waiting.discard(me)
         _held[me] = pixels
+    _return_memory(pixels)
+
+
+def _return_memory(pixels: int) -> None:
+    """Gives the system back what is freed: by itself glibc keeps gigabytes for threads that worked on large pictures."""
+    if pixels < LARGE:
+        return
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError, TypeError):
+        pass  # another C library

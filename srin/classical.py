@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from srin.composite import Composite
+from srin.mask_values import occurrences
 
 PROXY = 256  # longest side of the grid on which the gradient-domain correction is solved
 FAINT = 12  # a mask within this of 0 or 255 is as good as there: compressed masks are never quite black
@@ -39,20 +40,17 @@ def reinhard(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def histogram(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The histogram of each channel of the foreground becomes that of the background."""
-    from skimage.exposure import match_histograms  # here, as SciPy below: the page doesn't wait for them
-
     inside = Composite(image, mask).mask > 127
-    touched = mask > 0
-    out = image.copy()
+    levels = np.arange(256)
+    curves = np.empty((256, 3))
     for channel in range(3):
-        foreground = image[inside, channel]
-        curve = np.zeros(256)
-        curve[foreground] = match_histograms(foreground, image[~inside, channel])
+        foreground, background = (occurrences(image[..., channel], 256, part) for part in (inside, ~inside))
+        known, there = np.flatnonzero(foreground), np.flatnonzero(background)
+        shares, targets = (np.cumsum(counts) / counts.sum() for counts in (foreground[known], background[there]))
         # Soft edges may hold values that the foreground lacks.
-        known = np.flatnonzero(np.bincount(foreground, minlength=256))
-        curve = np.interp(np.arange(256), known, curve[known])
-        out[touched, channel] = np.rint(curve)[image[touched, channel]]
-    return out
+        curves[:, channel] = np.interp(levels, known, np.interp(shares, targets, there))
+    changed = cv2.LUT(image, np.rint(curves).astype(np.uint8)[None])
+    return np.where(mask[..., None] > 0, changed, image)
 
 
 def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ImageFile
@@ -26,6 +27,7 @@ UNREAD = {
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"}
 AVIF_BRANDS = {b"avif", b"avis"}
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes
+SAVE_TIFF = "Save it with 8 or 16 bits a channel, as RGB or grey, interleaved, or as PNG."
 HEAD = 4096  # bytes that `signature` looks at
 
 RAW = re.compile(rb"(II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|II(RO|RS|U\0))")
@@ -84,7 +86,7 @@ def advice(content: bytes, name: str) -> str:
     """What an unreadable file is and what to do about it, to follow "The image ". name: the file's, or ""."""
     kind = signature(content[:HEAD]) or UNREAD.get(Path(name).suffix.lower())
     if kind == "TIFF":
-        return f"is a TIFF{_tiff_kind(content)} that can't be read. Save it with 8 or 16 bits a channel, as RGB or grey."
+        return f"is a TIFF{_tiff_kind(content)} that can't be read. {SAVE_TIFF}"
     if kind is None or kind in READABLE:
         return f"is not an image that can be read. Use {READABLE}."
     if kind == "camera raw":
@@ -94,17 +96,26 @@ def advice(content: bytes, name: str) -> str:
 
 def _tiff_kind(content: bytes) -> str:
     """What is unusual about a TIFF, to follow its name; nothing where its directory can't be read."""
+    if content.startswith(b"MM\0+"):
+        return " of the large kind (BigTIFF) with its bytes in big-endian order"  # which Pillow doesn't know
     try:
         file = io.BytesIO(content[: 1 << 20])
-        tags = ImageFileDirectory_v2(file.read(8))
+        tags = ImageFileDirectory_v2(file.read(16 if content.startswith(b"II+\0") else 8))
         file.seek(tags.next)
         tags.load(file)
-        bits = np.ravel(tags.get(258, 1))
-        kind = {2: "whole numbers with a sign", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
-        form = kind.get(np.ravel(tags.get(339, 1))[0], "whole numbers")
-        return f" of {len(bits)} x {bits[0]} bits, {form},"
+        return f" of {_pixels(tags)}"
     except Exception:  # anything, on a damaged one
         return ""
+
+
+def _pixels(tags: ImageFileDirectory_v2) -> str:
+    """How a TIFF's pixels are stored."""
+    bits = np.ravel(tags.get(258, 1))
+    kind = {2: "whole numbers with a sign", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
+    form = kind.get(np.ravel(tags.get(339, 1))[0], "whole numbers")
+    apart = " in planes apart" if tags.get(284) == 2 and len(bits) > 1 else ""
+    white = " where 0 is white" if tags.get(262) == 0 else ""
+    return f"{len(bits)} x {bits[0]} bits, {form}{apart}{white},"
 
 
 def misread(image: ImageFile.ImageFile) -> str | None:
@@ -117,11 +128,20 @@ def misread(image: ImageFile.ImageFile) -> str | None:
         return None
     if 50706 in tags or (330 in tags and int(tags.get(254, 0)) & 1):
         return "is a camera's raw file, of which only the preview could be read. Export it as TIFF, PNG or JPEG."
-    bits = tags.get(258, (1,))
+    bits = np.ravel(tags.get(258, 1))
     if tags.get(284) == 2 and len(bits) > 1:
-        if image.mode == "LA":
-            return "is a grey TIFF whose transparency lies in a plane apart. Save it interleaved, or as PNG."
-        if bits[0] == 16 and all(tile.codec_name == "raw" for tile in image.tile):
+        raw = all(tile.codec_name == "raw" for tile in image.tile)
+        premultiplied = 1 in np.ravel(tags.get(338, 0))
+        deep = bits[0] == 16
+        unknown = premultiplied or len(bits) != len(image.getbands()) or (deep and image.mode not in ("RGB", "RGBA"))
+        if image.mode == "LA" or (raw and unknown):
+            return f"is a TIFF of {_pixels(tags)} that can't be read. {SAVE_TIFF}"
+        if deep and raw:
             order = ";16L" if tags.prefix == b"II" else ";16B"
-            image.tile = [tile._replace(args=(tile.args[0] + order, *tile.args[1:])) for tile in image.tile]
+            image.tile = [tile._replace(args=_with_depth(tile.args, order)) for tile in image.tile]
     return None
+
+
+def _with_depth(args: Any, order: str) -> tuple:
+    """A raw tile's arguments for Pillow's decoder, for 16 bits a value."""
+    return (args[0] + order, *args[1:])

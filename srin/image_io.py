@@ -20,7 +20,7 @@ from srin.colour import OwnColours, profile_of, to_srgb
 from srin.errors import ImageError, OutputError
 from srin.formats import HEAD, PILLOW_FORMATS, advice, misread, signature
 from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, MAX_SIDE
-from srin.mask_values import from_colours, from_deep, from_palette, selects_nothing
+from srin.mask_values import from_colours, from_deep, from_palette, is_mask
 from srin.parts import replacing
 from srin.remarks import remark
 
@@ -78,26 +78,27 @@ def load_mask(source: Source, what: str = "mask") -> np.ndarray:
     """
     if isinstance(source, np.ndarray):
         array = _checked_array(source.astype(np.uint8) if source.dtype == bool else source, what)
-        alpha = _unless_opaque(array[..., 3]) if array.shape[2] == 4 else None
         gray = array[..., 0] if array.shape[2] == 1 else cv2.cvtColor(array[..., :3], cv2.COLOR_RGB2GRAY)
+        has_alpha = array.shape[2] == 4 and is_mask(array[..., 3], lambda: gray)
+        mask = array[..., 3] if has_alpha else gray
     else:
         image = _decoded(source, what)
         what = _named(source, what)
         colour, alpha = _split_alpha(image)
-        if alpha is None or selects_nothing(alpha):
-            gray, problem = _mask_values(image, colour, what)
+        if alpha is not None and is_mask(alpha, lambda: np.array(_convert(colour, "L", what))):
+            mask = alpha
+        else:
+            mask, problem = _mask_values(image, colour, what)
             if problem:
                 remark(f"The {what} {problem}.")
-        else:
-            gray = alpha
-    mask = gray if alpha is None or selects_nothing(alpha) else alpha
     return np.ascontiguousarray(mask * np.uint8(255) if mask.max() == 1 else mask)
 
 
 def _mask_values(image: Image.Image, colour: Image.Image, what: str) -> tuple[np.ndarray, str | None]:
     """A mask from a file's values other than its alpha, uint8 (H, W), and what was guessed."""
     if image.mode == "P":
-        return from_palette(np.array(image), np.array(_convert(colour, "L", what)))
+        palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
+        return from_palette(np.array(image), np.concatenate([palette, np.zeros((256 - len(palette), 3), np.uint8)]))
     if image.mode.startswith("I"):
         return from_deep(np.array(image))
     if colour.mode in ("RGB", "CMYK", "YCbCr", "LAB"):
@@ -389,9 +390,7 @@ def _upright(image: Image.Image, what: str) -> Image.Image:
             inverted.info = upright.info
             upright = inverted
     except Exception as error:  # as in `_opened`
-        raise ImageError(
-            f"The {what} is damaged or cut short ({error}). Download or export it again."
-        ) from error
+        raise ImageError(f"The {what} is damaged or cut short ({error}). Download or export it again.") from error
     try:
         profile, problem = profile_of(image, exif)
     except Exception:  # as in `_opened`: EXIF data may be broken where pixels are not

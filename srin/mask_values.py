@@ -1,5 +1,7 @@
 """What the values of a mask mean: files that were saved as labels or colours, and masks that look inverted."""
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -7,9 +9,14 @@ from srin.remarks import remark
 
 OBJECT = 127  # above it a mask's pixel is foreground
 BORDER_SHARE = 0.5  # of the picture's border that is foreground, above which a mask looks inverted
-ALMOST_WHITE = 250  # after JPEG, say
+ALMOST_WHITE, ALMOST_BLACK = 250, 5  # after JPEG, say
+ALMOST_ALL = 0.99  # of a picture that an alpha selects
 FLAT_COLOURS = 24  # of a label picture, at most
+FLAT_SHARE = 0.95  # of a label picture that they fill, at least
+COLOURFUL = 3  # sixteenths by which the channels of a colour differ that is not grey
+FEW = 256  # values in a picture of labels of 16 bits, at most
 POOL_SIDE = 1024  # cells of the longer side at which the object's parts are told apart
+BAND = 512  # rows that are counted at a time: it takes eight bytes a pixel
 
 
 def selects_nothing(alpha: np.ndarray) -> bool:
@@ -17,24 +24,31 @@ def selects_nothing(alpha: np.ndarray) -> bool:
     return int(alpha.min()) > OBJECT
 
 
-def from_palette(indices: np.ndarray, luminance: np.ndarray) -> tuple[np.ndarray, str | None]:
-    """A palette file's mask, uint8 (H, W), from its indices and its colours' luminance; and what was guessed.
+def is_mask(alpha: np.ndarray, luminance: Callable[[], np.ndarray]) -> bool:
+    """Whether an alpha, uint8 (H, W), is the mask of a mask's file, and not the colours, whose luminance is uint8 (H, W).
 
-    Palettes that are grey ramps from black to white are masks as they are; in any other, index 0 is off.
+    It is not where it selects everything, or all but specks of what is a black and white picture itself.
     """
-    if luminance.max() == 255 and _is_ramp(indices, luminance):
-        return luminance, None
-    if luminance.max() == 255 and luminance.min() == 0 and len(np.unique(indices)) == 2:
-        return luminance, None  # black and white, in whichever order
+    if selects_nothing(alpha):
+        return False
+    return (alpha > OBJECT).mean() < ALMOST_ALL or not _is_black_and_white(luminance())
+
+
+def _is_black_and_white(luminance: np.ndarray) -> bool:
+    counts = occurrences(luminance, 256)
+    black, white = counts[: ALMOST_BLACK + 1].sum(), counts[ALMOST_WHITE:].sum()
+    return bool(black and white and black + white >= FLAT_SHARE * luminance.size)
+
+
+def from_palette(indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, str | None]:
+    """A palette file's mask, uint8 (H, W), from its indices and its colours, uint8 (256, 3); and what was guessed.
+
+    A palette of greys up to white holds a mask as it looks; in any other, index 0 is off.
+    """
+    used = palette[np.flatnonzero(occurrences(indices, len(palette)))]
+    if used.max() >= ALMOST_WHITE and (used == used[:, :1]).all():
+        return cv2.LUT(indices, palette[:, 0]), None
     return _switched(indices != 0), "is a picture of labels: label 0 was taken for off, every other for on"
-
-
-def _is_ramp(indices: np.ndarray, luminance: np.ndarray) -> bool:
-    """Whether brightness rises with the index, as in grey pictures that were saved with a palette."""
-    values = np.zeros(256, np.int64)
-    values[indices.ravel()] = luminance.ravel()
-    used = values[np.unique(indices)]
-    return len(used) > 2 and bool((np.diff(used) > 0).all())
 
 
 def from_deep(values: np.ndarray) -> tuple[np.ndarray, str | None]:
@@ -46,36 +60,70 @@ def from_deep(values: np.ndarray) -> tuple[np.ndarray, str | None]:
     if values.min() < 0 or highest > 65535:
         return _switched(values != 0), "has values of 32 bits: 0 was taken for off, all others for on"
     if highest >= 65535 - 256:
-        return np.rint(values / np.float32(257)).astype(np.uint8), None
+        return _scaled(values, 65535), None
     if highest == 0:
         return np.zeros(values.shape, np.uint8), None
-    if highest == 255 and (values > 1).any() and len(np.unique(values)) > 2:
+    used = np.flatnonzero(occurrences(values, highest + 1))
+    if highest == 255 and len(used) > 2:
         return values.astype(np.uint8), "has 16 bits a pixel of which 8 are used; it was read as 8 bits"
-    if len(np.unique(values)) <= 256:
+    if len(used) <= FEW:
         return _switched(values != 0), "has no white, as a picture of labels: 0 was taken for off, all others for on"
-    scaled = np.rint(values * np.float32(255 / highest)).astype(np.uint8)
-    return scaled, "has no white: its brightest value was taken for on"
+    return _scaled(values, highest), "has no white: its brightest value was taken for on"
 
 
 def from_colours(rgb: np.ndarray, luminance: np.ndarray) -> tuple[np.ndarray, str | None]:
     """A colour file's mask, uint8 (H, W), from uint8 (H, W, 3) and (H, W); and what was guessed.
 
-    Its luminance, unless it shows a few flat colours on black, none of them white: then black is off and they are on.
+    Its luminance, unless it shows a few flat colours on black: then black is off and they are on.
     """
-    if luminance.max() >= ALMOST_WHITE:
-        return luminance, None
-    code = (rgb >> 4).astype(np.int32) @ np.array([256, 16, 1])
-    counts = np.bincount(code.ravel(), minlength=4096)
+    counts = _colour_counts(rgb)
+    others = rgb.shape[0] * rgb.shape[1] - counts[0]
     common = np.argsort(counts)[::-1][:FLAT_COLOURS]
-    common = common[counts[common] > code.size / 1000]
-    if counts[common].sum() < 0.95 * code.size or 0 not in common or len(common) < 2:
+    # Of the whole picture, or of a small object in it.
+    common = common[counts[common] > min(luminance.size / 1000, others / 50)]
+    if counts[common].sum() < FLAT_SHARE * luminance.size or not others:
+        return luminance, None
+    sixteenths = np.stack([common >> 8, common >> 4 & 15, common & 15], axis=1)
+    colourful = bool((np.ptp(sixteenths, axis=1) >= COLOURFUL).any())
+    if 0 not in common:
+        sentence = "is a colour picture without black: the brighter a colour, the more it was taken for on"
+        return luminance, sentence if colourful else None
+    if len(common) < 2 or not colourful and luminance.max() >= ALMOST_WHITE:
         return luminance, None
     value = rgb.max(axis=2)
     sentence = "is a colour picture: black was taken for off, its colours for on"
     if len(common) == 2:  # one colour, whose soft edges stay soft
-        on = value[code == common[common != 0][0]].mean()
-        return np.rint((value * np.float32(255 / on)).clip(0, 255)).astype(np.uint8), sentence
+        levels = occurrences(value, 256)
+        first = 16 * int(sixteenths.max())
+        on = first + int(np.argmax(levels[first : first + 16]))
+        return cv2.LUT(value, np.rint((np.arange(256) * (255 / on)).clip(0, 255)).astype(np.uint8)), sentence
     return _switched(value > 15), sentence
+
+
+def occurrences(values: np.ndarray, size: int, where: np.ndarray | None = None) -> np.ndarray:
+    """How often each whole number below `size` occurs: int64 (size,). values: (H, W). where: bool (H, W), or None."""
+    counts = np.zeros(size, np.int64)
+    for start in range(0, len(values), BAND):
+        rows = slice(start, start + BAND)
+        counts += np.bincount(values[rows].ravel() if where is None else values[rows][where[rows]], minlength=size)
+    return counts
+
+
+def _colour_counts(rgb: np.ndarray) -> np.ndarray:
+    """How often each colour occurs, at 4 bits a channel: int64 (4096,)."""
+    counts = np.zeros(4096, np.int64)
+    for start in range(0, len(rgb), BAND):
+        sixteenths = (rgb[start : start + BAND] >> 4).astype(np.uint16)
+        code = sixteenths[..., 0] << 8 | sixteenths[..., 1] << 4 | sixteenths[..., 2]
+        counts += np.bincount(code.ravel(), minlength=4096)
+    return counts
+
+
+def _scaled(values: np.ndarray, white: int) -> np.ndarray:
+    out = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), BAND):
+        out[start : start + BAND] = np.rint(values[start : start + BAND] * np.float32(255 / white))
+    return out
 
 
 def _switched(on: np.ndarray) -> np.ndarray:
