@@ -109,7 +109,11 @@ def _add_segmenter(parser: argparse.ArgumentParser) -> None:
 
 
 def _check_files(options: argparse.Namespace, **paths: Path | None) -> None:
-    """Raises ImageError where a folder is given though IMAGE is a file."""
+    """Raises ImageError where IMAGE is no file, or a folder is given beside it."""
+    if options.image.is_dir():
+        raise ImageError(f"{options.image} is a folder, and a comparison is made of one picture. Name a file.")
+    if not options.image.exists():
+        raise ImageError(f"There is no file or folder {options.image}.")
     for what, path in paths.items():
         if path is not None and path.is_dir():
             raise ImageError(f"{options.image} is a file, so the {what} must be one too; {path} is a folder.")
@@ -159,8 +163,8 @@ def _harmonize_file(
     settings = settings or _settings(options, harmonizer, job)
     with collected() as remarks:
         composite = Composite.load(job.image, job.mask, options.invert_mask)
+        reference = harmonizer.allowed(composite, options.reference)
         _tell(job.image.name, remarks)
-    reference = harmonizer.allowed(composite, options.reference)
     semantic_map = harmonizer.map_for(composite, job.labels, options.segmenter, reference)
     if semantic_map is not None and semantic_map.segmenter not in said:
         said.add(semantic_map.segmenter)

@@ -132,6 +132,12 @@ def test_where_zero_is_white():
               extrasamples=["unassalpha"]), "plane apart|TIFF"),
         (tiff(np.zeros((9, 9, 3), np.uint8), photometric="rgb", extratags=[(50706, 1, 4, bytes([1, 4, 0, 0]), True)]),
          "camera's raw file"),
+        (tiff(np.zeros((4, 9, 9), np.uint8), photometric="rgb", planarconfig="separate", extrasamples=["assocalpha"]),
+         "TIFF of 4 x 8 bits, whole numbers in planes apart"),
+        (tiff(np.zeros((4, 9, 9), np.uint16), photometric="separated", planarconfig="separate"),
+         "4 x 16 bits.*planes apart"),
+        (tiff(np.zeros((9, 9), np.uint8), photometric="minisblack", byteorder=">", bigtiff=True), "BigTIFF"),
+        (tiff(np.zeros((9, 9), np.uint16), photometric="miniswhite", byteorder=">"), "16 bits.*where 0 is white"),
         (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40), "JPEG XL file"),
         (b"8BPS\0\1" + bytes(40), "Photoshop file"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG file"),
@@ -199,12 +205,16 @@ LABELS = {
     "palette, three labels": palette(np.where(ON, np.arange(60)[None] % 2 + 1, 0).astype(np.uint8),
                                      [(0, 0, 0), (128, 0, 0), (0, 0, 90)]),
     "palette, another colour for off": palette(ON.astype(np.uint8), [(40, 40, 90), (200, 180, 20)]),
+    "palette, red and white": palette(np.where(ON, np.arange(60)[None] % 2 + 1, 0).astype(np.uint8),
+                                      [(0, 0, 0), (128, 0, 0), (255, 255, 255)]),
     "16 bits, label 1": encoded(Image.fromarray(ON.astype(np.uint16))),
     "16 bits, label 7": encoded(Image.fromarray(ON.astype(np.uint16) * 7)),
     "16 bits, label 255": encoded(Image.fromarray(ON.astype(np.uint16) * 255)),
     "16 bits, label 1000": encoded(Image.fromarray(ON.astype(np.uint16) * 1000)),
     "32 bits, label 70000": encoded(Image.fromarray(ON.astype(np.int32) * 70_000), "TIFF"),
     "green": encoded(Image.fromarray(ON[..., None] * np.array([0, 200, 0], np.uint8))),
+    "red and white": encoded(Image.fromarray(np.where(
+        ON[..., None], np.where(np.arange(60)[None, :, None] < 30, [200, 0, 0], [255, 255, 255]), 0).astype(np.uint8))),
     "dark grey, three channels": encoded(Image.fromarray(ON[..., None] * np.array([60, 60, 60], np.uint8))),
     "two colours": encoded(Image.fromarray(np.where(
         ON[..., None], np.where(np.arange(60)[None, :, None] < 30, [200, 0, 0], [0, 0, 120]), 0).astype(np.uint8))),
@@ -233,6 +243,10 @@ def test_masks_that_are_as_they_should_be_stay_as_they_are():
         (encoded(Image.fromarray(ON[..., None] * np.array([255] * 3, np.uint8)), "JPEG", quality=95), None),
         (palette(ON.astype(np.uint8), [(0, 0, 0), (255, 255, 255)]), np.where(ON, 255, 0)),
         (palette((~ON).astype(np.uint8), [(255, 255, 255), (0, 0, 0)]), np.where(ON, 255, 0)),
+        (
+            palette(np.where(ON, 1, np.arange(60)[None] % 2 * 2).astype(np.uint8), [(90,) * 3, (255,) * 3, (0,) * 3]),
+            np.where(ON, 255, np.where(np.arange(60)[None] % 2, 0, 90)),
+        ),
         (encoded(Image.fromarray(MUTED)), np.asarray(Image.fromarray(MUTED).convert("L"))),
     ):
         mask, said = remarks_of(load_mask, content)
@@ -248,6 +262,28 @@ def test_an_alpha_that_selects_everything_is_no_mask(almost):
         picture = np.dstack([white_on_black] * 3 + [alpha.astype(np.uint8)])
         for source in (picture, encoded(Image.fromarray(picture))):
             np.testing.assert_array_equal(load_mask(source), white_on_black)
+
+
+def test_specks_in_an_alpha_are_no_mask_where_the_colours_are_one():
+    alpha = np.full(ON.shape, 255, np.uint8)
+    alpha[3, 4:7] = 0
+    white_on_black, photo = np.where(ON, 255, 0).astype(np.uint8), MUTED[..., 0]
+    for gray, expected in ((white_on_black, white_on_black), (photo, alpha)):
+        picture = np.dstack([gray] * 3 + [alpha])
+        for source in (picture, encoded(Image.fromarray(picture))):
+            np.testing.assert_array_equal(load_mask(source), expected)
+
+
+def test_small_objects_and_colours_without_black():
+    small = np.zeros((300, 400, 3), np.uint8)
+    small[100:106, 200:206] = 0, 90, 0
+    mask, said = remarks_of(load_mask, encoded(Image.fromarray(small)))
+    np.testing.assert_array_equal(mask, np.where(small[..., 1], 255, 0))
+    assert "colour picture" in said[0]
+    scene = np.where(ON[..., None], [220, 220, 0], [70, 130, 180]).astype(np.uint8)
+    mask, said = remarks_of(load_mask, encoded(Image.fromarray(scene)))
+    np.testing.assert_array_equal(mask, np.asarray(Image.fromarray(scene).convert("L")))
+    assert "without black" in said[0]
 
 
 def test_inverted_masks_get_a_remark_and_can_be_inverted(tmp_path, capsys):

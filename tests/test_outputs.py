@@ -102,6 +102,8 @@ def test_where_nothing_can_be_written_is_said_before_the_work(folders, capsys, m
         (["harmonize", x, mask, "-o", folders / "out.tif"], "must end in one of"),
         (["harmonize", x, mask, "-o", folders / "c"], "must end in one of|is a folder"),
         (["compare", x, folders / "m", "-o", folders / "out.png"], "is a folder"),
+        (["compare", folders / "c", folders / "m", "-o", folders / "out.png"], "made of one picture"),
+        (["harmonize", folders / "none", folders / "m", "-o", folders / "out.png"], "There is no file or folder"),
         (["segment", x, "-o", folders / "map.jpg"], "must end in one of .png"),
         (["segment", x, "-o", folders / "map.webp"], "must end in one of .png"),
     ):

@@ -11,11 +11,14 @@ from conftest import ROOT
 from PIL import ExifTags, Image
 
 from srin.errors import OutputError, SrinError
+from srin.image_io import load_labels
+from srin.remarks import collected
+from srin.segmentation.semantic_map import SemanticMap
 from train.config import DataConfig, load_config
 from train.data.photos import find_photos, load_photos
 from train.data.tables import read_table
 from train.evaluation.data import from_folder
-from train.precompute_maps import find_pictures
+from train.precompute_maps import find_pictures, precompute
 from train.runs import claim
 
 
@@ -154,6 +157,9 @@ def test_paths_and_texts_are_what_was_typed():
     paths = (loaded.data.root, loaded.output_dir, loaded.data.cache, loaded.init)
     assert [str(path) for path in paths] == ["shoot #3", "2026-10-29", "no", "17"]
     assert loaded.data.maps is None and loaded.seed == 4 and loaded.lr == 1e-3 and loaded.precision == "no"
+    odd = load_config("photos", ["data.leave_out=[007, no, 2026-10-29]", "data.source_weights={no: 2e0}", "drops=[3]"])
+    assert odd.data.leave_out == ("007", "no", "2026-10-29") and odd.data.source_weights == {"no": 2.0}
+    assert odd.drops == (3,)
     assert loaded.data.leave_out == ("x", "y") and loaded.data.source_weights == {"a": 2.0}
     for wrong in ("seed=x", "seed=[", "lr=fast", "precision=maybe"):
         with pytest.raises(ValueError, match=wrong.partition("=")[0]):
@@ -175,12 +181,14 @@ def test_a_runs_folder_belongs_to_one_run(tmp_path):
     (tmp_path / "old" / "state_00000001.pt").touch()
     with pytest.raises(ValueError, match="doesn't say how"):
         claim(load_config("smoke", [*changes, f"output_dir={tmp_path / 'old'}"]))
+    dataset(tmp_path / "more")
     weights = tmp_path / "run" / "weights.safetensors"
     weights.write_bytes(b"weights")
     with pytest.raises(OutputError, match="would replace"):
         claim(load_config("smoke", [*changes, f"init={weights}"]))
-    with pytest.raises(OutputError, match="among the pictures"):
-        claim(load_config("smoke", [*changes, f"output_dir={root}"]))
+    for place in (root, root / "masks", tmp_path / "more" / "images"):
+        with pytest.raises(OutputError, match="among the pictures"):
+            claim(load_config("smoke", [*changes, f"data.more={tmp_path / 'more'}", f"output_dir={place}"]))
 
 
 def test_processes_without_a_gpu_are_one_run(tmp_path):
@@ -205,6 +213,23 @@ command_line("train.test", None, work)
     assert {path.name: path.read_text() for path in (tmp_path / "run").iterdir()} == {"0": "2", "1": "2"}
 
 
+def test_maps_are_made_again_where_they_are_cut_or_anothers(tmp_path):
+    write(tmp_path / "pictures" / "a.png")
+    pictures, maps = find_pictures(tmp_path / "pictures"), tmp_path / "maps"
+    assert not precompute(pictures, maps, "colour", False)
+    [made] = maps.rglob("*.png")
+    whole, labels = made.read_bytes(), load_labels(made)
+    SemanticMap(np.zeros((40, 60), np.int32), "sam (vit_b)").save(tmp_path / "sam.png")
+    for content in (b"", whole[:200], whole[:-20], (tmp_path / "sam.png").read_bytes()):
+        made.write_bytes(content)
+        assert not precompute(pictures, maps, "colour", False)
+        np.testing.assert_array_equal(load_labels(made), labels)
+    time = made.stat().st_mtime_ns
+    assert not precompute(pictures, maps, "colour", False) and made.stat().st_mtime_ns == time
+    write(made, mask=True)
+    assert "was not made by srin" in precompute(pictures, maps, "colour", False)[0]
+
+
 def test_scoring_reads_folders_and_tables_as_they_are(tmp_path):
     for folder in ("composite", "mask", "real"):
         write(tmp_path / folder / "a.png", mask=folder == "mask")
@@ -214,6 +239,10 @@ def test_scoring_reads_folders_and_tables_as_they_are(tmp_path):
     data = from_folder(tmp_path)
     assert [sample.name for sample in data.samples] == ["B", "a"]
     assert data.labels == {"a": {"family": "lab"}, "B": {"family": "camera"}}
+    (tmp_path / "index.csv").write_text("id,family\nA.png,lab\nB,camera\n")
+    with collected() as said:
+        from_folder(tmp_path)
+    assert len(said) == 1 and "ids without a picture: A. a.png is nearly alike" in said[0]
     (tmp_path / "index.csv").write_text("name,family\na,lab\n")
     with pytest.raises(SrinError, match="needs a column named id; it has name, family"):
         from_folder(tmp_path)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -164,10 +164,11 @@ def train_all(ablation: Ablation) -> bool:
 
 def _finished(config: TrainConfig) -> bool:
     path = config.output_dir / "weights.safetensors"
-    if not path.exists():
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata().get("steps") == f"{config.steps} of {config.steps}"
+    except (OSError, SafetensorError):  # none, or one that is cut
         return False
-    with safe_open(path, framework="pt") as file:
-        return file.metadata().get("steps") == f"{config.steps} of {config.steps}"
 
 
 @torch.inference_mode()

@@ -134,10 +134,21 @@ class _Text(str):
     """A value from the command line, as it was typed: YAML only where no text or path is wanted."""
 
     def parsed(self, key: str) -> Any:
+        """Read as YAML; texts inside of a list or a mapping are as they were typed too."""
         try:
-            return yaml.safe_load(self)
+            # This loader leaves all texts as they are.
+            value = yaml.load(self, yaml.BaseLoader)
+            return _typed(value) if isinstance(value, list | dict) else yaml.safe_load(self)
         except yaml.YAMLError as error:
             raise ValueError(f"{key} can't be {str(self)!r}, which is no YAML") from error
+
+
+def _typed(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_typed(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _typed(item) for name, item in value.items()}
+    return _Text(value)
 
 
 def _given(key: str, text: str) -> Any:

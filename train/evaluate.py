@@ -19,6 +19,7 @@ REPORT becomes a folder with
 import argparse
 import io
 import re
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -28,6 +29,7 @@ from srin.harmonizer import METHODS
 from srin.image_io import write_whole
 from srin.metrics import PROTOCOLS, SIZE
 from srin.outputs import check_folder, check_inputs
+from srin.remarks import collected
 from srin.segmentation.checkpoints import cache_folder
 from srin.segmentation.semantic_map import SEGMENTERS
 from train.evaluation.data import open_data
@@ -55,7 +57,10 @@ def evaluate(options: argparse.Namespace) -> str:
     subfolders = [path for path in options.data.rglob("*") if path.is_dir()] if options.data.is_dir() else []
     check_folder(options.output, [options.data, *subfolders])
     check_inputs((options.output / name for name in REPORTS), (path for _, paths in options.weights for path in paths))
-    data = open_data(options.data, options.subsets, options.cache, options.size)
+    with collected() as remarks:
+        data = open_data(options.data, options.subsets, options.cache, options.size)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     methods = gather(options.methods, options.weights, options.maps, options.reference)
     try:
         options.output.mkdir(parents=True, exist_ok=True)  # now, not after an hour's work

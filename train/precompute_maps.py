@@ -18,11 +18,12 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
 
-from srin.errors import SrinError
+from srin.batch import Processes
+from srin.errors import OutputError, SrinError
 from srin.image_io import load_image
-from srin.outputs import check_folder
+from srin.outputs import check_folder, state
 from srin.pairing import is_picture
-from srin.segmentation.semantic_map import segment
+from srin.segmentation.semantic_map import segment, segmenter_name
 from train.data.maps import map_path
 
 SIDE = 512  # pixels of the longer side at which maps are made and kept; training sees 256 and less
@@ -41,16 +42,20 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def precompute(pictures: list[Path], maps: Path, segmenter: str, show_progress: bool) -> list[str]:
-    """Makes the maps that are not there yet. Returns what went wrong, a line a picture.
+    """Makes the maps that are not there yet, whole and by this segmenter. Returns what went wrong, a line a picture.
 
     Raises:
-        OutputError: the folder of maps can't be written.
+        OutputError: the folder of maps can't be written. SegmentationError: there is no such segmenter.
     """
     problems = []
+    settings = {"segmenter": segmenter_name(segmenter)}
     for picture in tqdm(pictures, unit="picture", disable=not show_progress):
         try:
             target = map_path(maps, picture)
-            if target.exists():
+            found = state(target, settings, ())
+            if found == "another's":
+                raise OutputError(f"{target} was not made by srin and is kept. Move it away.")
+            if found == "done":
                 continue
             image = load_image(picture)
             shrink = min(1.0, SIDE / max(image.shape[:2]))
@@ -60,7 +65,7 @@ def precompute(pictures: list[Path], maps: Path, segmenter: str, show_progress: 
             problems.append(f"{picture}: {error}")
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        made.save(target)
+        made.save(target, settings)
     return problems
 
 
@@ -72,20 +77,21 @@ def main() -> None:
     parser.add_argument("maps", type=Path, metavar="MAPS")
     parser.add_argument("--segmenter", choices=["auto", "sam", "colour"], default="auto")
     arguments = parser.parse_args()
-    state = PartialState()
+    Processes.launched()  # under a launcher without a GPU, each process would take itself for the only one
+    processes = PartialState()
     try:
         check_folder(arguments.maps, [arguments.pictures], deep=True)
         pictures = find_pictures(arguments.pictures)
-        with state.split_between_processes(pictures) as share:
-            problems = precompute(share, arguments.maps, arguments.segmenter, state.is_main_process)
+        with processes.split_between_processes(pictures) as share:
+            problems = precompute(share, arguments.maps, arguments.segmenter, processes.is_main_process)
     except (ValueError, OSError, SrinError) as error:
         sys.exit(f"train.precompute_maps: {error}")
     problems = gather_object(problems)
-    if state.is_main_process:
+    if processes.is_main_process:
         print(f"{len(pictures) - len(problems)} of {len(pictures)} pictures have a map in {arguments.maps}")
         for problem in problems:
             print(problem, file=sys.stderr)
-    state.destroy_process_group()
+    processes.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from srin.image_io import write_whole
 from srin.outputs import check_folder, check_inputs
 from srin.parts import sweep
 from train.config import TrainConfig
-from train.data.identity import data_digest
+from train.data.identity import data_files, files_digest
 
 NOTE = "settings.json"
 FREE = ("output_dir", "minutes", "save_every", "keep")  # may change from one start to the next
@@ -24,7 +24,9 @@ def claim(config: TrainConfig) -> None:
         written, or results would replace what is read.
     """
     folder = config.output_dir
-    check_folder(folder, (config.data.root, config.data.maps))
+    data = config.data
+    read = [path for path in (data.root, data.more, data.maps) if path is not None]
+    check_folder(folder, [*read, *{file.parent for file in data_files(data)}])
     check_inputs((folder / name for name in ("weights.safetensors", "best.safetensors")), (config.init,))
     settings = asdict(config)
     for key in FREE:
@@ -32,7 +34,7 @@ def claim(config: TrainConfig) -> None:
     for key in DATA_FREE:
         del settings["data"][key]
     settings["init"] = config.init and hashlib.sha256(config.init.read_bytes()).hexdigest()
-    settings["data"]["content"] = data_digest(config.data)
+    settings["data"]["content"] = files_digest(data_files(data), data.root)
     text = json.dumps(settings, indent=1, default=str) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)

@@ -90,7 +90,8 @@ def harmonize(
     composite, warnings = _composite(files[0], files[1], invert_mask)
     harmonizer = Harmonizer.from_pretrained(_known(method))
     lending = _optional(reference, "reference")
-    allowed = harmonizer.allowed(composite, lending)
+    with collected() as more:
+        allowed = harmonizer.allowed(composite, lending)
     regions = harmonizer.map_for(composite, files[2] if harmonizer.needs_map else None, segmenter, allowed)
     share = _number(strength, "strength")
     began = time.perf_counter()
@@ -100,7 +101,7 @@ def harmonize(
     settings = settings_of(harmonizer, (*files, lending), share, None, invert_mask is True, segmenter)
     save_result(harmonized, composite, path, files[0], settings)
     about = report(harmonizer, harmonized, regions, share, None, milliseconds)
-    return _data(path), {**about, "warnings": warnings}
+    return _data(path), {**about, "warnings": warnings + more}
 
 
 @_endpoint

@@ -23,18 +23,16 @@ def files_digest(paths: Iterable[Path | None], root: Path | None = None) -> str:
     return total.hexdigest()[:16]
 
 
-def data_digest(config: DataConfig) -> str:
-    """Of all files that a run would be trained on. Raises ValueError, SrinError as finding them does."""
+def data_files(config: DataConfig) -> list[Path]:
+    """All files that a run would be trained on. Raises ValueError, SrinError as finding them does."""
     if config.kind == "photos":
         from train.data.photos import find_photos
 
         photos = find_photos(config.root, config.leave_out)
         if config.more is not None:
             photos += find_photos(config.more, config.leave_out)
-        files: list[Path | None] = [file.path for photo in photos for file in (photo.image, *photo.masks)]
-    else:
-        from train.data.iharmony4 import samples
+        return [file.path for photo in photos for file in (photo.image, *photo.masks)]
+    from train.data.iharmony4 import samples
 
-        found = samples(config.root, "train", list(config.subsets))
-        files = [file for sample in found for file in (sample.composite, sample.mask, sample.real)]
-    return files_digest(files, config.root)
+    found = samples(config.root, "train", list(config.subsets))
+    return [file for sample in found for file in (sample.composite, sample.mask, sample.real)]

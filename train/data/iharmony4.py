@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from srin.errors import ImageError, OutputError, SrinError
-from srin.image_io import save_image
+from srin.image_io import load_mask, save_image
 from srin.metrics import resized
 
 Split = Literal["train", "test"]
@@ -111,7 +111,8 @@ class ResizedCache:
     def _load(self, path: Path, source: Path, mode: str) -> np.ndarray:
         if path.exists():
             return _decode(path, mode)
-        array = resized(_decode(source, mode), self.size)
+        # A mask may hold labels or a palette; orientations would be ignored, and these sets have none.
+        array = resized(load_mask(source) if mode == "L" else _decode(source, mode), self.size)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -11,6 +11,7 @@ from srin.errors import ImageError, SrinError
 from srin.formats import EXTENSIONS
 from srin.image_io import load_image
 from srin.pairing import Index, name_key, picture_files
+from srin.remarks import remark
 from train.data.iharmony4 import SHOWN, ResizedCache, Sample, samples
 from train.data.tables import read_table
 
@@ -97,9 +98,15 @@ def from_folder(root: Path) -> EvaluationData:
         raise SrinError(f"There are no pictures in {root / 'composite'}.")
     found = [Sample(name, "", *(files[folder][name] for folder in FOLDERS)) for name in names]
     labels: dict[str, dict[str, str]] = {}
+    index = Index(root / FOLDERS[0], "picture", {name: [files[FOLDERS[0]][name]] for name in names})
     for table in ("index.csv", "labels.csv"):
-        for name, values in _read_labels(root / table).items():
+        known = _read_labels(root / table)
+        for name, values in known.items():
             labels.setdefault(name, {}).update(values)
+        lone = [f"{name}.{index.nearly(name)}" for name in known if name not in index.files]
+        if lone:
+            more = f" And {len(lone) - SHOWN} more." if len(lone) > SHOWN else ""
+            remark(f"{root / table} has ids without a picture: {' '.join(lone[:SHOWN])}{more}")
     return EvaluationData(root.name, found, labels, None)
 
 

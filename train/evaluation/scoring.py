@@ -1,5 +1,6 @@
 """Runs every method on every composite and scores the results."""
 
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,6 +12,7 @@ from tqdm import tqdm
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.metrics import score
+from srin.remarks import collected
 from srin.segmentation.semantic_map import SemanticMap, build, segment
 from train.data.iharmony4 import Sample
 from train.evaluation.data import LABELS, UNALTERED, EvaluationData
@@ -63,7 +65,10 @@ def run(
     for place, sample in enumerate(tqdm(order, unit="picture")):
         name = f"{sample.subset}/{sample.name}".lstrip("/")
         try:
-            composite, real = data.load(sample)
+            with collected() as remarks:
+                composite, real = data.load(sample)
+            for remark in remarks:
+                tqdm.write(f"{name}: {remark}", file=sys.stderr)
             results: dict[str, np.ndarray] = {}
             scores = []
             for method in methods:
