@@ -101,6 +101,14 @@ def test_variants_are_trained_once_and_compared_on_the_same_composites(tmp_path,
     assert capsys.readouterr().out == first
     with pytest.raises(SystemExit, match="train.ablation: .*seed_0 holds a run with another lr"):
         run(monkeypatch, config, "lr=0.1")
+    (tmp_path / "runs" / "rain" / "seed_0" / "weights.safetensors").write_bytes(b"")
+    with pytest.raises(TypeError):  # an empty file is trained again, by what this test has put away
+        run(monkeypatch, config)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    write_photos(photos)
+    with pytest.raises(SystemExit, match="among the pictures"):
+        run(monkeypatch, config, f"data.root={photos}", f"output_dir={photos}")
 
 
 def test_maps_of_others_and_one_region_tell_the_network_something_else(tmp_path, monkeypatch):

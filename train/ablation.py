@@ -38,7 +38,7 @@ from train.evaluation.markdown import section
 from train.evaluation.methods import MAP_KINDS, MapKind
 from train.evaluation.summary import intervals
 from train.objective import fpsnr, has_task
-from train.runs import claim
+from train.runs import check_place, claim
 from train.train import start, train
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def train_all(ablation: Ablation) -> bool:
     # Seed by seed: whoever stops early has whole comparisons.
     seeds = len(next(iter(ablation.runs.values())))
     runs = [(name, configs[i]) for i in range(seeds) for name, configs in ablation.runs.items()]
+    check_place(ablation.base.output_dir, ablation.base.data)
     for _, config in runs:
         claim(config)
     for number, (name, config) in enumerate(runs):

@@ -8,7 +8,7 @@ from pathlib import Path
 from srin.image_io import write_whole
 from srin.outputs import check_folder, check_inputs
 from srin.parts import sweep
-from train.config import TrainConfig
+from train.config import DataConfig, TrainConfig
 from train.data.identity import data_files, files_digest
 
 NOTE = "settings.json"
@@ -23,10 +23,8 @@ def claim(config: TrainConfig) -> None:
         ValueError: the folder holds a run with other settings or data; the message names them. OutputError: it can't be
         written, or results would replace what is read.
     """
-    folder = config.output_dir
-    data = config.data
-    read = [path for path in (data.root, data.more, data.maps) if path is not None]
-    check_folder(folder, [*read, *{file.parent for file in data_files(data)}])
+    folder, data = config.output_dir, config.data
+    check_place(folder, data)
     check_inputs((folder / name for name in ("weights.safetensors", "best.safetensors")), (config.init,))
     settings = asdict(config)
     for key in FREE:
@@ -47,6 +45,11 @@ def claim(config: TrainConfig) -> None:
     differ = _differences(_read(path), json.loads(text))
     if differ:
         raise ValueError(f"{folder} holds a run with another {', '.join(differ)}; choose another output_dir")
+
+
+def check_place(folder: Path, data: DataConfig) -> None:
+    """Raises OutputError where results can't be written into a folder, or would go among the data."""
+    check_folder(folder, [data.root, data.more, data.maps, *{file.parent for file in data_files(data)}])
 
 
 def _read(path: Path) -> dict:
