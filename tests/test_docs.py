@@ -19,7 +19,8 @@ EXAMPLES = ROOT / "assets" / "examples"
 LEFT_OUT = ("pip install", "--download", "accelerate launch", "torchrun", "export")
 LEFT_OUT += ("data.root=", "train.map_study", "RECIPES")
 PLACES = {"PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
-LESS = {"--count 100": "--count 8"}  # composites, on which others of the commands work
+# Fewer composites, on which others of the commands work; and no checkpoint of Segment Anything comes with the repository.
+LESS = {"--count 100": "--count 8", "--segmenter sam": "--segmenter colour"}
 
 
 def blocks(document, language):
