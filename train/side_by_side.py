@@ -97,8 +97,7 @@ def side_by_side(config: SideBySideConfig) -> None:
         OSError: output_dir can't be written.
     """
     began = time.monotonic()
-    suffix = "" if config.map_source == "colour" else f"_{config.map_source}"
-    folders = {part: config.output_dir / f"{part}{suffix}" for part in ("validation", "train")}
+    folders = {part: config.output_dir / f"{part}{_maps(config)}" for part in ("validation", "train")}
     collect(config.data, "validation", config.seed + 1, config.held_out, folders["validation"], config.map_source)
     collect(config.data, "train", config.seed, config.composites, folders["train"], config.map_source)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -118,11 +117,20 @@ def side_by_side(config: SideBySideConfig) -> None:
         "licence": config.licence,
         "settings": json.dumps(shared_settings(config)),
     }
-    control = suffix + ("_uniform" if config.uniform else "")
     for method, found in heads.items():
+        name = f"{method}{control(config)}"
         for seed, head in zip(config.seeds, found, strict=True):
-            _write(config, f"{method}{control}_seed_{seed}", method, [head], notes)
-        _write(config, f"{method}{control}", method, found, notes)
+            _write(config, f"{name}_seed_{seed}", method, [head], notes)
+        _write(config, name, method, found, notes)
+
+
+def control(config: SideBySideConfig) -> str:
+    """What sets a control's files apart by name; empty where it is none."""
+    return _maps(config) + ("_uniform" if config.uniform else "")
+
+
+def _maps(config: SideBySideConfig) -> str:
+    return "" if config.map_source == "colour" else f"_{config.map_source}"
 
 
 def shared_settings(config: SideBySideConfig) -> dict[str, object]:
@@ -215,7 +223,7 @@ def _fit(
                     found = gain_by_kind(head.eval(), held_out, config.uniform)
                     gains[method] = found[0]
                     row = (seed, step, method, losses[method], *found, seconds + time.monotonic() - began)
-                    _log(config.output_dir / "log.csv", row)
+                    _log(config.output_dir / f"log{control(config)}.csv", row)
                 save()
             bar.set_postfix({method: f"{gain:+.2f} dB" for method, gain in gains.items()})
             if time.monotonic() > until and step < steps:
