@@ -132,7 +132,7 @@ class Harmonizer:
         lending = _without(composite, allowed)
         labels = None
         if self.needs_map:
-            labels = (semantic_map or draw(lending, working_size=config.working_size)).labels
+            labels = (semantic_map or draw(lending)).labels
         small = seen(config, lending, labels, working_size, allowed)
         coefficients = torch.from_numpy(_transform(self, small))
         result = apply_coefficients(coefficients, composite, strength)

@@ -32,7 +32,7 @@ CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
 NOTE = "Segmenter"  # in the PNG of a map
 MAP_SUFFIXES = (".png",)
 SAM_SIDE = 1024  # pixels of the longer side at which Segment Anything sees a composite, at most
-WORKING_SIZE = 128  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
+MAP_SIZE = 128  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 COLOUR_REGIONS = "colour regions"  # the name of what draws without Segment Anything
 SEGMENTERS = ("auto", "sam", "colour")
@@ -162,11 +162,11 @@ def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segm
     return build(composite, SemanticMap.load(path).labels, "provided")
 
 
-def draw(composite: Composite, segmenter: str = "auto", working_size: int = WORKING_SIZE) -> SemanticMap:
+def draw(composite: Composite, segmenter: str = "auto") -> SemanticMap:
     """The map that SRIN takes where none is given. Colour regions are drawn on a picture as small as in training.
 
     Args:
-        segmenter: as in `segment`. working_size: see WORKING_SIZE.
+        segmenter: as in `segment`.
 
     Returns:
         A map smaller than the composite, see `fitted`. Errors are those of `segment`.
@@ -174,7 +174,7 @@ def draw(composite: Composite, segmenter: str = "auto", working_size: int = WORK
     height, width = composite.mask.shape
     side = SAM_SIDE
     if segmenter_name(segmenter) == COLOUR_REGIONS:
-        side = round(working_size * (max(height, width) / min(height, width)) ** 0.5)
+        side = round(MAP_SIZE * (max(height, width) / min(height, width)) ** 0.5)
     return segment(composite.shrunk(side), segmenter)
 
 

@@ -13,7 +13,7 @@ from srin.composite import Composite
 from srin.errors import SrinError
 from srin.metrics import score
 from srin.remarks import collected
-from srin.segmentation.semantic_map import SemanticMap, build, segment
+from srin.segmentation.semantic_map import SemanticMap, build, draw
 from train.data.iharmony4 import Sample
 from train.evaluation.data import LABELS, UNALTERED, EvaluationData
 from train.evaluation.methods import Method
@@ -130,7 +130,7 @@ class _Maps:
         return build(composite, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), "shuffled")
 
     def _drawn(self, place: int) -> SemanticMap:
-        drawn = segment(self.data.load(self.order[place])[0], self.segmenter)
+        drawn = draw(self.data.load(self.order[place])[0], self.segmenter)
         self.segmenters.add(drawn.segmenter)
         return drawn
 
