@@ -64,7 +64,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
     if auth and demo.mcp_server_obj:
         # The tools call the app's own address; Gradio's client for that has no way of logging in by itself. It's made at
         # the first call: made here, it would take a second in which the tools are already served.
-        demo.mcp_server_obj._get_or_create_client = cache(lambda: _own_client(demo, auth))
+        demo.mcp_server_obj._get_or_create_client = cache(lambda: _own_client(demo, auth))  # type: ignore[method-assign]
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
     demo.block_thread()
 
