@@ -8,25 +8,32 @@ with another one. Settings are chosen on these; the strict set itself is for the
 """
 
 import argparse
-import csv
 import zlib
 from pathlib import Path
 
 from benchmarks.recipes import load_recipes
 from train.data.photos import MAX_SHARE, MIN_SHARE, find_photos, split_photos
+from train.data.tables import read_table
 
 ROUNDS = 4
 
 
-def held_out(corpus: Path, turn: int) -> list[dict[str, str]]:
-    """One row of the manifest for each held-out photo, in the order that decides about families; turn: of the rounds."""
+Rows = dict[str, list[dict[str, str]]]
+
+
+def held_out(corpus: Path) -> Rows:
+    """The manifest's rows of the held-out photos, by photo: those whose mask is neither too small nor too large."""
     _, photos = split_photos(find_photos(corpus))
     names = {str(photo.image.path.relative_to(corpus)) for photo in photos}
-    rows: dict[str, list[dict[str, str]]] = {}
-    with open(corpus / "manifest.csv", newline="") as stream:
-        for row in csv.DictReader(stream):
-            if row["image"] in names and row["mask"] and MIN_SHARE < float(row["fg_ratio"]) < MAX_SHARE:
-                rows.setdefault(row["image"], []).append(row)
+    rows: Rows = {}
+    for row in read_table(corpus / "manifest.csv", ("image", "mask", "source", "fg_ratio", "split")):
+        if row["image"] in names and row["mask"] and MIN_SHARE < float(row["fg_ratio"]) < MAX_SHARE:
+            rows.setdefault(row["image"], []).append(row)
+    return rows
+
+
+def in_turn(rows: Rows, turn: int) -> list[dict[str, str]]:
+    """One row for each photo, in the order that decides about families; turn: number of the round."""
     ordered = sorted(rows, key=lambda name: zlib.crc32(name.encode()))
     chosen = [rows[name][(place + turn) % len(rows[name])] for place, name in enumerate(ordered)]
     # The recipe goes through seven families in turn, and leaves every twentieth photo as it is.
@@ -39,8 +46,9 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
     first, strict = load_recipes(arguments.recipes)
+    rows = held_out(arguments.recipes / "corpus")
     for turn in range(ROUNDS):
-        first.photos = lambda turn=turn: held_out(arguments.recipes / "corpus", turn)  # type: ignore[attr-defined]
+        first.photos = lambda turn=turn: in_turn(rows, turn)  # type: ignore[attr-defined]
         strict.main(str(arguments.out / str(turn)))
 
 

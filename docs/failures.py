@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from docs.crops import around
 from srin.compare import TILE, labelled_sheet
 from srin.composite import Composite
 from srin.harmonizer import Harmonizer
@@ -18,22 +19,13 @@ from srin.image_io import load_image, load_mask, save_image
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 METHOD = "srin"
+SIZE = (TILE, TILE * 3 // 4)
 
 
 def lit_from_the_left(image: np.ndarray) -> np.ndarray:
     """Three stops from edge to edge, in linear light."""
     stops = np.linspace(1.5, -1.5, image.shape[1])[None, :, None]
     return 255 * np.clip((image / 255) ** 2.2 * 2**stops, 0, 1) ** (1 / 2.2)
-
-
-def framed(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The largest part in 4:3 around the object, TILE pixels wide."""
-    size = np.array(mask.shape)
-    part = (min(size / (3, 4)) * np.array((3, 4))).astype(int)
-    top, left = np.clip(np.argwhere(mask > 127).mean(0) - part / 2, 0, size - part).astype(int)
-    return cv2.resize(
-        picture[top : top + part[0], left : left + part[1]], (TILE, TILE * 3 // 4), interpolation=cv2.INTER_AREA
-    )
 
 
 def main() -> None:
@@ -49,7 +41,7 @@ def main() -> None:
         spoilt = np.where(mask[..., None] > 127, spoil(real), real).round().astype(np.uint8)
         harmonized = harmonizer.harmonize_composite(Composite(spoilt, mask))
         for title, picture in ((f"composite: {caption}", spoilt), (METHOD, harmonized), ("truth", real)):
-            tiles.append((title, framed(picture, mask)))
+            tiles.append((title, cv2.resize(picture[around(mask)], SIZE, interpolation=cv2.INTER_AREA)))
     save_image(labelled_sheet(tiles), ASSETS / "weights" / "failures.jpg")
 
 

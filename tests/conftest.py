@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-# Networks as small as the tests' take longer on two threads than on one. Read when torch is imported; servers inherit it.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Networks as small as the tests' take longer on two threads than on one, and sums of one thread are the same to the bit.
+# Read when torch is imported; servers and commands that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 # The tests' data beside the checkout; users don't have it.
 SHARED = ROOT.parent / "shared"

@@ -17,7 +17,7 @@ EXAMPLES = ROOT / "assets" / "examples"
 # the repository doesn't have. Others run some: test_batch.py torchrun, test_export.py the export, test_recipe_sets.py
 # those with RECIPES.
 LEFT_OUT = ("pip install", "--download", "accelerate launch", "torchrun", "export")
-LEFT_OUT += ("data.root=", "train.map_study", "RECIPES")
+LEFT_OUT += ("data.root=", "RECIPES")
 PLACES = {"PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
 # Fewer composites, on which others of the commands work; and no checkpoint of Segment Anything comes with the repository.
 LESS = {"--count 100": "--count 8", "--segmenter sam": "--segmenter colour"}

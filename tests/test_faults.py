@@ -161,7 +161,7 @@ def test_files_that_may_not_grow_leave_nothing_half_written(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 
     command = [sys.executable, "-m", "srin", "harmonize", "images", "masks", "-o", "out", "--method", "histogram"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, preexec_fn=limited
     )

@@ -38,15 +38,6 @@ from tests.paper_loops import (
 LAYERS = {"RAIN": (RAIN, naive_rain), "BAIN": (BAIN, naive_bain), "SRIN": (SRIN, naive_srin)}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small gain nothing from threads, and lose a lot on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # ----------------------------------------------------------------------------------------------------- layers
 
 

@@ -32,15 +32,6 @@ from tests.paper_loops import (
 NETWORKS = [pytest.param(slot, head, id=f"{slot}-{head}") for slot in SLOTS for head in HEADS]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tensors this small gain nothing from threads, and lose a lot on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # ------------------------------------------------------------------------------------------------- properties
 
 

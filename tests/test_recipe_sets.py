@@ -172,7 +172,7 @@ def test_the_development_set_is_made_of_held_out_photos_alone(tmp_path):
     training, held_out = split_photos(find_photos(tmp_path))
     names = {f"images/{photo.image.name}" for photo in held_out}
     assert len(names) > 1 and len(training) > 60
-    rounds = [development_set.held_out(tmp_path, turn) for turn in range(2)]
+    rounds = [development_set.in_turn(development_set.held_out(tmp_path), turn) for turn in range(2)]
     for rows in rounds:
         assert sorted(row["image"] for row in rows) == sorted(names)
         assert all(row["split"] == "train" for row in rows)

@@ -223,7 +223,7 @@ def command(*arguments: str, processes: int = 1) -> subprocess.Popen:
     if processes > 1:
         # `accelerate launch --cpu` starts one process only; this is what it calls for several.
         launcher += ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
     return subprocess.Popen([*launcher, "train.train", *arguments], cwd=ROOT, env=environment, stderr=subprocess.PIPE)
 
 
@@ -253,16 +253,7 @@ def test_weights_say_where_they_come_from(photos_folder, tmp_path):
     assert load_weights(tmp_path / "weights.safetensors").config == config.model
 
 
-@pytest.fixture
-def one_thread():
-    """As many as `command` gives: sums in another order end elsewhere after some steps at this learning rate."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path, one_thread):
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path):
     """Stopped in order once, then killed without warning in the middle, then finished."""
     more = ("steps=24", "save_every=1", "lr=1e-2")
     train(settings(photos_folder, tmp_path / "whole", *more))
@@ -535,8 +526,7 @@ def test_precomputed_maps_are_found_by_content_and_bad_pictures_are_listed(iharm
         (pictures / f"renamed{i}.png").write_bytes(source.read_bytes())
     (pictures / "broken.jpg").write_bytes(b"no picture")
     call = [sys.executable, "-m", "train.precompute_maps", str(pictures), str(tmp_path / "maps"), "--segmenter", "colour"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(call, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and "3 of 4 pictures" in done.stdout and "broken.jpg" in done.stderr
     maps = [map_path(tmp_path / "maps", source) for source in sources]
     image = cv2.cvtColor(cv2.imread(str(sources[0])), cv2.COLOR_BGR2RGB)

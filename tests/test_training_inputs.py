@@ -204,7 +204,7 @@ command_line("train.test", None, work)
 """
     (tmp_path / "program.py").write_text(program)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", str(tmp_path / "program.py")]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("ACCELERATE_USE_CPU", None)
     (tmp_path / "run").mkdir()
     settings = ["smoke", f"output_dir={tmp_path / 'run'}"]

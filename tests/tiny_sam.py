@@ -157,9 +157,5 @@ def tiny(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         embed_dim=EMBED_DIM,
     )
     monkeypatch.setitem(CHECKPOINTS, "tiny", checkpoint)
-    # So small a model spends more on waking threads than on computing, above all on a busy machine.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     monkeypatch.setitem(sam_model_registry, "tiny", build_tiny_sam)
     yield checkpoint
-    torch.set_num_threads(threads)

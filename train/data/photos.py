@@ -15,7 +15,6 @@ import shutil
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -199,7 +198,7 @@ def fingerprint(photos: Photos) -> str:
 
 def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
     table = read_table(root / "manifest.csv", ("image", "mask"), ("source", "split"))
-    rows = [row for row in table if row["split"] in ("train", "") and row["source"] not in leave_out]
+    rows = [row for row in table if _for_training(row) and row["source"] not in leave_out]
     groups: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         groups.setdefault((row["source"], row["image"]), []).extend([row["mask"]] if row["mask"] else [])
@@ -214,12 +213,16 @@ def _from_manifest(root: Path, leave_out: tuple[str, ...]) -> list[Photo]:
     ]
 
 
+def _for_training(row: dict[str, str]) -> bool:
+    return row["split"] in ("train", "")
+
+
 def _for_testing(root: Path) -> list[File]:
     """The photos that a folder's manifest keeps for testing."""
     if not (root / "manifest.csv").is_file():
         return []
     table = read_table(root / "manifest.csv", ("image",), ("split",))
-    names = dict.fromkeys(row["image"] for row in table if row["split"] not in ("train", ""))
+    names = dict.fromkeys(row["image"] for row in table if not _for_training(row))
     return [File(path) for path in (_on_disk(root, name) for name in names) if path.is_file()]
 
 
@@ -289,16 +292,14 @@ def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[P
 
 def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder: Path) -> None:
     """pixels.bin, masks.bin (a bit a pixel) and index.json; without photos that are nearly the same as one of `apart`."""
-
     remarks: list[str] = []
-    others = np.array(list(_small_copies(apart)), np.float32)
 
-    def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray]] | str:
+    def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray], bool] | str:
         try:
             with budget.job(), collected() as said:
-                read = _read_photo(photo, side)
+                image, masks = _read_photo(photo, side)
             remarks.extend(f"{photo.image.name}: {remark}" for remark in said)
-            return read
+            return image, masks, is_near(small_copy(image), others)
         except (SrinError, OSError, KeyError) as error:
             return f"{photo.image}: {error}"
 
@@ -310,13 +311,14 @@ def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder:
         open(folder / "pixels.bin", "wb") as pixels,
         open(folder / "masks.bin", "wb") as bits,
     ):
+        others = np.array([copy for copy in pool.map(_small_copy, apart) if copy is not None], np.float32)
         results = tqdm(pool.map(job, photos), total=len(photos), desc=f"reading {part} photos", mininterval=1)
         for photo, result in zip(photos, results, strict=True):
             if isinstance(result, str):
                 problems.append(result)
                 continue
-            image, masks = result
-            if is_near(small_copy(image), others):
+            image, masks, near = result
+            if near:
                 left_out.append(photo.image)
                 continue
             pixels.write(image.tobytes())
@@ -328,8 +330,8 @@ def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder:
     if remarks:
         print(f"{len(remarks)} remarks on {part} photos: {_listed(sorted(remarks))}", file=sys.stderr)
     if left_out:
-        near = "nearly the same as a photo that is held out or for testing"
-        print(f"{len(left_out)} photos are left out of training, {near}: {_listed(left_out)}", file=sys.stderr)
+        why = "nearly the same as a photo that is held out or for testing"
+        print(f"{len(left_out)} photos are left out of training, {why}: {_listed(left_out)}", file=sys.stderr)
         if not index["sources"]:
             raise ValueError("nothing is left to train on")
     if problems:
@@ -337,12 +339,12 @@ def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder:
     (folder / "index.json").write_text(json.dumps(index))
 
 
-def _small_copies(files: list[File]) -> Iterator[np.ndarray]:
-    for file in files:
-        try:
-            yield small_copy(load_image(file.read()))
-        except (SrinError, OSError):
-            continue  # nothing can be nearly the same; who needs this photo says what is wrong with it
+def _small_copy(file: File) -> np.ndarray | None:
+    try:
+        with budget.job():
+            return small_copy(load_image(file.read()))
+    except (SrinError, OSError):
+        return None  # nothing can be nearly the same; who needs this photo says what is wrong with it
 
 
 def _read_photo(photo: Photo, side: int) -> tuple[np.ndarray, list[np.ndarray]]:
