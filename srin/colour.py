@@ -15,7 +15,10 @@ Matrix = tuple[tuple[float, float, float], ...]
 # Red, green and blue in XYZ under D50, as rows, from the specifications' chromaticities by Bradford's adaptation.
 ADOBE_RGB: Matrix = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
 DISPLAY_P3: Matrix = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+REC_2020: Matrix = ((0.67346, 0.27903, -0.00193), (0.16566, 0.67534, 0.02998), (0.12510, 0.04563, 0.79716))
 ADOBE_GAMMA = 563 / 256
+# By the number of the primaries in ITU-T H.273, which HEIC and AVIF name where they have no profile.
+CODED = {9: (REC_2020, "Rec. 2020"), 12: (DISPLAY_P3, "Display P3")}
 # A profile within these of sRGB is sRGB, whose makers round differently: levels of 255 on average over all colours, and
 # at most over colours whose channels lie closer together than MUTED; gamma 2.2 is 1.8 and 9 away, Display P3 11 and 70.
 SAME_ON_AVERAGE, SAME_AT_MOST, MUTED = 1.0, 2, 100
@@ -62,12 +65,16 @@ def matrix_profile(primaries: Matrix, gamma: float | None, name: str) -> bytes:
 def profile_of(image: Image.Image, exif: Image.Exif) -> tuple[bytes | None, str | None]:
     """The profile that a picture's colours are meant by, None for sRGB; and what is odd about it, as a sentence's end.
 
-    Without an embedded profile EXIF decides: ColorSpace "uncalibrated" with the interoperability index R03 is Adobe RGB
-    (DCF 2.0, section 5.3); without that index it says nothing, and sRGB is assumed.
+    Without an embedded profile the primaries in the image's `info` decide (of HEIC and AVIF), then EXIF: ColorSpace
+    "uncalibrated" with the interoperability index R03 is Adobe RGB (DCF 2.0, section 5.3); without that index it says
+    nothing, and sRGB is assumed.
     """
     profile = image.info.get("icc_profile")
     if profile:
         return profile, None
+    if image.info.get("primaries") in CODED:
+        matrix, name = CODED[image.info["primaries"]]
+        return matrix_profile(matrix, None, name), None
     details = exif.get_ifd(ExifTags.IFD.Exif)
     if details.get(ExifTags.Base.ColorSpace) != UNCALIBRATED:
         return None, None

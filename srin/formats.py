@@ -28,6 +28,11 @@ HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"
 AVIF_BRANDS = {b"avif", b"avis"}
 BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)  # bytes
 SAVE_TIFF = "Save it with 8 or 16 bits a channel, as RGB or grey, interleaved, or as PNG."
+HDR_TRANSFERS = (16, 18)  # PQ and HLG, in ITU-T H.273
+HDR = (
+    "is an HDR picture (PQ or HLG), which is not read here. Open it on the phone or computer that made it, and export it "
+    "as JPEG."
+)
 HEAD = 4096  # bytes that `signature` looks at
 
 RAW = re.compile(rb"(II\*\0\x10\0\0\0CR|FUJIFILMCCD-RAW|II(RO|RS|U\0))")
@@ -92,6 +97,14 @@ def advice(content: bytes, name: str) -> str:
     if kind == "camera raw":
         return "is a camera's raw file, which is not read here. Develop it, and export it as TIFF, PNG or JPEG."
     return f"is a {kind} file, which is not read here. Export it as PNG or JPEG from a program that opens it."
+
+
+def coded_colour(content: bytes) -> tuple[int | None, int | None]:
+    """The primaries and the transfer characteristics (numbers of ITU-T H.273) that an AVIF's colour box names."""
+    at = content[: 1 << 16].find(b"colrnclx")
+    if at < 0 or len(content) < at + 12:
+        return None, None
+    return int.from_bytes(content[at + 8 : at + 10], "big"), int.from_bytes(content[at + 10 : at + 12], "big")
 
 
 def _tiff_kind(content: bytes) -> str:

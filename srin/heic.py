@@ -12,14 +12,13 @@ from pathlib import Path
 
 from PIL import ExifTags, Image
 
-from srin.colour import DISPLAY_P3, matrix_profile
 from srin.errors import ImageError
+from srin.formats import HDR
 from srin.limits import DECODE_SECONDS, MAX_PIXELS, MAX_SIDE
 
 WORKER = Path(__file__).with_name("heic_worker.py")
 STARTING = 20  # seconds of the clock for a process to start and hand over, besides decoding
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-P3_PRIMARIES = 12  # SMPTE EG 432-1, in ITU-T H.273
 CONVERT = "Open it on the phone or computer that made it, and export it as JPEG"
 
 
@@ -41,7 +40,7 @@ def decode(content: bytes, what: str, max_exif: int) -> Image.Image:
     line, _, rest = done.stdout.partition(b"\n")
     header = json.loads(line) if line.startswith(b"{") else {"problem": "the decoder ended early"}
     if header.get("problem") == "hdr":
-        raise ImageError(f"The {what} is an HDR picture (PQ or HLG), which is not read here. {CONVERT}.")
+        raise ImageError(f"The {what} {HDR}")
     if "problem" in header:
         raise ImageError(f"The {what} is a HEIC picture that is damaged or cut short ({header['problem']}). {CONVERT}.")
     return _assembled(header, rest, what, max_exif)
@@ -59,8 +58,7 @@ def _assembled(header: dict, rest: bytes, what: str, max_exif: int) -> Image.Ima
     image = Image.frombytes(MODES[header["channels"]], size, pixels)
     if profile:
         image.info["icc_profile"] = profile
-    elif header["primaries"] == P3_PRIMARIES:
-        image.info["icc_profile"] = matrix_profile(DISPLAY_P3, None, "Display P3")
+    image.info["primaries"] = header["primaries"]
     if exif and len(exif) <= max_exif:
         kept = Image.Exif()
         try:

@@ -18,11 +18,12 @@ from PIL.PngImagePlugin import PngInfo
 from srin import budget, heic
 from srin.colour import OwnColours, profile_of, to_srgb
 from srin.errors import ImageError, OutputError
-from srin.formats import HEAD, PILLOW_FORMATS, advice, misread, signature
+from srin.formats import HDR, HDR_TRANSFERS, HEAD, PILLOW_FORMATS, advice, coded_colour, misread, signature
 from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, MAX_SIDE
 from srin.mask_values import from_colours, from_deep, from_palette, is_mask
 from srin.parts import replacing
 from srin.remarks import remark
+from srin.rights import rights_of
 
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 
@@ -102,6 +103,8 @@ def _mask_values(image: Image.Image, colour: Image.Image, what: str) -> tuple[np
     if image.mode.startswith("I"):
         return from_deep(np.array(image))
     if colour.mode in ("RGB", "CMYK", "YCbCr", "LAB"):
+        if image.info.get("deep"):
+            remark(f"The {what} has 16 bits a colour, of which the upper 8 were read. Save masks as grey.")
         return from_colours(np.array(_convert(colour, "RGB", what)), np.array(_convert(colour, "L", what)))
     return np.array(_convert(colour, "L", what)), None
 
@@ -134,6 +137,8 @@ def save_photo(
 ) -> None:
     """Write a picture made from a photo, with that photo's colour profile, resolution and EXIF data, without its place.
 
+    Author and copyright that the photo's file says elsewhere (`srin.rights`) become EXIF data.
+
     Wherever the photo's own colours were not changed, the file keeps the values that the photo's file stores, also those
     that lie outside sRGB.
 
@@ -148,7 +153,10 @@ def save_photo(
     what = Path(original).name if isinstance(original, str | os.PathLike) else "photo"
     with _opened(original, what) as file:
         photo = _upright(file, what)
-        exif, dpi = _described(_exif(file)), file.info.get("dpi")  # last: it changes the file's own
+        rights, dpi = rights_of(file), file.info.get("dpi")
+        exif = _described(_exif(file))  # last: it changes the file's own
+    for tag, text in rights.items():
+        exif.setdefault(tag, text)
     own = OwnColours(photo.info.get("icc_profile"))
     rgb = np.ascontiguousarray(array[..., :3])
     colour, _ = _split_alpha(photo)
@@ -325,7 +333,9 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` decides
             image = Image.open(_Measured(content), formats=PILLOW_FORMATS)
-        problem = misread(image)
+        image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)
+        image.info["primaries"], transfer = coded_colour(content) if image.format == "AVIF" else (None, None)
+        problem = HDR if transfer in HDR_TRANSFERS and "icc_profile" not in image.info else misread(image)
     except Image.DecompressionBombError as error:
         raise ImageError(
             f"The {what} is too large, {MAX_PIXELS / 1e6:.0f} million pixels are allowed ({error})"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 from test_saving import ADOBE, P3, SRGB, icc, srgb_curve
 
 from srin import Harmonizer
@@ -387,3 +388,113 @@ def test_more_exif_than_a_jpeg_holds(tmp_path):
     save_photo(load_image(original), tmp_path / "out.jpg", original, "note")
     assert b"note" in (tmp_path / "out.jpg").read_bytes()[:1000]
     assert struct.unpack(">H", (tmp_path / "out.jpg").read_bytes()[:2])[0] == 0xFFD8
+
+
+XMP = """<?xpacket begin="" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about=""
+ xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:GPSLatitude="48,8.5N">
+<dc:creator><rdf:Seq><rdf:li>Ada Lövlace</rdf:li><rdf:li>Grace</rdf:li></rdf:Seq></dc:creator>
+<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">© 2026 Ada</rdf:li><rdf:li xml:lang="de">© 2026 Ada, alle Rechte</rdf:li>
+</rdf:Alt></dc:rights></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="w"?>""".encode()
+
+
+def with_iptc(jpeg, records):
+    """A JPEG with IPTC records, as editors of newspapers write them: in Photoshop's resource 1028 of marker APP13."""
+    data = b"".join(b"\x1c\x02" + bytes([number]) + struct.pack(">H", len(text)) + text for number, text in records)
+    resource = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
+    segment = b"Photoshop 3.0\0" + resource
+    return jpeg[:2] + b"\xff\xed" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
+
+
+def rights_after_saving(content, path):
+    save_photo(load_image(content), path, content, "note")
+    exif = Image.open(path).getexif()
+    assert not exif.get_ifd(ExifTags.IFD.GPSInfo) and b"GPSLatitude" not in path.read_bytes()
+    return tuple(exif.get(tag) for tag in (ExifTags.Base.Artist, ExifTags.Base.Copyright))
+
+
+def as_exif(text):
+    """What Pillow makes of UTF-8 in EXIF."""
+    return text.encode().decode("latin-1")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_who_made_a_photo_is_kept_from_xmp_but_not_where(kind, tmp_path):
+    image = Image.fromarray(MUTED)
+    if kind == "PNG":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", XMP.decode())
+        content = encoded(image, kind, pnginfo=text)
+    elif kind == "TIFF":
+        content = encoded(image, kind, tiffinfo={700: XMP})
+    else:
+        content = encoded(image, kind, xmp=XMP)
+    for name in ("out.jpg", "out.png", "out.webp"):
+        assert rights_after_saving(content, tmp_path / name) == (as_exif("Ada Lövlace; Grace"), as_exif("© 2026 Ada"))
+
+
+def test_who_made_a_photo_is_kept_from_iptc_and_png_text_and_exif_goes_first(tmp_path):
+    image = Image.fromarray(MUTED)
+    records = [(80, b"Ada"), (80, "Grâce".encode("latin-1")), (116, "© Press".encode())]
+    content = with_iptc(encoded(image, "JPEG"), records)
+    assert rights_after_saving(content, tmp_path / "a.png") == (as_exif("Ada; Grâce"), as_exif("© Press"))
+    text = PngInfo()
+    text.add_text("Copyright", "Public domain")
+    assert rights_after_saving(encoded(image, "PNG", pnginfo=text), tmp_path / "b.jpg") == (None, "Public domain")
+    exif = Image.Exif()
+    exif[ExifTags.Base.Copyright] = "EXIF's own"
+    content = encoded(image, "JPEG", xmp=XMP, exif=exif)
+    assert rights_after_saving(content, tmp_path / "c.jpg") == (as_exif("Ada Lövlace; Grace"), "EXIF's own")
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"<no xml",
+        XMP.replace(b"<x:xmpmeta", b'<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><x:xmpmeta', 1),
+        XMP.replace(b"</rdf:RDF>", b"</rdf:RDF><!--" + b" " * (1 << 20) + b"-->"),
+        b"",
+    ],
+    ids=["broken", "entities", "huge", "empty"],
+)
+def test_broken_or_costly_xmp_is_left_aside(packet, tmp_path):
+    content = encoded(Image.fromarray(MUTED), "WEBP", xmp=packet)
+    assert rights_after_saving(content, tmp_path / "out.jpg") == (None, None)
+
+
+def avif_with(primaries, transfer, **options):
+    """An AVIF without a profile, whose colour box names these numbers of ITU-T H.273."""
+    content = encoded(Image.fromarray(MUTED), "AVIF", quality=100, subsampling="4:4:4", **options)
+    at = content.index(b"colrnclx") + 8
+    return content[:at] + struct.pack(">HH", primaries, transfer) + content[at + 4 :]
+
+
+def primaries_of(red, green, blue):
+    """RGB to XYZ under D65, by the chromaticities."""
+    columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (red, green, blue)]).T
+    white = np.array([0.3127 / 0.3290, 1, (1 - 0.3127 - 0.3290) / 0.3290])
+    return columns * np.linalg.solve(columns, white)
+
+
+def test_an_avifs_colours_without_a_profile():
+    plain = load_image(encoded(Image.fromarray(MUTED), "AVIF", quality=100, subsampling="4:4:4")).astype(int)
+    assert np.array_equal(load_image(avif_with(1, 13)), plain) and np.array_equal(load_image(avif_with(2, 2)), plain)
+    srgb = np.linalg.inv(primaries_of((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)))
+    spaces = {12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), 9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))}
+    for number, chromaticities in spaces.items():
+        linear = (srgb_curve(plain / 255) @ primaries_of(*chromaticities).T @ srgb.T).clip(0, 1)
+        expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        loaded = load_image(avif_with(number, 13))
+        assert np.abs(loaded - expected).max() < 2.6 and np.abs(loaded - plain).max() > 5
+    for transfer in (16, 18):
+        with pytest.raises(ImageError, match="HDR picture"):
+            load_image(avif_with(9, transfer))
+
+
+def test_sixteen_bit_colours_of_a_mask_are_said(tmp_path):
+    colours = np.zeros((20, 30, 3), np.uint16)
+    colours[5:15, 5:25] = (50_000, 300, 0)
+    cv2.imwrite(str(tmp_path / "mask.png"), colours[..., ::-1])
+    mask, said = remarks_of(load_mask, tmp_path / "mask.png")
+    assert mask[10, 10] == 255 and mask[0, 0] == 0
+    assert any("16 bits a colour" in sentence for sentence in said)

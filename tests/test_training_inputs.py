@@ -1,5 +1,6 @@
 """What people bring to training and scoring: the same reading and the same checks as for harmonizing."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from train.data.tables import read_table
 from train.evaluation.data import from_folder
 from train.precompute_maps import find_pictures, precompute
 from train.runs import claim
+from train.train import load, run
 
 
 def write(path, value=0, size=(60, 40), mask=False, **options):
@@ -211,6 +213,32 @@ command_line("train.test", None, work)
     done = subprocess.run([*command, *settings], env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
     assert {path.name: path.read_text() for path in (tmp_path / "run").iterdir()} == {"0": "2", "1": "2"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train.make_composites", "photos", "OUT", "data.root=IN"],
+        ["train.evaluate", "IN", "-o", "OUT"],
+    ],
+    ids=["composites", "scoring"],
+)
+def test_several_processes_of_a_command_that_takes_one_are_refused(command, tmp_path, monkeypatch, capsys):
+    """Each would do all of the work, and write over the others' files."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    (tmp_path / "in").mkdir()
+    places = {"IN": str(tmp_path / "in"), "OUT": str(tmp_path / "out")}
+    for name, path in places.items():
+        command = [argument.replace(name, path) for argument in command]
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(command[0]).main()
+    assert ended.value.code not in (0, None)
+    assert "runs in one process" in f"{ended.value.code}{capsys.readouterr().err}"
+    side_by_side = load("shipped", [f"data.root={tmp_path}", f"output_dir={tmp_path / 'out'}"])
+    with pytest.raises(SrinError, match="runs in one process"):
+        run(side_by_side)
+    assert not (tmp_path / "out").exists()
 
 
 def test_maps_are_made_again_where_they_are_cut_or_anothers(tmp_path):

@@ -38,6 +38,7 @@ from train.evaluation.methods import MAP_KINDS, gather
 from train.evaluation.report import Report
 from train.evaluation.scoring import run
 from train.evaluation.summary import compare, summarize
+from train.runs import check_alone
 
 REPORTS = ("report.md", "report.json", "pictures.csv", "parameters.png", "grid.png")
 
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def evaluate(options: argparse.Namespace) -> str:
     """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
+    check_alone()
     subfolders = [path for path in options.data.rglob("*") if path.is_dir()] if options.data.is_dir() else []
     check_folder(options.output, [options.data, *subfolders])
     check_inputs((options.output / name for name in REPORTS), (path for _, paths in options.weights for path in paths))

@@ -21,6 +21,7 @@ from srin.outputs import check_folder
 from train.config import TrainConfig, load_config
 from train.data.composites import UNCHANGED, Maker, Sample
 from train.data.photos import load_photos
+from train.runs import check_alone
 
 SUBSET = "photos"  # the sub-dataset's name in the lists
 TEST_SHARE = 10
@@ -30,8 +31,10 @@ def make_composites(config: TrainConfig, output: Path, count: int) -> None:
     """Writes `count` training composites and a tenth as many for tests.
 
     Raises:
-        ValueError: photos that can't be used. OutputError: the folder can't be written.
+        SrinError: it is one of several processes. ValueError: photos that can't be used. OutputError: the folder can't be
+        written.
     """
+    check_alone()
     check_folder(output, (config.data.root, config.data.maps), deep=True)
     for kind in ("composite_images", "masks", "real_images"):
         (output / SUBSET / kind).mkdir(parents=True, exist_ok=True)

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 
+from srin.errors import SrinError
 from srin.image_io import write_whole
 from srin.outputs import check_folder, check_inputs
 from srin.parts import sweep
@@ -45,6 +47,12 @@ def claim(config: TrainConfig) -> None:
     differ = _differences(_read(path), json.loads(text))
     if differ:
         raise ValueError(f"{folder} holds a run with another {', '.join(differ)}; choose another output_dir")
+
+
+def check_alone() -> None:
+    """Raises SrinError where a launcher started several processes of a command that would do the same in each."""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise SrinError("This command runs in one process; start it with python -m, not torchrun or accelerate launch")
 
 
 def check_place(folder: Path, data: DataConfig) -> None:

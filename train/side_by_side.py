@@ -27,6 +27,7 @@ from srin.models.config import ModelConfig
 from srin.models.network import HarmonizationNet, Head
 from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
+from train.runs import check_alone
 from train.state import load_state, save_state
 from train.statistics import Collected, collect, frozen_network, load_collected, squared_error
 
@@ -93,9 +94,10 @@ def side_by_side(config: SideBySideConfig) -> None:
     """Collects, fits, and writes the weights.
 
     Raises:
-        ValueError: data or settings that don't fit. FloatingPointError: a loss that is no number any more.
-        OSError: output_dir can't be written.
+        SrinError: it is one of several processes. ValueError: data or settings that don't fit. FloatingPointError: a loss
+        that is no number any more. OSError: output_dir can't be written.
     """
+    check_alone()
     began = time.monotonic()
     folders = {part: config.output_dir / f"{part}{_maps(config)}" for part in ("validation", "train")}
     collect(config.data, "validation", config.seed + 1, config.held_out, folders["validation"], config.map_source)
