@@ -44,7 +44,9 @@ def test_baseball(tmp_path):
         for _ in range(WINS[i][j]):
             sides = (TEAMS[i], TEAMS[j]) if len(rows) % 2 else (TEAMS[j], TEAMS[i])
             rows.append([f"game {len(rows)}", "season", *sides, TEAMS[i]])
-    scores = bradley_terry(read_votes(write(tmp_path / "games.csv", rows)))
+    ranking = bradley_terry(read_votes(write(tmp_path / "games.csv", rows)))
+    scores = ranking.scores
+    assert ranking.tie == 0
     assert [s.method for s in scores] == TEAMS
     assert sum(s.score for s in scores) == pytest.approx(1)
     logs = np.log([s.score for s in scores])
@@ -69,7 +71,7 @@ def test_intervals_know_that_votes_of_one_rater_hang_together(tmp_path):
     rng = np.random.default_rng(1)
 
     def width(raters, items):
-        best = bradley_terry(read_votes(write(tmp_path / "v.csv", votes_of(raters, items, 0.6, rng))))[0]
+        best = bradley_terry(read_votes(write(tmp_path / "v.csv", votes_of(raters, items, 0.6, rng)))).scores[0]
         assert best.method == "a" and best.low < best.score < best.high and best.score == pytest.approx(best.won)
         return best.high - best.low
 
@@ -78,11 +80,44 @@ def test_intervals_know_that_votes_of_one_rater_hang_together(tmp_path):
     assert width(1, 100) > 0.1  # a single rater: over items
 
 
-def test_ties_are_half_a_vote_for_each(tmp_path):
+# Preferences among six brands of chocolate pudding, two at a time: R. R. Davidson, Journal of the American Statistical
+# Association 65, 1970, example 2. Brands, then how often the first was preferred, the second, and neither.
+PUDDINGS = [
+    (1, 2, 19, 22, 16), (1, 3, 16, 19, 12), (2, 3, 19, 19, 10), (1, 4, 18, 23, 13), (2, 4, 23, 19, 9),
+    (3, 4, 19, 20, 15), (1, 5, 13, 19, 18), (2, 5, 16, 20, 12), (3, 5, 16, 15, 17), (4, 5, 17, 14, 16),
+    (1, 6, 18, 21, 12), (2, 6, 22, 20, 12), (3, 6, 13, 18, 10), (4, 6, 14, 19, 18), (5, 6, 11, 21, 12),
+]  # fmt: skip
+# His estimates for brands 1 to 6, and of the parameter of ties.
+WORTH = [0.1388, 0.1730, 0.1617, 0.1654, 0.1587, 0.2024]
+TIE_PARAMETER = 0.747
+
+
+def test_puddings_with_ties(tmp_path):
+    rows = []
+    for first, second, won, lost, tied in PUDDINGS:
+        for winner in [str(first)] * won + [str(second)] * lost + ["tie"] * tied:
+            rows.append([f"taster {len(rows)}", "meal", str(first), str(second), winner])
+    ranking = bradley_terry(read_votes(write(tmp_path / "puddings.csv", rows)))
+    found = {score.method: score for score in ranking.scores}
+    assert [found[str(brand)].score for brand in range(1, 7)] == pytest.approx(WORTH, abs=6e-5)
+    assert 2 * ranking.tie / (1 - ranking.tie) == pytest.approx(TIE_PARAMETER, abs=5e-4)
+    # His test finds no difference between brands: their intervals overlap.
+    assert min(score.high for score in ranking.scores) > max(score.low for score in ranking.scores)
+
+
+def test_a_tie_says_that_two_are_alike(tmp_path):
+    """Two methods: the chances that the model gives to winning, losing and tying are the shares that were counted."""
     rows = [["r", "1", "a", "b", "tie"], ["r", "2", "a", "b", "b"], ["r", "3", "b", "a", "a"], ["r", "4", "a", "b", "b"]]
-    b, a = bradley_terry(read_votes(write(tmp_path / "v.csv", rows)))
-    assert (b.method, b.score, b.won, b.votes) == ("b", pytest.approx(2.5 / 4), 2.5 / 4, 4)
-    assert a.score == pytest.approx(1.5 / 4)
+    ranking = bradley_terry(read_votes(write(tmp_path / "v.csv", rows)))
+    b, a = ranking.scores
+    assert (b.method, b.won, b.votes) == ("b", 2.5 / 4, 4) and a.won == 1.5 / 4
+    parameter = 2 * ranking.tie / (1 - ranking.tie)
+    tie = parameter * np.sqrt(a.score * b.score)
+    chances = np.array([b.score, a.score, tie]) / (b.score + a.score + tie)
+    assert chances == pytest.approx([2 / 4, 1 / 4, 1 / 4], abs=1e-6)
+    more = [["r", str(i), "a", "b", "tie"] for i in range(5, 90)]
+    closer = bradley_terry(read_votes(write(tmp_path / "v.csv", rows + more)))
+    assert closer.tie > 0.8 and closer.scores[0].low < 0.5 < closer.scores[0].high
 
 
 def test_agreement_counts_pairs_of_raters_who_judged_the_same(tmp_path):
@@ -111,6 +146,9 @@ def test_bad_votes(tmp_path, rows, message):
 
 
 def test_votes_without_a_solution(tmp_path):
+    ties = [["r", str(item), "a", "b", "tie"] for item in range(3)]
+    with pytest.raises(SrinError, match="nobody has chosen"):
+        bradley_terry(read_votes(write(tmp_path / "v.csv", ties)))
     rows = [["r", "1", "a", "b", "a"], ["r", "1", "b", "c", "b"], ["r", "2", "b", "c", "c"]]
     with pytest.raises(SrinError, match="no scores yet.*(a; b, c|b, c; a)"):
         bradley_terry(read_votes(write(tmp_path / "v.csv", rows)))

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_parts import only, settle
+from page_parts import give, only, ragged, settle, write
 from PIL import ExifTags, Image
 
 pytestmark = pytest.mark.browser
@@ -50,18 +50,46 @@ def test_where_the_truth_is_known_the_scores_are_shown(compared):
         assert "ms" in caption and "PSNR" in caption and "fMSE" in caption
 
 
+def zooms(page):
+    """(tiles, 6): the matrices of their pictures."""
+    transforms = page.evaluate(
+        "() => [...document.querySelectorAll('.tile .after')].map((image) => getComputedStyle(image).transform)"
+    )
+    return np.array([[float(part) for part in t[len("matrix(") : -1].split(",")] for t in transforms])
+
+
 def test_zoom_is_one_for_all_pictures(compared):
+    before = zooms(compared)
     picture = compared.locator('[data-method="copy-paste"] .tile-picture')
     picture.scroll_into_view_if_needed()
     picture.dblclick(position={"x": 60, "y": 30})
-    transforms = compared.evaluate(
-        "() => [...document.querySelectorAll('.tile .after')].map((image) => getComputedStyle(image).transform)"
-    )
-    matrices = np.array([[float(part) for part in t[len("matrix(") : -1].split(",")] for t in transforms])
-    assert np.allclose(matrices[:, 0], 4) and np.ptp(matrices, axis=0).max() < 0.5
+    matrices = zooms(compared)
+    assert np.allclose(matrices[:, 0], 4 * before[:, 0]) and np.ptp(matrices, axis=0).max() < 0.5
     compared.locator('[data-act="unzoom"]').click()
+    assert np.allclose(zooms(compared)[:, 0], 1)
+    compared.locator('[data-act="unzoom"]').click()
+    assert np.allclose(zooms(compared), before)
     compared.locator('[data-method="reinhard"] button').click()
     compared.locator(".viewer-name", has_text="Reinhard").wait_for()
+
+
+def test_it_begins_at_the_object_split_through_its_middle(open_page):
+    """The osprey sits right of the middle: half of what the picture shows of it is left of the divider."""
+    page = open_page()
+    only(page, *CHEAP)
+    page.locator(".gallery-card").nth(3).click()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    page.locator('[data-method="reinhard"] button').click()
+    page.locator(".viewer-name", has_text="Reinhard").wait_for()
+    assert (zooms(page)[:, 0] > 1.05).all()
+    divider = float(page.locator('[data-view="divider"]').input_value()) / 100
+    set_range(page, "divider", 0)
+    after = viewer(page)
+    set_range(page, "divider", 100)
+    change = cv2.absdiff(viewer(page), after).max(2)[:, 60:-60] > 12
+    split = round(divider * after.shape[1]) - 60
+    assert 0.35 < change[:, :split].sum() / change.sum() < 0.65
 
 
 def test_divider_strength_difference_and_hold(compared):
@@ -80,9 +108,6 @@ def test_divider_strength_difference_and_hold(compared):
     set_range(compared, "feather", 40)
     assert 0.5 < cv2.absdiff(viewer(compared), after)[:, 40:-40].mean() < cv2.absdiff(before, after).mean()
     set_range(compared, "feather", 0)
-    compared.locator('[data-act="difference"]').click()
-    assert viewer(compared)[:20, :60].mean() < 3  # the background doesn't differ
-    compared.locator('[data-act="difference"]').click()
     compared.locator('[data-act="hold"]').scroll_into_view_if_needed()
     hold = compared.locator('[data-act="hold"]').bounding_box()
     compared.mouse.move(hold["x"] + 10, hold["y"] + 10)
@@ -90,6 +115,71 @@ def test_divider_strength_difference_and_hold(compared):
     assert cv2.absdiff(viewer(compared), before)[:, 40:-40].mean() < 1.5
     compared.mouse.up()
     assert cv2.absdiff(viewer(compared), after)[:, 40:-40].mean() < 1.5
+
+
+def legend(page):
+    page.locator(".difference-legend", has_text="On average").wait_for()
+    return page.locator(".difference-legend").inner_text()
+
+
+def test_the_difference_is_signed_and_follows_the_sliders(compared):
+    compared.locator('[data-act="difference"]').click()
+    said = legend(compared)
+    assert "the pasted picture" in said and "as strong as it is" in said
+    compared.locator('[data-act="unzoom"]').click()
+    shown = viewer(compared).astype(int)
+    corner = shown[:20, :60]
+    assert (corner == 119).all(), "the background doesn't differ"
+    # The example's object is too red: Reinhard makes it cooler.
+    changed = np.abs(shown - 119).max(2) > 10
+    assert changed.mean() > 0.05 and (shown[..., 0] - shown[..., 2])[changed].mean() > 20
+    set_range(compared, "strength", 0)
+    compared.locator(".difference-legend", has_text="changes by 0.0").wait_for()
+    assert np.abs(viewer(compared).astype(int) - 119).max() <= 1  # where the browser scales it
+    set_range(compared, "strength", 100)
+    compared.locator(".difference-legend", has_not_text="changes by 0.0").wait_for()
+    compared.locator('[data-act="difference"]').click()
+    compared.locator('[data-act="unzoom"]').click()
+    assert compared.locator(".difference-legend").is_hidden()
+
+
+def test_two_methods_flip_in_place(compared):
+    """By a button that is held, and by a key."""
+    set_range(compared, "divider", 0)
+    picked = viewer(compared)
+    compared.locator('[data-view="other"]').select_option("copy-paste")
+    compared.locator(".viewer").focus()
+    compared.keyboard.down("x")
+    assert compared.locator(".viewer-shown").inner_text() == "Shown: Copy-paste"
+    other = viewer(compared)
+    assert cv2.absdiff(picked, other).mean() > 2
+    compared.keyboard.up("x")
+    assert cv2.absdiff(viewer(compared), picked).mean() < 0.1
+    set_range(compared, "divider", 100)
+    assert cv2.absdiff(viewer(compared), other)[:, 40:-40].mean() < 0.5
+    compared.locator('[data-view="other"]').select_option("")
+
+
+def test_methods_that_nobody_can_tell_apart_are_named(open_page, compared, tmp_path):
+    """On a grey picture no method has anything to change; on the example, Reinhard has."""
+    alike = [compared.locator(f'[data-method="{method}"] .tile-alike').inner_text() for method in CHEAP]
+    assert alike == ["", ""]
+    page = open_page()
+    page.locator('[data-way="ready"]').click()
+    settle(page)
+    give(page, "picture", write(tmp_path / "grey.png", np.full((160, 200, 3), 128, np.uint8)))
+    give(page, "mask", write(tmp_path / "mask.png", ragged(160, 200)))
+    only(page, *CHEAP)
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    for method, other in zip(CHEAP, ("Reinhard", "Copy-paste"), strict=True):
+        said = page.locator(f'[data-method="{method}"] .tile-alike').inner_text()
+        assert said == f"no visible difference from {other}"
+    only(page, "reinhard")
+    page.locator("#harmonize:not([disabled])").click()
+    said = page.locator('[data-method="reinhard"] .tile-alike', has_text="the pasted picture")
+    said.wait_for()
+    assert said.inner_text() == "no visible difference from the pasted picture"
 
 
 def take(page, what):

@@ -1,4 +1,4 @@
-"""Ranks methods by people's pairwise votes with the Bradley-Terry model (the paper's Table 4).
+"""Ranks methods by people's pairwise votes with the Bradley-Terry model (the paper's Table 4), ties included.
 
     python -m train.bradley_terry VOTES.csv
 
@@ -6,7 +6,7 @@ VOTES.csv is what a user study exports, or any file with a row for every vote an
 
     rater    who voted        item    which composite was shown
     left     one method       right   the other
-    winner   the name of the more harmonious one, or "tie", which is half a vote for each
+    winner   the name of the more harmonious one, or "tie" where the rater could not tell
 
 What scores and intervals are is said in srin/study/scoring.py.
 """
@@ -22,17 +22,22 @@ from train.evaluation.markdown import published, section, table
 def report(votes: Votes) -> str:
     """Markdown: a line for every method, best first, and the paper's table under a heading of its own."""
     raters, items = votes.rater.max() + 1, votes.item.max() + 1
+    ranking = bradley_terry(votes)
     rows = [
         [s.method, f"{s.score:.3f} [{s.low:.3f}, {s.high:.3f}]", str(s.votes), f"{100 * s.won:.0f} %"]
-        for s in bradley_terry(votes)
+        for s in ranking.scores
     ]
-    title = f"Bradley-Terry scores of {votes.weight.sum():.0f} votes by {raters} raters on {items} composites"
+    title = f"Bradley-Terry scores of {len(votes.tie)} votes by {raters} raters on {items} composites"
     share, pairs = agreement(votes)
     agreed = f"Two raters of one pair agree in {100 * share:.0f} % of {pairs} cases; by chance in 50 %." if pairs else ""
+    tied = ""
+    if votes.tie.any():
+        tied = f"\n\n{votes.tie.sum()} votes are ties; two equal methods tie in {100 * ranking.tie:.0f} % of votes."
     header, *theirs = published("table4_bradley_terry")
     return (
         section(title, ["method", "score [95 % interval]", "votes", "won"], rows)
         + (f"\n\n{agreed}" if agreed else "")
+        + tied
         + "\n\n## Published\n\nThe paper's Table 4: other raters, on composites of RealHM.\n\n"
         + table(header, theirs)
         + "\n"

@@ -1,9 +1,14 @@
-"""Scores from people's pairwise votes with the Bradley-Terry model (the paper's Table 4), and how far people agree.
+"""Scores from people's pairwise votes, with ties, and how far people agree.
 
-A score is a method's strength divided by the sum of all strengths, so scores add up to 1, and of two methods the first
-wins with the chance score1 / (score1 + score2). Intervals are from resampling raters and items, both at once, with
-replacement: votes of one rater, or on one composite, are not independent (A. Owen, "The pigeonhole bootstrap", Annals of
-Applied Statistics, 2007).
+The model is Bradley-Terry's with Davidson's ties (R. R. Davidson, "On extending the Bradley-Terry model to accommodate
+ties in paired comparison experiments", Journal of the American Statistical Association 65, 1970): of two methods with
+strengths p and q, the first wins with chance p / d, the second with q / d, and they tie with n sqrt(p q) / d, where
+d = p + q + n sqrt(p q). Without ties n is 0, and it is the plain model (the paper's Table 4).
+
+A score is a method's strength divided by the sum of all strengths, so scores add up to 1, and where one of two methods is
+chosen, it is the first with the chance score1 / (score1 + score2). Intervals are from resampling raters and items, both
+at once, with replacement: votes of one rater, or on one composite, are not independent (A. Owen, "The pigeonhole
+bootstrap", Annals of Applied Statistics, 2007).
 """
 
 import csv
@@ -11,8 +16,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import choix
 import numpy as np
+from scipy.optimize import minimize
 from scipy.sparse.csgraph import connected_components
 from scipy.special import softmax
 
@@ -28,14 +33,14 @@ PRIOR = 1e-6
 @dataclass(frozen=True)
 class Votes:
     """Attributes:
-    methods: their names, sorted. winner, loser: int (V,), indices into them.
-    weight: (V,), 1, or 0.5 for each of a tie's two halves. rater, item: int (V,), counted from 0.
+    methods: their names, sorted. winner, loser: int (V,), indices into them; of a tie, the two methods.
+    tie: bool (V,), whether the rater could not tell. rater, item: int (V,), counted from 0.
     """
 
     methods: list[str]
     winner: np.ndarray
     loser: np.ndarray
-    weight: np.ndarray
+    tie: np.ndarray
     rater: np.ndarray
     item: np.ndarray
 
@@ -55,12 +60,22 @@ class Score:
     won: float
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Attributes:
+    scores: best first. tie: 0 to 1, how often two methods of equal strength tie: n / (2 + n).
+    """
+
+    scores: list[Score]
+    tie: float
+
+
 def read_votes(path: Path) -> Votes:
     """Reads a file with a row for every vote and the columns
 
         rater    who voted        item    which composite was shown
         left     one method       right   the other
-        winner   the name of the more harmonious one, or "tie", which is half a vote for each
+        winner   the name of the more harmonious one, or "tie" where the rater could not tell
 
     Any two results of one item are judged once by a rater.
 
@@ -69,7 +84,7 @@ def read_votes(path: Path) -> Votes:
     """
     if not path.is_file():
         raise SrinError(f"There is no file {path}.")
-    halves: list[tuple[str, str, float, str, str]] = []  # winner, loser, weight, rater, item
+    votes: list[tuple[str, str, bool, str, str]] = []  # winner, loser, tie, rater, item
     seen: set[tuple] = set()
     with open(path, newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
@@ -89,56 +104,63 @@ def read_votes(path: Path) -> Votes:
             if vote in seen:
                 raise SrinError(f"{where}: rater {rater} has already compared {left} and {right} on {item}.")
             seen.add(vote)
-            if winner == TIE:
-                halves += [(left, right, 0.5, rater, item), (right, left, 0.5, rater, item)]
-            else:
-                halves.append((winner, right if winner == left else left, 1.0, rater, item))
-    if not halves:
+            first, second = (right, left) if winner == right else (left, right)
+            votes.append((first, second, winner == TIE, rater, item))
+    if not votes:
         raise SrinError(f"{path} holds no votes.")
-    winners, losers, weights, raters, items = zip(*halves, strict=True)
+    winners, losers, ties, raters, items = zip(*votes, strict=True)
     methods = sorted({*winners, *losers})
     place = {name: i for i, name in enumerate(methods)}
     return Votes(
         methods,
         np.array([place[name] for name in winners]),
         np.array([place[name] for name in losers]),
-        np.array(weights),
+        np.array(ties),
         np.unique(raters, return_inverse=True)[1],
         np.unique(items, return_inverse=True)[1],
     )
 
 
-def bradley_terry(votes: Votes) -> list[Score]:
-    """Maximum-likelihood scores with intervals, best first.
+def bradley_terry(votes: Votes) -> Ranking:
+    """Maximum-likelihood scores with intervals.
 
     Raises:
-        SrinError: the votes have no solution: some methods were never, directly or through others, beaten by the rest.
+        SrinError: the votes have no solution: nobody ever chose, or some methods were never, directly or through others,
+            beaten by the rest or tied with it.
     """
-    wins = _wins(votes, votes.weight)
-    count, part = connected_components(wins, connection="strong")
+    wins, ties = _counts(votes, np.ones(len(votes.winner)))
+    if not wins.any():
+        raise SrinError("These votes give no scores yet: nobody has chosen one of two pictures. Collect more votes.")
+    count, part = connected_components(wins + ties, connection="strong")
     if count > 1:
         groups = "; ".join(", ".join(m for m, p in zip(votes.methods, part, strict=True) if p == i) for i in range(count))
         raise SrinError(
             "These votes give no scores yet: every method must have won and lost against the others, directly or through "
             f"a third one. Groups without such a tie: {groups}. Collect more votes."
         )
-    strengths = _fit(wins, 0.0, None)
+    strengths, tie = _fit(wins, ties)
+    others = PRIOR * (1 - np.eye(len(wins)))
     rng = np.random.default_rng(0)
-    drawn = [_fit(_wins(votes, _resampled(votes, rng)), PRIOR, strengths) for _ in range(RESAMPLES)]
+    drawn = []
+    for _ in range(RESAMPLES):
+        wins_again, ties_again = _counts(votes, _resampled(votes, rng))
+        some = others if votes.tie.any() else 0.0
+        drawn.append(_fit(wins_again + others, ties_again + some, strengths)[0])
     scores = softmax(strengths)
     low, high = np.percentile(softmax(drawn, axis=1), [2.5, 97.5], axis=0)
-    played = wins + wins.T
+    half = wins + ties / 2
+    played = half + half.T
     found = [
-        Score(name, scores[i], low[i], high[i], round(played[i].sum()), wins[i].sum() / played[i].sum())
+        Score(name, scores[i], low[i], high[i], round(played[i].sum()), half[i].sum() / played[i].sum())
         for i, name in enumerate(votes.methods)
     ]
-    return sorted(found, key=lambda s: -s.score)
+    return Ranking(sorted(found, key=lambda s: -s.score), tie)
 
 
 def _resampled(votes: Votes, rng: np.random.Generator) -> np.ndarray:
     """(V,) weights of the votes after raters and items were each drawn with replacement; never all 0."""
     while True:
-        weight = votes.weight
+        weight = np.ones(len(votes.winner))
         for labels in (votes.rater, votes.item):
             count = labels.max() + 1
             weight = weight * np.bincount(rng.integers(count, size=count), minlength=count)[labels]
@@ -146,16 +168,57 @@ def _resampled(votes: Votes, rng: np.random.Generator) -> np.ndarray:
             return weight
 
 
-def _wins(votes: Votes, weight: np.ndarray) -> np.ndarray:
-    """(M, M): how often each row's method won against each column's."""
-    wins = np.zeros((len(votes.methods), len(votes.methods)))
-    np.add.at(wins, (votes.winner, votes.loser), weight)
-    return wins
+def _counts(votes: Votes, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(M, M) twice: how often each row's method won against each column's, and how often the two tied (symmetric)."""
+    wins, ties = np.zeros((2, len(votes.methods), len(votes.methods)))
+    np.add.at(wins, (votes.winner, votes.loser), weight * ~votes.tie)
+    np.add.at(ties, (votes.winner, votes.loser), weight * votes.tie)
+    return wins, ties + ties.T
 
 
-def _fit(wins: np.ndarray, prior: float, start: np.ndarray | None) -> np.ndarray:
-    """(M,) logarithms of the strengths."""
-    return choix.ilsr_pairwise_dense(wins, alpha=prior, initial_params=start, max_iter=10_000)
+def _fit(wins: np.ndarray, ties: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+    """(M,) logarithms of the strengths, and how often equals tie. wins, ties: see `_counts`.
+
+    With x the logarithms of the strengths and t that of n / 2, an outcome's chance is proportional to e^x_i, e^x_j, or
+    2 e^((x_i + x_j) / 2 + t): a concave log-likelihood of exponential form, whose slope is what was counted less what is
+    expected.
+    """
+    count = len(wins)
+    rows, columns = np.triu_indices(count, 1)
+    counted = np.stack([wins[rows, columns], wins[columns, rows], ties[rows, columns]])
+    # What each outcome of each pair adds to the exponent: (outcomes, pairs, parameters).
+    features = np.zeros((3, len(rows), count + 1))
+    pairs = np.arange(len(rows))
+    features[0, pairs, rows] = features[1, pairs, columns] = 1
+    features[2, pairs, rows] = features[2, pairs, columns] = 0.5
+    features[2, :, count] = 1
+    outcomes, free = (3, count + 1) if ties.any() else (2, count)
+    counted = counted[:outcomes]
+    # The first strength is held at 1: only ratios matter.
+    features = features[:outcomes, :, 1:free]
+    base = np.log([1, 1, 2])[:outcomes, None]
+    total = counted.sum(0)
+
+    def chances(at: np.ndarray) -> np.ndarray:
+        return softmax(features @ at + base, axis=0)
+
+    def loss(at: np.ndarray) -> float:
+        return -float((counted * np.log(chances(at).clip(1e-300))).sum())
+
+    def slope(at: np.ndarray) -> np.ndarray:
+        return np.einsum("op,opf->f", total * chances(at) - counted, features)
+
+    def curvature(at: np.ndarray) -> np.ndarray:
+        chance = chances(at)
+        spread = features - np.einsum("op,opf->pf", chance, features)
+        return np.einsum("op,opf,opg->fg", total * chance, spread, spread)
+
+    first = np.zeros(features.shape[2])
+    if start is not None:
+        first[: count - 1] = start[1:] - start[0]
+    found = minimize(loss, first, jac=slope, hess=curvature, method="trust-exact", options={"gtol": 1e-8}).x
+    tie = 1 / (1 + np.exp(-found[-1])) if outcomes == 3 else 0.0
+    return np.concatenate([[0.0], found[: count - 1]]), float(tie)
 
 
 def agreement(votes: Votes) -> tuple[float, int]:
@@ -165,7 +228,7 @@ def agreement(votes: Votes) -> tuple[float, int]:
         The share (0.5 where all guess; 2 * share - 1 is Kendall and Babington Smith's coefficient of agreement), and the
         number of such pairs of raters that it is the share of. Without any, the share is not a number.
     """
-    chosen = votes.weight == 1
+    chosen = ~votes.tie
     low, high = np.minimum(votes.winner, votes.loser)[chosen], np.maximum(votes.winner, votes.loser)[chosen]
     questions = zip(votes.item[chosen].tolist(), low.tolist(), high.tolist(), strict=True)
     firsts = (votes.winner[chosen] == low).tolist()

@@ -18,17 +18,27 @@ from srin.errors import OutputError, SrinError
 from srin.image_io import write_whole
 from srin.study.pairing import Pair, next_pair
 from srin.study.results import Results
-from srin.study.scoring import COLUMNS
+from srin.study.scoring import COLUMNS, TIE
 
-Side = Literal["left", "right"]
+Answer = Literal["left", "right", "tie"]
 RATER = re.compile(r"[0-9a-f]{16}")
 PATIENCE = 30.0  # seconds that a writer waits for the others
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS votes (
+VOTES = f"""
+CREATE TABLE votes (
     rater TEXT NOT NULL, item TEXT NOT NULL, "left" TEXT NOT NULL, "right" TEXT NOT NULL, winner TEXT NOT NULL,
-    CHECK ("left" <> "right" AND winner IN ("left", "right"))
-);
+    CHECK ("left" <> "right" AND winner IN ("left", "right", '{TIE}'))
+)
+"""
+# Votes of a file from before ties, whose check refuses them: they are taken over as they are, in their order.
+TAKE_OVER = (
+    "DROP INDEX IF EXISTS once",
+    "ALTER TABLE votes RENAME TO votes_without_ties",
+    VOTES,
+    "INSERT INTO votes SELECT * FROM votes_without_ties ORDER BY rowid",
+    "DROP TABLE votes_without_ties",
+)
+TABLES = """
 CREATE UNIQUE INDEX IF NOT EXISTS once ON votes (rater, item, min("left", "right"), max("left", "right"));
 -- What each rater is looking at.
 CREATE TABLE IF NOT EXISTS offers (
@@ -49,6 +59,14 @@ class Storage:
         self._path = path
         with self._connected() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
+        with self._writing() as connection:
+            made = connection.execute("SELECT sql FROM sqlite_master WHERE name = 'votes'").fetchone()
+            if made is None:
+                connection.execute(VOTES)
+            elif f"'{TIE}'" not in made[0]:
+                for statement in TAKE_OVER:
+                    connection.execute(statement)
+        with self._connected() as connection:
             connection.executescript(TABLES)
             connection.execute("INSERT OR IGNORE INTO secrets VALUES ('results', ?)", [secrets.token_urlsafe(12)])
 
@@ -83,10 +101,10 @@ class Storage:
                 connection.execute("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?)", row)
             return len(own), pair
 
-    def vote(self, rater: str, number: int, side: Side) -> bool:
-        """Keeps a rater's choice about the pair on offer, the one after `number` others.
+    def vote(self, rater: str, number: int, answer: Answer) -> bool:
+        """Keeps a rater's answer about the pair on offer, the one after `number` others.
 
-        Returns whether it was counted: a choice that was sent twice, or of another window, is not.
+        Returns whether it was counted: an answer that was sent twice, or of another window, is not.
         """
         with self._writing() as connection:
             (count,) = connection.execute("SELECT count(*) FROM votes WHERE rater = ?", [rater]).fetchone()
@@ -94,14 +112,29 @@ class Storage:
             if number != count or not looking:
                 return False
             pair = looking[0]
-            winner = pair.left if side == "left" else pair.right
+            winner = {"left": pair.left, "right": pair.right, "tie": TIE}[answer]
             row = (rater, pair.item, pair.left, pair.right, winner)
             connection.execute("INSERT INTO votes VALUES (?, ?, ?, ?, ?)", row)
             connection.execute("DELETE FROM offers WHERE rater = ?", [rater])
             return True
 
+    def take_back(self, rater: str, number: int) -> bool:
+        """Takes back a rater's last vote, the one that made them `number`; its pair is on offer again, as it was shown.
+
+        Returns whether it was taken back: what was sent twice, or of another window, is not.
+        """
+        with self._writing() as connection:
+            own = self._pairs(connection, "votes WHERE rater = ? ORDER BY rowid", rater)
+            if not own or number != len(own):
+                return False
+            pair = own[-1]
+            connection.execute("DELETE FROM votes WHERE rowid = (SELECT max(rowid) FROM votes WHERE rater = ?)", [rater])
+            row = (rater, pair.item, pair.left, pair.right)
+            connection.execute("INSERT OR REPLACE INTO offers VALUES (?, ?, ?, ?)", row)
+            return True
+
     def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """All votes in their order: rater, item, left, right, winner."""
+        """All votes in their order: rater, item, left, right, and the winner or "tie"."""
         with self._connected() as connection:
             return connection.execute(f"SELECT {', '.join(map(_quoted, COLUMNS))} FROM votes ORDER BY rowid").fetchall()
 

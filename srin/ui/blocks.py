@@ -58,6 +58,7 @@ def build() -> gr.Blocks:
         results.start(compare.start, visit, results, **MODEL, **QUIET)
         results.cancel(compare.cancel, visit, results, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, **MODEL, **QUIET)
+        results.difference(compare.difference, visit, results, concurrency_limit=2, **QUIET)
         results.explain(why.explain, visit, results, **MODEL, **QUIET)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)

@@ -6,18 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from srin.composite import MAX_STRENGTH
+from srin.difference import distances, lab_sample, signed
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
 from srin.ui import deadline, saving
-from srin.ui.harmonizing import LABELS, Outcome, Run, Step, run_steps
+from srin.ui.framing import middle
+from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
 from srin.ui.island import island
-from srin.ui.pictures import address
-from srin.ui.requests import UNEXPECTED, data_of, number, placement, text
+from srin.ui.pictures import LOSSLESS, address, inline
+from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
 from srin.ui.visit import Visit
 
-SCRIPTS = ("zoom", "grid", "viewer", "controls", "why", "main")
+SCRIPTS = ("zoom", "grid", "viewer", "difference", "controls", "why", "main")
 SEGMENTERS = ("auto", "colour", "sam")
 
 
@@ -26,7 +29,7 @@ def layout() -> gr.HTML:
         {"name": method, "label": LABELS[method], "problem": unavailable(method), "network": method in NETWORKS}
         for method in METHODS
     ]
-    return island("compare", SCRIPTS, methods=methods, run=None, saved=None, why=None)
+    return island("compare", SCRIPTS, methods=methods, run=None, saved=None, difference=None, why=None)
 
 
 def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
@@ -88,9 +91,19 @@ def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str,
         "stem": run.scene.stem,
         "composite": run.address,
         "mask": run.mask_address,
+        "window": _shares(run),
+        "middle": middle(run.composite.mask),
         "map": {"url": run.map_address, "count": int(run.labels.max()) + 1, "segmenter": run.segmenter},
         "tiles": [_tile(run, method, method == running) for method in methods],
     }
+
+
+def _shares(run: Run) -> list[float]:
+    """The box around the object: x, y, width, height in fractions of the picture."""
+    height, width = run.composite.mask.shape
+    rows, columns = run.window
+    sides = columns.start / width, rows.start / height
+    return [*sides, (columns.stop - columns.start) / width, (rows.stop - rows.start) / height]
 
 
 def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
@@ -105,8 +118,33 @@ def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
         "state": "done",
         "url": outcome.address,
         "ms": round(outcome.milliseconds),
+        "alike": run.same_as(method),
         "psnr": outcome.psnr,
         "fmse": outcome.fmse,
+    }
+
+
+def difference(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """What a result, as strength and feather make it, changes on another one or on the composite."""
+    data = data_of(event)
+    sliders = number(data, "strength", 0, MAX_STRENGTH, 1.0), number(data, "feather", 0, 100)
+    methods = text(data, "method"), text(data, "other") or PASTED
+    return gr.update(difference=answer(data, deadline.stage, _difference, visit.run, *methods, *sliders))
+
+
+def _difference(run: Run | None, method: str, other: str, strength: float, feather: float) -> Data:
+    if run is None or method not in run.done or other not in (PASTED, *run.done):
+        raise SrinError("Pick a method that has a result first.")
+    mask = run.composite.mask[run.window]
+    after = saving.mixed(run.picture(method), run.composite, strength, feather)[run.window]
+    before = run.picture(other)[run.window]
+    picture, factor = signed(before, after, mask)
+    mean = distances(lab_sample(before, mask), lab_sample(after, mask)).mean()
+    return {
+        "url": inline(np.dstack([picture, np.full_like(mask, 255)]), LOSSLESS),
+        "factor": factor,
+        "mean": float(mean),
+        "other": PASTED_LABEL if other == PASTED else LABELS[other],
     }
 
 

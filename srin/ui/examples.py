@@ -18,7 +18,7 @@ from srin.ui.scene import Photo
 from srin.ui.visit import Visit
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
-THUMBNAIL_SIDE = 360
+THUMBNAIL_SIDE = 480
 GAMMA = 2.2
 
 
@@ -120,9 +120,7 @@ def thumbnails(examples: Sequence[Example], recoloured: Sequence[Recoloured]) ->
         return shrink(crop[0], THUMBNAIL_SIDE), shrink(crop[1], THUMBNAIL_SIDE)
 
     placed = [
-        place(
-            background(example.background), *foreground(example.foreground, example.mask), example.placement
-        )
+        place(background(example.background), *foreground(example.foreground, example.mask), example.placement)
         for example in examples
     ]
     small = [

@@ -12,6 +12,7 @@ import numpy as np
 
 from srin.compare import Result, run_methods
 from srin.composite import Composite, Placement
+from srin.difference import lab_sample, looks_alike
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, Harmonizer, unavailable
 from srin.image_io import load_image
@@ -29,6 +30,9 @@ LABELS = {
     "bain": "BAIN",
     "srin": "SRIN",
 }
+COPY = "copy-paste"
+PASTED = "pasted"  # the composite, among methods
+PASTED_LABEL = "the pasted picture"
 MOST_DECIBELS = 99.0  # equal pictures have infinitely many, which JSON can't hold
 
 
@@ -36,10 +40,12 @@ MOST_DECIBELS = 99.0  # equal pictures have infinitely many, which JSON can't ho
 class Outcome:
     """One method's result. patch: uint8, the preview inside the run's window, or None where it failed.
 
-    address: where the browser finds the whole preview. psnr, fmse: against the truth, where it is known.
+    lab: of the patch, see difference.lab_sample. address: where the browser finds the whole preview. psnr, fmse: against
+    the truth, where it is known.
     """
 
     patch: np.ndarray | None
+    lab: np.ndarray | None
     address: str | None
     milliseconds: float
     problem: str | None
@@ -54,7 +60,8 @@ class Run:
     composite: of preview size. window: its rows and columns that methods may change: results are kept of these
     alone. labels: uint8 (h, w), the semantic map's regions at preview size. size: width and height of the original.
     key: the page's name for the inputs, by which it knows results that no longer match. address, mask_address,
-    map_address: where the browser finds the composite, its mask, and the painted map.
+    map_address: where the browser finds the composite, its mask, and the painted map. alike: pairs of methods (or PASTED,
+    the composite itself) whose results nobody can tell apart.
     """
 
     scene: Scene
@@ -69,6 +76,7 @@ class Run:
     mask_address: str
     map_address: str
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    alike: frozenset[frozenset[str]] = frozenset()
 
     @classmethod
     def start(cls, scene: Scene, placement: Placement, full: Composite, segmenter: str, key: str) -> Run:
@@ -92,22 +100,41 @@ class Run:
     def semantic_map(self, composite: Composite) -> SemanticMap:
         """The run's map, fitted to its composite of preview size or of full size."""
         size = composite.mask.shape[::-1]
-        return build(
-            composite, cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST), self.segmenter
-        )
+        return build(composite, cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST), self.segmenter)
 
     def with_result(self, result: Result, psnr: float | None, fmse: float | None) -> Run:
         """A copy that also holds `result`, which is of full size."""
-        patch = address = None
+        patch = address = lab = None
+        alike = self.alike
         if result.harmonized is not None:
             preview = shrink(result.harmonized)
             patch, address = preview[self.window].copy(), shown(preview)
-        outcome = Outcome(patch, address, result.milliseconds, result.problem, psnr, fmse)
-        return replace(self, outcomes={**self.outcomes, result.method: outcome})
+            lab = lab_sample(patch, self.composite.mask[self.window])
+            same = (name for name, other in self._labs() if looks_alike(lab, other))
+            alike = alike.union(frozenset({result.method, name}) for name in same)
+        outcome = Outcome(patch, lab, address, result.milliseconds, result.problem, psnr, fmse)
+        return replace(self, outcomes={**self.outcomes, result.method: outcome}, alike=alike)
+
+    def _labs(self) -> Iterator[tuple[str, np.ndarray]]:
+        """What is there to be compared with, by name."""
+        yield PASTED, lab_sample(self.composite.image[self.window], self.composite.mask[self.window])
+        for method, outcome in self.outcomes.items():
+            if outcome.lab is not None:
+                yield method, outcome.lab
+
+    def same_as(self, method: str) -> list[str]:
+        """What nobody can tell from a method's result: labels, to be shown to people."""
+        names = [name for name in self.done if frozenset({method, name}) in self.alike and name != method]
+        # Copy-paste is the pasted picture: where it is there, it stands for that.
+        if not {method, *names} & {COPY} and frozenset({method, PASTED}) in self.alike:
+            return [PASTED_LABEL, *(LABELS[name] for name in names)]
+        return [LABELS[name] for name in names]
 
     def picture(self, method: str) -> np.ndarray:
-        """uint8 (h, w, 3): a result that is there."""
+        """uint8 (h, w, 3): a result that is there, or with PASTED the composite."""
         image = self.composite.image.copy()
+        if method == PASTED:
+            return image
         image[self.window] = self.outcomes[method].patch
         return image
 
@@ -121,9 +148,7 @@ class Step:
     status: str
 
 
-def run_steps(
-    scene: Scene, placement: Placement, segmenter: str, methods: Sequence[str], key: str
-) -> Iterator[Step]:
+def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Sequence[str], key: str) -> Iterator[Step]:
     """Runs the methods on the composite of full size; a step for each change that is worth showing.
 
     key: see Run. Raises SrinError when there is nothing to run, or no composite or map.
@@ -155,9 +180,7 @@ def _result(full: Composite, semantic_map: SemanticMap, method: str) -> Result:
         return next(run_methods(full, semantic_map, [method]))
     except Exception:
         logging.getLogger(__name__).exception("%s failed", method)
-        return Result(
-            method, None, 0.0, "This method failed; the server's log says why. The others are not affected."
-        )
+        return Result(method, None, 0.0, "This method failed; the server's log says why. The others are not affected.")
 
 
 def _scores(scene: Scene, full: Composite, result: Result) -> tuple[float | None, float | None]:

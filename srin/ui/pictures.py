@@ -17,6 +17,7 @@ MASK_COLOUR = (255, 70, 120)  # the same as in stage/brush.js
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 CUTOUT_QUALITY = 95
 LIVE_QUALITY = 85
+LOSSLESS = 101  # OpenCV's word for it, in WebP
 
 
 def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
@@ -53,10 +54,10 @@ def shown_cutout(rgb: np.ndarray, alpha: np.ndarray) -> str:
     return _served(cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, CUTOUT_QUALITY])[1].tobytes(), "webp")
 
 
-def inline(rgba: np.ndarray) -> str:
+def inline(rgba: np.ndarray, quality: int = LIVE_QUALITY) -> str:
     """uint8 (H, W, 4) as a WebP inside a URL: for pictures that are shown once, and at once."""
     layer = cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA)
-    data = cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, LIVE_QUALITY])[1].tobytes()
+    data = cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 

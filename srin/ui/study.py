@@ -13,8 +13,8 @@ from tqdm import tqdm
 from srin.errors import ImageError, SrinError
 from srin.image_io import load_image
 from srin.study.results import Results, read_results
-from srin.study.scoring import Votes, agreement, bradley_terry, read_votes
-from srin.study.storage import Side, Storage
+from srin.study.scoring import Ranking, Votes, agreement, bradley_terry, read_votes
+from srin.study.storage import Answer, Storage
 from srin.ui.files import KEPT, new_file
 from srin.ui.island import island
 from srin.ui.pictures import shown, shrink
@@ -22,6 +22,12 @@ from srin.ui.requests import UNEXPECTED, data_of, number, text
 
 TITLE = "Which picture is more harmonious?"
 VOTES = "votes.sqlite3"
+SIDE = 1920  # pixels of the longer side of what raters see: a screen's
+ANSWERS: dict[str, Answer] = {"left": "left", "right": "right", "tie": "tie"}
+READING = """Where one of two methods is chosen, it is the first with the chance score 1 / (score 1 + score 2). The
+interval says how far a score depends on who voted and on which composites: had others of the same kind been drawn, it
+would have come out in there 95 times of 100. Where two intervals overlap by much, this study does not say which method is
+better. Won counts "can't tell" as half."""
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": 8}
 
 
@@ -48,13 +54,22 @@ class Study:
         return self._answered(text(data, "rater") or Storage.new_rater())
 
     def vote(self, event: gr.EventData) -> dict[str, Any]:
-        """Keeps a choice; one that was counted before is passed over. Answers with the next pair."""
+        """Keeps an answer; one that was counted before is passed over. Answers with the next pair."""
         data = data_of(event)
-        side: Side | None = {"left": "left", "right": "right"}.get(text(data, "side"))  # type: ignore[assignment]
+        answer = ANSWERS.get(text(data, "answer"))
         try:
-            if side is None:
-                raise SrinError("Choose one of the two pictures.")
-            self.storage.vote(text(data, "rater"), int(number(data, "number", 0, 1e9, -1)), side)
+            if answer is None:
+                raise SrinError("Choose one of the two pictures, or that you can't tell.")
+            self.storage.vote(text(data, "rater"), int(number(data, "number", 0, 1e9, -1)), answer)
+        except SrinError as error:
+            return _problem(str(error))
+        return self._answered(text(data, "rater"))
+
+    def take_back(self, event: gr.EventData) -> dict[str, Any]:
+        """Takes a rater's last answer back, and shows its pair again."""
+        data = data_of(event)
+        try:
+            self.storage.take_back(text(data, "rater"), int(number(data, "number", 0, 1e9, -1)))
         except SrinError as error:
             return _problem(str(error))
         return self._answered(text(data, "rater"))
@@ -81,7 +96,8 @@ class Study:
         try:
             self.storage.export(path)
             votes = read_votes(path)
-            said = _scores(votes) + _counts(votes, self.results)
+            ranking = bradley_terry(votes)
+            said = _scores(ranking) + _counts(votes, ranking, self.results)
         except SrinError as error:
             said = f'<p class="note">{html.escape(str(error))}</p>'
         card = f'<section class="card">{said}</section>'
@@ -97,6 +113,7 @@ def build(folder: Path) -> gr.Blocks:
         download = gr.DownloadButton("Votes as CSV", visible=False, elem_id="votes")
         ballot.begin(study.begin, None, ballot, trigger_mode="once", **QUIET)
         ballot.vote(study.vote, None, ballot, trigger_mode="once", **QUIET)
+        ballot.takeback(study.take_back, None, ballot, trigger_mode="once", **QUIET)
         demo.load(study.report, None, [ballot, scores, download], **QUIET)
     methods, items = len(study.results.methods), len(study.results.items)
     print(f"{methods} methods, {items} composites, {study.results.questions} pairs. Votes are kept in {folder / VOTES}.")
@@ -112,7 +129,7 @@ def _addresses(results: Results) -> dict[tuple[str, str], str]:
         for method in results.methods:
             image = load_image(results.pictures[method, item], f"result of {method}")
             sizes[method] = f"{image.shape[1]} x {image.shape[0]}"
-            addresses[method, item] = shown(shrink(image), KEPT)
+            addresses[method, item] = shown(shrink(image, SIDE), KEPT)
         if len(set(sizes.values())) > 1:
             listed = ", ".join(f"{method} {size}" for method, size in sizes.items())
             raise ImageError(f"The results of {item} differ in size, which would give them away: {listed}.")
@@ -123,10 +140,10 @@ def _problem(said: str) -> dict[str, Any]:
     return gr.update(ballot={"problem": said})
 
 
-def _scores(votes: Votes) -> str:
-    """HTML: a line for every method, best first."""
+def _scores(ranking: Ranking) -> str:
+    """HTML: a line for every method, best first, and how to read it."""
     rows = []
-    for score in bradley_terry(votes):
+    for score in ranking.scores:
         low, middle, high = (f"{100 * share:.1f}%" for share in (score.low, score.score, score.high))
         bar = f'<i class="bar" style="--low: {low}; --score: {middle}; --high: {high}"></i>'
         interval = f"{score.score:.3f} <small>{score.low:.3f} to {score.high:.3f}</small>"
@@ -134,15 +151,22 @@ def _scores(votes: Votes) -> str:
         rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
     heads = ("Method", "Score, 95 % interval", "", "Votes", "Won")
     header = "".join(f"<th>{head}</th>" for head in heads)
-    return f"<h2>Bradley-Terry scores</h2><table><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    table = f"<table><thead><tr>{header}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<h2>Bradley-Terry scores</h2>{table}<p>{READING}</p>"
 
 
-def _counts(votes: Votes, results: Results) -> str:
-    """HTML: how many voted, and how far they agree."""
-    raters, count = votes.rater.max() + 1, round(votes.weight.sum())
+def _counts(votes: Votes, ranking: Ranking, results: Results) -> str:
+    """HTML: how many voted, how often they could not tell, and how far they agree."""
+    raters, count, ties = votes.rater.max() + 1, len(votes.tie), int(votes.tie.sum())
     share, pairs = agreement(votes)
-    agreed = "No two raters have judged the same pair yet, so their agreement is unknown."
+    agreed = "No two raters have chosen from one pair yet, so their agreement is unknown."
     if pairs:
-        agreed = f"Two raters who judged the same pair agree in {100 * share:.0f} % of {pairs} cases; by chance in 50 %."
-    said = f"{count} votes by {raters} raters on {results.questions} pairs. {agreed}"
+        agreed = f"Two raters who chose from one pair agree in {100 * share:.0f} % of {pairs} cases; by chance in 50 %."
+    tied = "Nobody answered that they can't tell."
+    if ties:
+        tied = (
+            f"In {ties} of them the rater could not tell; by the model, two equally good methods would get "
+            f"that answer in {100 * ranking.tie:.0f} % of votes."
+        )
+    said = f"{count} votes by {raters} raters on {results.questions} pairs. {tied} {agreed}"
     return f'<p class="note">{said}</p>'

@@ -1,4 +1,5 @@
-// An example as a button: pasted on the left of its picture and harmonized on the right; pointing at it moves the divider.
+// An example as a button: pasted on the left of its object's middle and harmonized on the right; pointing at it moves the
+// divider.
 
 function newCard(index) {
   const card = document.createElement("button");
@@ -9,11 +10,13 @@ function newCard(index) {
     const { left, width } = card.getBoundingClientRect();
     card.style.setProperty("--divider", `${((event.clientX - left) / width) * 100}%`);
   });
-  card.addEventListener("pointerleave", () => card.style.removeProperty("--divider"));
+  card.addEventListener("pointerleave", () => card.style.setProperty("--divider", card.dataset.middle));
   return card;
 }
 
-function fillCard(card, { name, before, after }) {
+function fillCard(card, { name, before, after, middle }) {
+  card.dataset.middle = `${middle * 100}%`;
+  card.style.setProperty("--divider", card.dataset.middle);
   card.title = name;
   card.setAttribute("aria-label", `Example: ${name}`);
   card.classList.toggle("has-after", Boolean(after));

@@ -130,18 +130,15 @@ function connectControls() {
   });
   const hold = find('[data-act="hold"]');
   for (const name of ["pointerdown", "keydown"]) {
-    hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOriginal(true));
+    hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOther(true));
   }
   for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
-    hold.addEventListener(name, () => showOriginal(false));
+    hold.addEventListener(name, () => showOther(false));
   }
-  const difference = find('[data-act="difference"]');
-  difference.addEventListener("click", () => {
-    compare.view = compare.view === "pair" ? "difference" : "pair";
-    difference.setAttribute("aria-pressed", String(compare.view === "difference"));
-    drawViewer();
+  find('[data-act="unzoom"]').addEventListener("click", () => {
+    if (zoom.scale === 1) goHome();
+    else setZoom(1, 0, 0);
   });
-  find('[data-act="unzoom"]').addEventListener("click", () => setZoom(1, 0, 0));
   find('[data-view="divider"]').addEventListener("input", (event) => moveDivider(Number(event.target.value)));
   for (const name of ["strength", "feather"]) {
     const input = find(`[data-view="${name}"]`);
@@ -149,6 +146,7 @@ function connectControls() {
       compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
       find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
       drawViewer();
+      askDifference();
     });
   }
   for (const button of findAll("[data-save]")) button.addEventListener("click", () => save(button.dataset.save));

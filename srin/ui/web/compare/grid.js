@@ -44,11 +44,13 @@ function newTile({ method, label }) {
   button.type = "button";
   button.textContent = label;
   const measured = document.createElement("span");
-  caption.append(button, measured);
+  const alike = document.createElement("span");
+  alike.className = "tile-alike";
+  caption.append(button, measured, alike);
   box.append(picture, caption);
   button.addEventListener("click", () => pick(method));
   connectZoom(picture, { onTap: () => pick(method), onHold: showOriginal });
-  return { box, picture, before, after, text, button, measured };
+  return { box, picture, before, after, text, button, measured, alike };
 }
 
 function showTile(tile, state, isPicked) {
@@ -61,7 +63,10 @@ function showTile(tile, state, isPicked) {
   tile.after.alt = state.url ? `${state.label}: the harmonized picture` : "";
   tile.text.textContent = { waiting: "waiting", running: "running…", failed: state.problem, done: "" }[state.state];
   tile.measured.textContent = state.state === "done" ? measurements(state) : "";
+  tile.alike.textContent = state.alike?.length ? `no visible difference from ${listed(state.alike)}` : "";
 }
+
+const listed = (names) => [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
 
 function setSource(image, url) {
   image.hidden = !url;
@@ -74,8 +79,7 @@ function measurements({ ms, psnr, fmse }) {
   return parts.join(" · ");
 }
 
+// On the tiles: the pasted picture.
 function showOriginal(holds) {
   element.classList.toggle("holding", holds);
-  compare.holding = holds;
-  drawViewer();
 }

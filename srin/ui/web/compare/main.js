@@ -3,6 +3,7 @@
 const compare = {
   run: null, // the server's view of the run, see compare.py
   picked: null, // the method looked at closely
+  other: "", // what it is compared with: another method, or "", the pasted picture
   wanted: recall("picked", null), // the one that the visitor picked
   methods: new Set(),
   scene: { key: "", missing: "Add photos first." },
@@ -11,7 +12,8 @@ const compare = {
   starting: false,
   saving: false,
   saves: 0,
-  holding: false,
+  shownComposite: null, // URL of the one that the zoom was made for
+  holding: false, // the other picture is shown in place of the picked one
   view: "pair", // before and after, or "difference"
   divider: 50,
   strength: 1,
@@ -34,6 +36,10 @@ function adoptRun() {
   const done = compare.run.tiles.filter((tile) => tile.state === "done").map((tile) => tile.method);
   compare.picked = done.includes(compare.wanted) ? compare.wanted : (done.at(-1) ?? compare.picked);
   if (compare.run.composite) setRatio(compare.run.size);
+  if (compare.run.composite !== compare.shownComposite) {
+    compare.shownComposite = compare.run.composite;
+    if (compare.run.window) setHome(compare.run.window, compare.run.middle);
+  }
   showGrid();
   showControls();
   loadViewer();
@@ -46,6 +52,7 @@ function setRatio([width, height]) {
 showMethods();
 connectControls();
 connectViewer();
+connectDifference();
 connectWhy();
 watch("run", adoptRun);
 watch("saved", showSaved);

@@ -1,12 +1,19 @@
-// The picked result, large: before and after with a divider, strength, feather, and the difference.
+// The picked result, large, beside or in turn with the pasted picture or another method's: with a divider, strength and
+// feather. Those two act on the picked one alone.
 
-const DOUBLINGS = 2; // of the difference, so that it is seen
 const COARSE = 4; // a blurred mask is drawn so many times smaller
 const KNOB = 15; // CSS pixels: the radius of the divider's knob
 const viewer = find(".viewer-canvas");
-const layers = { composite: null, mask: null, result: null }; // images of the picked result
+const layers = { composite: null, mask: null, result: null, other: null }; // images; other: what is compared with
 // Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
-const fitted = { to: "", feather: 0, composite: newCanvas(1, 1), result: newCanvas(1, 1), feathered: newCanvas(1, 1) };
+const fitted = {
+  to: "",
+  feather: 0,
+  composite: newCanvas(1, 1),
+  result: newCanvas(1, 1),
+  other: newCanvas(1, 1),
+  feathered: newCanvas(1, 1),
+};
 // What the result adds to the composite and takes from it, for strengths above 1; of which layers and feather.
 const change = { of: "", more: newCanvas(1, 1), less: newCanvas(1, 1) };
 let drawing = 0;
@@ -18,14 +25,27 @@ async function loadViewer() {
   if (!state?.url) return;
   find(".viewer-name").textContent = state.label;
   setSource(find(".why-ask img"), run.composite);
-  const urls = { composite: run.composite, mask: run.mask, result: state.url };
+  showOthers(run, picked);
+  const { other } = compare;
+  const against = run.tiles.find((tile) => tile.method === other);
+  const urls = { composite: run.composite, mask: run.mask, result: state.url, other: against?.url ?? run.composite };
   const names = Object.keys(urls);
   const images = await Promise.all(names.map((name) => loadImage(urls[name])));
-  if (compare.picked !== picked) return;
+  if (compare.picked !== picked || compare.other !== other) return;
   names.forEach((name, index) => (layers[name] = images[index]));
   const { width, height } = layers.composite;
   element.style.setProperty("--ratio", `${width} / ${height}`);
   drawViewer();
+  askDifference();
+}
+
+// What the picked result can be compared with.
+function showOthers(run, picked) {
+  const select = find('[data-view="other"]');
+  const others = run.tiles.filter((tile) => tile.state === "done" && tile.method !== picked);
+  if (!others.some((tile) => tile.method === compare.other)) compare.other = "";
+  const options = [["", "the pasted picture"], ...others.map((tile) => [tile.method, tile.label])];
+  select.replaceChildren(...options.map(([value, label]) => new Option(label, value, false, value === compare.other)));
 }
 
 function drawViewer() {
@@ -39,14 +59,17 @@ function drawViewer() {
 function paintViewer() {
   fitLayers();
   const context = viewer.getContext("2d");
-  context.drawImage(fitted.composite, 0, 0);
+  if (compare.view === "difference") {
+    paintDifference(context);
+    return;
+  }
+  context.drawImage(compare.holding ? fitted.other : fitted.composite, 0, 0);
   if (compare.holding) return;
   context.globalAlpha = Math.min(compare.strength, 1);
   context.drawImage(compare.feather ? fitted.feathered : fitted.result, 0, 0);
   context.globalAlpha = 1;
   if (compare.strength > 1) exaggerate(context);
-  if (compare.view === "difference") paintDifference(context);
-  else paintBefore(context);
+  paintBefore(context);
 }
 
 // Scales the layers anew when anything but the sliders has changed.
@@ -60,7 +83,7 @@ function fitLayers() {
     fitted.to = to;
     fitted.feather = 0;
     Object.assign(viewer, { width, height });
-    for (const name of ["composite", "result"]) {
+    for (const name of ["composite", "result", "other"]) {
       Object.assign(fitted[name], { width, height });
       const context = fitted[name].getContext("2d");
       context.imageSmoothingQuality = zoom.scale > 1 ? "low" : "high";
@@ -123,19 +146,11 @@ function invert(context) {
 
 const dots = () => Math.min(2, window.devicePixelRatio || 1);
 
-function paintDifference(context) {
-  context.globalCompositeOperation = "difference";
-  context.drawImage(fitted.composite, 0, 0);
-  context.globalCompositeOperation = "lighter";
-  for (let doubling = 0; doubling < DOUBLINGS; doubling++) context.drawImage(viewer, 0, 0);
-  context.globalCompositeOperation = "source-over";
-}
-
-// The composite, left of the divider.
+// What is compared with, left of the divider.
 function paintBefore(context) {
   const { width, height } = viewer;
   const at = (compare.divider / 100) * width;
-  if (at >= 1) context.drawImage(fitted.composite, 0, 0, at, height, 0, 0, at, height);
+  if (at >= 1) context.drawImage(fitted.other, 0, 0, at, height, 0, 0, at, height);
   const unit = dots();
   const knob = KNOB * unit;
   context.fillStyle = "rgb(0 0 0 / 0.5)";
@@ -157,6 +172,14 @@ function paintBefore(context) {
   }
 }
 
+// In place of the picked result, as long as a button or a key is held.
+function showOther(holds) {
+  if (compare.holding === holds) return;
+  compare.holding = holds;
+  find(".viewer-shown").textContent = holds ? `Shown: ${find('[data-view="other"]').selectedOptions[0].label}` : "";
+  drawViewer();
+}
+
 function moveDivider(percent) {
   compare.divider = clamp(percent, 0, 100);
   find('[data-view="divider"]').value = compare.divider;
@@ -175,7 +198,7 @@ function connectViewer() {
     moveDivider(((event.clientX - left) / width) * 100);
   };
   connectZoom(box, {
-    onHold: showOriginal,
+    onHold: showOther,
     takes(event) {
       dragging = compare.view === "pair" && nearDivider(event);
       if (dragging) box.setPointerCapture(event.pointerId);
@@ -185,4 +208,16 @@ function connectViewer() {
   box.addEventListener("pointermove", (event) => dragging && follow(event));
   for (const name of ["pointerup", "pointercancel"]) box.addEventListener(name, () => (dragging = false));
   new ResizeObserver(drawViewer).observe(box);
+  const flips = (event) => ["x", "X", " "].includes(event.key) && !event.ctrlKey && !event.metaKey;
+  box.addEventListener("keydown", (event) => {
+    if (!flips(event)) return;
+    event.preventDefault();
+    showOther(true);
+  });
+  box.addEventListener("keyup", (event) => flips(event) && showOther(false));
+  box.addEventListener("blur", () => showOther(false));
+  find('[data-view="other"]').addEventListener("change", (event) => {
+    compare.other = event.target.value;
+    loadViewer();
+  });
 }

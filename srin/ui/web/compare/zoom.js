@@ -1,16 +1,36 @@
-// One zoom for all pictures of the comparison. Places are fractions of a picture's box.
+// One zoom for all pictures of the comparison. Places are fractions of a picture's box. It begins at the object, with a
+// margin: that is home.
 
 const MOST = 12;
+const MARGIN = 0.12; // of the object's longer side, on each side of it; as in framing.py
 const zoom = { scale: 1, x: 0, y: 0 }; // a point p of the picture appears at p * scale + (x, y)
+const home = { scale: 1, x: 0, y: 0 };
 
 function setZoom(scale, x, y) {
   zoom.scale = clamp(scale, 1, MOST);
   zoom.x = clamp(x, 1 - zoom.scale, 0);
   zoom.y = clamp(y, 1 - zoom.scale, 0);
   element.style.setProperty("--zoom", `translate(${zoom.x * 100}%, ${zoom.y * 100}%) scale(${zoom.scale})`);
-  element.classList.toggle("zoomed", zoom.scale > 1);
+  element.classList.toggle("zoomed", isZoomed());
+  const whole = zoom.scale === 1 && home.scale > 1;
+  find('[data-act="unzoom"]').textContent = whole ? "Zoom to the object" : "Whole picture";
   drawViewer();
 }
+
+// Beyond home: there, wheel and fingers belong to the picture instead of the page.
+const isZoomed = () => zoom.scale > home.scale * 1.001;
+
+// window: x, y, width, height of the box around the object, in fractions of the picture. middle: where to split it.
+function setHome([x, y, width, height], middle) {
+  const [middleX, middleY] = [x + width / 2, y + height / 2];
+  home.scale = clamp(1 / (Math.max(width, height) * (1 + 2 * MARGIN)), 1, MOST);
+  home.x = clamp(0.5 - middleX * home.scale, 1 - home.scale, 0);
+  home.y = clamp(0.5 - middleY * home.scale, 1 - home.scale, 0);
+  goHome();
+  moveDivider((middle * home.scale + home.x) * 100);
+}
+
+const goHome = () => setZoom(home.scale, home.x, home.y);
 
 function zoomAt(point, factor) {
   const scale = clamp(zoom.scale * factor, 1, MOST);
@@ -23,8 +43,8 @@ function fractionsIn(box, event) {
   return { x: (event.clientX - left) / width, y: (event.clientY - top) / height };
 }
 
-// Zoom and pan on a box. While nothing is zoomed, the wheel scrolls the page, unless ctrl or the command key is held.
-// onTap: a short press; onHold(true or false): a longer one on a picture that isn't zoomed.
+// Zoom and pan on a box. At home the wheel scrolls the page, unless ctrl or the command key is held.
+// onTap: a short press; onHold(true or false): a longer one.
 function connectZoom(box, { onTap = () => {}, onHold = () => {}, takes = () => false }) {
   const fingers = new Map();
   let began = null;
@@ -38,14 +58,14 @@ function connectZoom(box, { onTap = () => {}, onHold = () => {}, takes = () => f
   box.addEventListener(
     "wheel",
     (event) => {
-      if (zoom.scale === 1 && !event.ctrlKey && !event.metaKey) return;
+      if (!isZoomed() && !event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
       zoomAt(fractionsIn(box, event), Math.exp(-event.deltaY * (event.ctrlKey ? 0.006 : 0.002)));
     },
     { passive: false }
   );
   box.addEventListener("dblclick", (event) => {
-    if (zoom.scale > 1) setZoom(1, 0, 0);
+    if (isZoomed()) goHome();
     else zoomAt(fractionsIn(box, event), 4);
   });
   box.addEventListener("pointerdown", (event) => {

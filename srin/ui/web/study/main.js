@@ -1,8 +1,12 @@
-// One pair at a time: chosen by a press on a picture or by an arrow key. The server says which pair is next, and passes
-// over a choice that it has counted before.
+// One pair at a time: answered by a press on a picture, a button, or a key. The server says which pair is next, and passes
+// over an answer that it has counted before.
 
 let rater = recall("study.rater", null);
 let number = null; // pairs judged before the one that is shown; null while none can be chosen
+let shown = 0; // which picture is shown large: 0 or 1
+
+const pair = find(".study-pair");
+const large = find(".study-large");
 
 function showBallot() {
   const { ballot } = props;
@@ -15,11 +19,14 @@ function showBallot() {
   find("progress").value = ballot.number;
   find(".study-count").textContent = `${ballot.number} of ${ballot.total} pairs judged.`;
   find(".study-thanks").hidden = Boolean(ballot.pictures);
+  find('[data-act="undo"]').disabled = ballot.number === 0;
+  for (const button of findAll('[data-answer="tie"], [data-act="large"]')) button.hidden = !ballot.pictures;
   if (ballot.pictures) {
     showPair(ballot);
     return;
   }
-  find(".study-pair").hidden = true;
+  number = null;
+  pair.hidden = true;
   find(".study-wait").hidden = true;
 }
 
@@ -29,14 +36,15 @@ async function showPair(ballot) {
     const images = await Promise.all(ballot.pictures.map(loadImage));
     if (ballot.number !== props.ballot?.number) return;
     images.forEach((image, index) => {
-      const picture = findAll(".study-pair img")[index];
-      picture.replaceWith(image);
+      findAll(".study-pair img")[index].replaceWith(image);
+      findAll(".study-large img")[index].src = image.src;
       image.alt = "";
       image.draggable = false;
     });
+    element.style.setProperty("--ratio", images[0].naturalWidth / images[0].naturalHeight);
     find(".study-wait").hidden = true;
-    find(".study-pair").hidden = false;
-    find(".study-pair").classList.remove("chosen");
+    pair.hidden = false;
+    pair.classList.remove("chosen");
     number = ballot.number;
   } catch (error) {
     showProblem(error.message);
@@ -49,22 +57,61 @@ function showProblem(said) {
   if (said) find(".study-wait").hidden = true;
 }
 
-function choose(side) {
+function choose(answer) {
   if (number === null) return;
-  trigger("vote", { rater, number, side });
-  number = null;
-  find(".study-pair").classList.add("chosen");
-  for (const button of findAll("[data-side]")) button.blur();
+  trigger("vote", { rater, number, answer });
+  wait();
 }
 
-for (const button of findAll("[data-side]")) button.addEventListener("click", () => choose(button.dataset.side));
+function takeBack() {
+  const { ballot } = props;
+  if (!ballot?.number || (ballot.pictures && number === null)) return;
+  trigger("takeback", { rater, number: ballot.number });
+  wait();
+}
+
+function wait() {
+  number = null;
+  large.close();
+  pair.classList.add("chosen");
+  for (const button of findAll("button")) button.blur();
+}
+
+// One picture over the whole window, and the other in its place: differences show as changes.
+function showLarge(which) {
+  if (number === null) return;
+  shown = which;
+  findAll(".study-large img").forEach((image, index) => (image.hidden = index !== which));
+  find(".study-which").textContent = ["The first picture", "The second picture"][which];
+  if (!large.open) large.showModal();
+}
+
+const KEYS = {
+  ArrowLeft: () => choose("left"),
+  ArrowRight: () => choose("right"),
+  ArrowDown: () => choose("tie"),
+  Backspace: takeBack,
+  " ": () => showLarge(large.open ? 1 - shown : 0),
+};
+const ACTS = {
+  undo: takeBack,
+  large: () => showLarge(0),
+  flip: () => showLarge(1 - shown),
+  "choose-shown": () => choose(["left", "right"][shown]),
+  close: () => large.close(),
+};
+
+for (const button of findAll("[data-answer]")) button.addEventListener("click", () => choose(button.dataset.answer));
+for (const button of findAll("[data-act]")) button.addEventListener("click", () => ACTS[button.dataset.act]());
+for (const image of findAll(".study-large img")) image.addEventListener("click", ACTS.flip);
 
 window.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
-  const side = { ArrowLeft: "left", ArrowRight: "right" }[event.key];
-  if (!side || !element.isConnected || element.offsetParent === null) return;
+  const act = KEYS[event.key];
+  if (!act || !element.isConnected || element.offsetParent === null) return;
+  if (event.key === " " && event.target.closest?.("button")) return; // space presses the button that has the focus
   event.preventDefault();
-  choose(side);
+  act();
 });
 
 watch("ballot", showBallot);
