@@ -11,11 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from docs.crops import around
 from srin.compare import TILE, labelled_sheet
 from srin.composite import Composite
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_mask, save_image
+from srin.ui.framing import around
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 METHOD = "srin"
@@ -40,8 +40,9 @@ def main() -> None:
         mask = load_mask(ASSETS / "examples" / f"{name}_mask.png")
         spoilt = np.where(mask[..., None] > 127, spoil(real), real).round().astype(np.uint8)
         harmonized = harmonizer.harmonize_composite(Composite(spoilt, mask))
+        part = around(mask, SIZE[0] / SIZE[1])
         for title, picture in ((f"composite: {caption}", spoilt), (METHOD, harmonized), ("truth", real)):
-            tiles.append((title, cv2.resize(picture[around(mask)], SIZE, interpolation=cv2.INTER_AREA)))
+            tiles.append((title, cv2.resize(part.cut(picture), SIZE, interpolation=cv2.INTER_AREA)))
     save_image(labelled_sheet(tiles), ASSETS / "weights" / "failures.jpg")
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from docs.crops import around
 from srin.compare import labelled_sheet
 from srin.composite import place
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_mask, save_image
 from srin.ui.examples import load_examples
+from srin.ui.framing import around
 
 SHEET = Path(__file__).with_name("pastes.jpg")
 ORDER = (
@@ -40,9 +40,9 @@ def main() -> None:
         background, foreground = load_image(example.background), load_image(example.foreground)
         mask = load_mask(example.mask or example.foreground)
         composite = place(background, foreground, mask, example.placement)
-        part = around(composite.mask)
-        pair = [composite.image, srin.harmonize_composite(composite)]
-        tiles.append((name, np.concatenate([cv2.resize(x[part], SIZE, interpolation=cv2.INTER_AREA) for x in pair], 1)))
+        part = around(composite.mask, SIZE[0] / SIZE[1])
+        pair = [part.cut(picture) for picture in (composite.image, srin.harmonize_composite(composite))]
+        tiles.append((name, np.concatenate([cv2.resize(x, SIZE, interpolation=cv2.INTER_AREA) for x in pair], 1)))
     save_image(labelled_sheet(tiles), SHEET)
 
 

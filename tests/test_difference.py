@@ -85,3 +85,7 @@ def test_a_frame_holds_the_object_and_splits_it(picture):
     small = np.zeros((600, 800), np.uint8)
     small[500:560, 700:760] = 255
     assert around(small, 1).cut(small).shape[0] < 100
+    speck = small.copy()
+    speck[3, 4] = 9
+    assert around(speck, 1).rows == around(small, 1).rows and around(speck, 1).columns == around(small, 1).columns
+    assert around(small // 4, 1).rows == around(small, 1).rows  # a faint mask still has a place

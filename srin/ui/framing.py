@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from srin.mask_values import extent
+
 MARGIN = 0.12  # of the object's longer side, on each side of it; as in compare/zoom.js
 
 
@@ -27,7 +29,9 @@ def around(mask: np.ndarray, ratio: float) -> Frame:
     ratio: width by height that the frame has, unless the picture is too narrow or too low for it.
     """
     height, width = mask.shape
-    x, y, across, down = cv2.boundingRect(mask)
+    x, y, across, down = extent(mask)
+    if not across:  # a small copy of a mask may be faint everywhere
+        x, y, across, down = cv2.boundingRect(mask)
     wanted = max(across * (1 + 2 * MARGIN), down * (1 + 2 * MARGIN) * ratio)
     columns = min(width, round(wanted))
     rows = min(height, round(wanted / ratio))
