@@ -17,7 +17,7 @@ ADOBE_RGB: Matrix = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (
 DISPLAY_P3: Matrix = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
 REC_2020: Matrix = ((0.67346, 0.27903, -0.00193), (0.16566, 0.67534, 0.02998), (0.12510, 0.04563, 0.79716))
 ADOBE_GAMMA = 563 / 256
-# By the number of the primaries in ITU-T H.273, which HEIC and AVIF name where they have no profile.
+# By the number of the primaries in ITU-T H.273, which HEIC, AVIF and PNG may name instead of a profile.
 CODED = {9: (REC_2020, "Rec. 2020"), 12: (DISPLAY_P3, "Display P3")}
 # A profile within these of sRGB is sRGB, whose makers round differently: levels of 255 on average over all colours, and
 # at most over colours whose channels lie closer together than MUTED; gamma 2.2 is 1.8 and 9 away, Display P3 11 and 70.
@@ -65,7 +65,7 @@ def matrix_profile(primaries: Matrix, gamma: float | None, name: str) -> bytes:
 def profile_of(image: Image.Image, exif: Image.Exif) -> tuple[bytes | None, str | None]:
     """The profile that a picture's colours are meant by, None for sRGB; and what is odd about it, as a sentence's end.
 
-    Without an embedded profile the primaries in the image's `info` decide (of HEIC and AVIF), then EXIF: ColorSpace
+    Without an embedded profile the primaries in the image's `info` decide, then EXIF: ColorSpace
     "uncalibrated" with the interoperability index R03 is Adobe RGB (DCF 2.0, section 5.3); without that index it says
     nothing, and sRGB is assumed.
     """

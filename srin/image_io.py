@@ -334,7 +334,7 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` decides
             image = Image.open(_Measured(content), formats=PILLOW_FORMATS)
         image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)
-        image.info["primaries"], transfer = coded_colour(content) if image.format == "AVIF" else (None, None)
+        image.info["primaries"], transfer = coded_colour(content) if image.format in ("AVIF", "PNG") else (None, None)
         problem = HDR if transfer in HDR_TRANSFERS and "icc_profile" not in image.info else misread(image)
     except Image.DecompressionBombError as error:
         raise ImageError(

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -469,6 +470,14 @@ def avif_with(primaries, transfer, **options):
     return content[:at] + struct.pack(">HH", primaries, transfer) + content[at + 4 :]
 
 
+def png_with(primaries, transfer):
+    """A PNG with a cICP chunk (PNG, third edition)."""
+    content = encoded(Image.fromarray(MUTED))
+    data = b"cICP" + bytes([primaries, transfer, 0, 1])
+    at = content.index(b"IDAT") - 4
+    return content[:at] + struct.pack(">I", 4) + data + struct.pack(">I", zlib.crc32(data)) + content[at:]
+
+
 def primaries_of(red, green, blue):
     """RGB to XYZ under D65, by the chromaticities."""
     columns = np.array([[x / y, 1, (1 - x - y) / y] for x, y in (red, green, blue)]).T
@@ -476,19 +485,20 @@ def primaries_of(red, green, blue):
     return columns * np.linalg.solve(columns, white)
 
 
-def test_an_avifs_colours_without_a_profile():
-    plain = load_image(encoded(Image.fromarray(MUTED), "AVIF", quality=100, subsampling="4:4:4")).astype(int)
-    assert np.array_equal(load_image(avif_with(1, 13)), plain) and np.array_equal(load_image(avif_with(2, 2)), plain)
+@pytest.mark.parametrize("made", [avif_with, png_with], ids=["AVIF", "PNG"])
+def test_colours_that_a_file_names_without_a_profile(made):
+    plain = load_image(made(1, 13)).astype(int)
+    assert np.abs(plain - MUTED).max() <= (0 if made is png_with else 8) and np.array_equal(load_image(made(2, 2)), plain)
     srgb = np.linalg.inv(primaries_of((0.64, 0.33), (0.30, 0.60), (0.15, 0.06)))
     spaces = {12: ((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), 9: ((0.708, 0.292), (0.170, 0.797), (0.131, 0.046))}
     for number, chromaticities in spaces.items():
         linear = (srgb_curve(plain / 255) @ primaries_of(*chromaticities).T @ srgb.T).clip(0, 1)
         expected = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-        loaded = load_image(avif_with(number, 13))
+        loaded = load_image(made(number, 13))
         assert np.abs(loaded - expected).max() < 2.6 and np.abs(loaded - plain).max() > 5
     for transfer in (16, 18):
         with pytest.raises(ImageError, match="HDR picture"):
-            load_image(avif_with(9, transfer))
+            load_image(made(9, transfer))
 
 
 def test_sixteen_bit_colours_of_a_mask_are_said(tmp_path):
