@@ -11,6 +11,7 @@ import gradio as gr
 from srin import limits
 from srin.gpu import is_lent
 from srin.ui import api, compare, gallery, harmonizing, stage, why
+from srin.ui.examples import FOLDER
 from srin.ui.island import WEB
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
@@ -33,6 +34,7 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": limits.MAX_UPLOAD,
     "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see sessions.py
     "ssr_mode": False,
+    "allowed_paths": [str(FOLDER)],  # the page keeps the photos of a chosen example as it keeps a visitor's own
 }
 
 

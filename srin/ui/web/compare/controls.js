@@ -116,6 +116,23 @@ function showSaved() {
   showControls();
 }
 
+function showSetting(name) {
+  const input = find(`[data-view="${name}"]`);
+  find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
+}
+
+// settings: { strength, feather }, of work that was brought back.
+function adoptSettings(settings) {
+  for (const name of ["strength", "feather"]) {
+    const value = Number(settings[name]);
+    if (!Number.isFinite(value)) continue;
+    compare[name] = value;
+    find(`[data-view="${name}"]`).value = name === "strength" ? 100 * value : value;
+    showSetting(name);
+  }
+  drawViewer();
+}
+
 function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
@@ -147,9 +164,10 @@ function connectControls() {
     const input = find(`[data-view="${name}"]`);
     input.addEventListener("input", () => {
       compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
-      find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
+      showSetting(name);
       drawViewer();
     });
+    input.addEventListener("change", () => tell("settings", { strength: compare.strength, feather: compare.feather }));
   }
   for (const button of findAll("[data-save]")) button.addEventListener("click", () => save(button.dataset.save));
   for (const choice of findAll("[data-choice]")) {

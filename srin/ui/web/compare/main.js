@@ -49,6 +49,13 @@ connectViewer();
 connectWhy();
 watch("run", adoptRun);
 watch("saved", showSaved);
+hear("use-settings", adoptSettings);
+hear("forgotten", () => {
+  compare.run = null;
+  showGrid();
+  showControls();
+  loadViewer();
+});
 hear("scene", (scene) => {
   compare.scene = scene;
   tellMethod();
