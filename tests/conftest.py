@@ -20,7 +20,7 @@ SHARED = ROOT.parent / "shared"
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-PATIENCE = 15_000  # milliseconds that the page may take for anything, on a busy machine
+PATIENCE = 60_000  # milliseconds that the page may take for anything, on a busy machine
 
 
 def require(there: bool, what: str) -> None:

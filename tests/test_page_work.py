@@ -171,13 +171,14 @@ def test_where_nothing_can_be_stored_it_is_said_and_all_else_works(app_address, 
 
 
 def test_where_storage_is_full_it_is_said_and_all_else_works(app_address, visitor, photos, tmp_path):
-    page = visitor(app_address)
+    page = visitor.context.new_page()
+    client = visitor.context.new_cdp_session(page)
+    client.send("Storage.overrideQuotaForOrigin", {"origin": app_address, "quotaSize": 2_000_000})
+    page.goto(app_address)
     begin(page, photos)
     noise = write(tmp_path / "noise.png", np.random.default_rng(0).integers(0, 256, (900, 1200, 3), np.uint8))
-    client = visitor.context.new_cdp_session(page)
-    client.send("Storage.overrideQuotaForOrigin", {"origin": app_address, "quotaSize": 1000})
     give(page, "background", noise)
-    page.locator(".stage-work-said", has_text="no room to keep your work").wait_for()
+    page.locator(".stage-work-said", has_text="no room to keep your work").wait_for(timeout=PATIENCE)
     page.locator("#harmonize:not([disabled])").wait_for()
     assert page.evaluate(STORED)["files"]["background"] == sha256(photos["background"].read_bytes()).hexdigest()
 

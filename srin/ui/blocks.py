@@ -58,7 +58,7 @@ def build() -> gr.Blocks:
         canvas.map(stage.draw_map, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
         results.start(compare.start, visit, results, **MODEL, **QUIET)
-        results.cancel(compare.cancel, visit, results, concurrency_limit=8, **QUIET)
+        results.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, **MODEL, **QUIET)
         results.explain(why.explain, visit, results, **MODEL, **QUIET)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)

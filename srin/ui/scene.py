@@ -183,6 +183,14 @@ class Scene:
         return "Cut out the object first." if self.cutout is None else None
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the composite at full size. Raises SrinError."""
+        self._check_complete()
+        photo = self.picture if self.ready else self.background
+        assert photo is not None
+        return photo.width, photo.height
+
+    @property
     def stem(self) -> str:
         """The name of the photo that results are made from, without its extension."""
         photo = self.picture if self.ready else self.background

@@ -77,8 +77,22 @@ async function start() {
     methods: [...compare.methods],
     segmenter: find('[data-choice="segmenter"]').value,
     key: compare.scene.key,
+    first: compare.picked ?? compare.told,
     placement,
   });
+}
+
+// The page is free at once; the server learns that it can stop.
+function cancel() {
+  compare.cancelled = compare.runs;
+  compare.starting = false;
+  trigger("cancel", { run: compare.runs });
+  const tiles = compare.run?.tiles.filter((tile) => tile.state === "done") ?? [];
+  const text = tiles.length ? "Cancelled. What was done before is kept." : "Cancelled.";
+  compare.run = { ...compare.run, tiles, state: "cancelled", text };
+  showGrid();
+  showControls();
+  loadViewer();
 }
 
 function save(what) {
@@ -141,10 +155,7 @@ function connectControls() {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     find(".run").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
   });
-  find('[data-act="cancel"]').addEventListener("click", () => {
-    compare.starting = false;
-    trigger("cancel", { run: compare.runs });
-  });
+  find('[data-act="cancel"]').addEventListener("click", cancel);
   const hold = find('[data-act="hold"]');
   for (const name of ["pointerdown", "keydown"]) {
     hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOriginal(true));

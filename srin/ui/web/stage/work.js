@@ -79,7 +79,7 @@ function refuseWork(error) {
   work.tab = null;
   work.given.clear();
   work.notice = isFull
-    ? "This browser has no room to keep your work. A reload will lose it."
+    ? "This browser has no room to keep your work. A reload will lose what is new."
     : "This browser keeps nothing for this page. A reload will lose your work.";
   showWork();
 }
@@ -169,7 +169,7 @@ function showWork() {
   bar.classList.toggle("offers", Boolean(work.offered));
   bar.dataset.state = work.saving || work.resuming ? "saving" : isKept ? "kept" : "";
   let said = work.notice;
-  if (work.replaced) said = "Other photos took the place of yours. Undo brings yours back.";
+  if (work.replaced) said = `Other photos took the place of yours. Undo brings yours back. ${work.notice}`;
   if (work.offered) said = `Your work of ${new Date(work.offered.saved).toLocaleString("en", DAY)} is kept in this browser.`;
   else if (isKept && !work.replaced) said = `Your work is kept in this browser for ${KEPT_DAYS} days.`;
   find(".stage-work-said").textContent = asks ? "Photos, mask and placement will be gone. Forget them?" : said;
