@@ -47,13 +47,17 @@ def app_address(tmp_path_factory):
         yield address
 
 
-@contextmanager
-def running_app(folder, *arguments, root=ROOT, **environment):
-    """The app with these arguments and variables; its address. folder: for its log and its files."""
+def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    (folder / "files").mkdir()
+        return free.getsockname()[1]
+
+
+@contextmanager
+def running_app(folder, *arguments, root=ROOT, port=None, **environment):
+    """The app with these arguments and variables; its address. folder: for its log and its files. It ends by SIGKILL."""
+    port = port or free_port()
+    (folder / "files").mkdir(exist_ok=True)
     variables = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")} | environment
     command = [sys.executable, "app.py", *arguments]
     with open(folder / "log", "w") as log:

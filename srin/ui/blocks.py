@@ -11,6 +11,7 @@ import gradio as gr
 from srin import limits
 from srin.gpu import is_lent
 from srin.ui import api, compare, gallery, harmonizing, stage, why
+from srin.ui.examples import FOLDER
 from srin.ui.island import WEB
 from srin.ui.theme import CSS, theme
 from srin.ui.visit import Visit
@@ -33,6 +34,7 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": limits.MAX_UPLOAD,
     "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see sessions.py
     "ssr_mode": False,
+    "allowed_paths": [str(FOLDER)],  # the page keeps the photos of a chosen example as it keeps a visitor's own
 }
 
 
@@ -56,7 +58,7 @@ def build() -> gr.Blocks:
         canvas.map(stage.draw_map, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
         results.start(compare.start, visit, results, **MODEL, **QUIET)
-        results.cancel(compare.cancel, visit, results, concurrency_limit=8, **QUIET)
+        results.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, **MODEL, **QUIET)
         results.difference(compare.difference, visit, results, concurrency_limit=2, **QUIET)
         results.explain(why.explain, visit, results, **MODEL, **QUIET)

@@ -37,12 +37,14 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     data = data_of(event)
     chosen = data.get("methods")
     methods = [method for method in METHODS if isinstance(chosen, list) and method in chosen]
+    first = text(data, "first")
+    order = sorted(methods, key=lambda method: method != first)  # the one that is looked at, then the others
     segmenter = data.get("segmenter")
     steps = run_steps(
         visit.scene,
         placement(data.get("placement")),
         segmenter if segmenter in SEGMENTERS else "auto",
-        methods,
+        order,
         text(data, "key"),
     )
     run_number = int(number(data, "run", 0, 1e9))
@@ -53,32 +55,27 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
                 return
             if step.run is not None:
                 visit.run = step.run
-            yield _update(step, methods)
+            yield _update(step, methods, run_number)
     except SrinError as error:
-        yield _problem(str(error))
+        yield _problem(str(error), run_number)
     except Exception:
         logging.getLogger(__name__).exception("a run failed")
-        yield _problem(UNEXPECTED)
+        yield _problem(UNEXPECTED, run_number)
 
 
-def cancel(visit: Visit, event: gr.EventData) -> dict[str, Any]:
-    """Ends the run: what is done stays, the method at work finishes unseen."""
-    data = data_of(event)
-    visit.cancel_run(int(number(data, "run", 0, 1e9)))
-    run = visit.run
-    said = "Cancelled. What was done before is kept." if run and run.done else "Cancelled."
-    return gr.update(run={**_view(run, run.done if run else [], None), "state": "cancelled", "text": said})
+def cancel(visit: Visit, event: gr.EventData) -> None:
+    """Ends the run after the method at work. The page shows it already, and takes no more updates of this run."""
+    visit.cancel_run(int(number(data_of(event), "run", 0, 1e9)))
 
 
-def _update(step: Step, methods: list[str]) -> dict[str, Any]:
+def _update(step: Step, methods: list[str], number: int) -> dict[str, Any]:
     busy = step.run is None or step.running is not None
-    return gr.update(
-        run={**_view(step.run, methods, step.running), "state": "busy" if busy else "done", "text": step.status}
-    )
+    state = "busy" if busy else "done"
+    return gr.update(run={**_view(step.run, methods, step.running), "number": number, "state": state, "text": step.status})
 
 
-def _problem(said: str) -> dict[str, Any]:
-    return gr.update(run={**_view(None, [], None), "state": "error", "text": said})
+def _problem(said: str, number: int) -> dict[str, Any]:
+    return gr.update(run={**_view(None, [], None), "number": number, "state": "error", "text": said})
 
 
 def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str, Any]:

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from srin.composite import Composite, Placement, blend, crop_to_mask, place
-from srin.errors import SrinError
 from srin.image_io import load_image, load_mask, save_image
 from srin.ui.files import new_file
 from srin.ui.pictures import shrink
@@ -34,16 +33,13 @@ class Example:
 
     def put_into(self, visit: Visit) -> None:
         """Loads the example. Raises SrinError, and leaves the visit as it was, when its files are broken."""
-        before = visit.scene
+        draft = visit.draft()
         background = Photo.load(self.background, "background")
         foreground = Photo.load(self.foreground, "object's photo")
-        visit.scene = replace(before, background=background, object=foreground, ready=False)
-        try:
-            visit.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
-        except SrinError:
-            visit.scene = before
-            raise
-        visit.place(self.placement)
+        draft.change(replace(visit.scene, background=background, object=foreground, ready=False))
+        draft.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
+        draft.place(self.placement)
+        visit.accept(draft)
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ class Recoloured:
         path = new_file(f"{self.real.stem}-recoloured.png")
         save_image(composite.image, path)
         picture = Photo.load(path, "composite")
-        visit.scene = replace(visit.scene, ready=True, picture=picture, picture_selection=None, real=self.real)
+        visit.change(replace(visit.scene, ready=True, picture=picture, picture_selection=None, real=self.real))
         visit.select(composite.mask, "the example's own mask", pure=True)
 
 

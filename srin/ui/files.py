@@ -6,12 +6,14 @@ import os
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from gradio.utils import get_upload_folder, is_in_or_equal
 from gradio_client.utils import strip_invalid_filename_characters
 
 from srin import limits
 from srin.batch import make_folder
+from srin.errors import ImageError
 
 KEPT = "kept"  # subfolder of files that all visitors see, which stay
 MOST_NAME = 120  # bytes of a file's name without its extension
@@ -34,6 +36,14 @@ def is_visitors(path: str) -> bool:
         return is_in_or_equal(path, get_upload_folder()) and Path(path).is_file()
     except (OSError, ValueError):  # too long a name, or one that no file can have
         return False
+
+
+def uploaded(data: dict[str, Any]) -> Path:
+    """The file whose path the page sends. Raises ImageError where it is none of the visitors' files."""
+    path = data.get("path")
+    if not isinstance(path, str) or not is_visitors(path):
+        raise ImageError("The file did not arrive. Choose it again.")
+    return Path(path)
 
 
 async def sweep_regularly() -> None:

@@ -1,4 +1,4 @@
-"""Running the methods one after the other on the originals, in steps that the page can show."""
+"""Running the methods one after the other, at the size that the page shows, in steps that it can show."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -57,8 +58,8 @@ class Outcome:
 class Run:
     """Results of one press of Harmonize, with all that it takes to compute any of them again at full size.
 
-    composite: of preview size. window: its rows and columns that methods may change: results are kept of these
-    alone. labels: uint8 (h, w), the semantic map's regions at preview size. size: width and height of the original.
+    composite: of preview size, as all here. window: its rows and columns that methods may change: results are kept of
+    these alone. labels: uint8 (h, w), the semantic map's regions. size: width and height of the original.
     key: the page's name for the inputs, by which it knows results that no longer match. address, mask_address,
     map_address: where the browser finds the composite, its mask, and the painted map. alike: pairs of methods (or PASTED,
     the composite itself) whose results nobody can tell apart.
@@ -79,16 +80,15 @@ class Run:
     alike: frozenset[frozenset[str]] = frozenset()
 
     @classmethod
-    def start(cls, scene: Scene, placement: Placement, full: Composite, segmenter: str, key: str) -> Run:
-        """full: the composite of full size. segmenter: see Scene.semantic_map. Raises SrinError."""
-        composite = Composite(shrink(full.image), shrink(full.mask))
+    def start(cls, scene: Scene, placement: Placement, segmenter: str, key: str) -> Run:
+        """segmenter: see Scene.semantic_map. Raises SrinError."""
+        composite = scene.preview(placement)
         semantic_map = scene.semantic_map(composite, placement, segmenter)
         x, y, width, height = cv2.boundingRect(composite.mask)
         window = (slice(y, y + height), slice(x, x + width))
         labels = semantic_map.labels.astype(np.uint8)
-        size = (full.mask.shape[1], full.mask.shape[0])
         return cls(
-            scene, placement, composite, window, labels, semantic_map.segmenter, size, key,
+            scene, placement, composite, window, labels, semantic_map.segmenter, scene.size, key,
             shown(composite.image), shown_mask(composite.mask), shown(semantic_map.paint(composite.image)),
         )  # fmt: skip
 
@@ -97,18 +97,17 @@ class Run:
         """The methods that have a picture, in their order."""
         return [method for method, outcome in self.outcomes.items() if outcome.patch is not None]
 
-    def semantic_map(self, composite: Composite) -> SemanticMap:
-        """The run's map, fitted to its composite of preview size or of full size."""
-        size = composite.mask.shape[::-1]
-        return build(composite, cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST), self.segmenter)
+    @cached_property
+    def semantic_map(self) -> SemanticMap:
+        """The map of the run's composite."""
+        return build(self.composite, self.labels.astype(np.int32), self.segmenter)
 
     def with_result(self, result: Result, psnr: float | None, fmse: float | None) -> Run:
-        """A copy that also holds `result`, which is of full size."""
+        """A copy that also holds `result`."""
         patch = address = lab = None
         alike = self.alike
         if result.harmonized is not None:
-            preview = shrink(result.harmonized)
-            patch, address = preview[self.window].copy(), shown(preview)
+            patch, address = np.array(result.harmonized[self.window]), shown(result.harmonized)
             lab = lab_sample(patch, self.composite.mask[self.window])
             same = (name for name, other in self._labs() if looks_alike(lab, other))
             alike = alike.union(frozenset({result.method, name}) for name in same)
@@ -149,7 +148,7 @@ class Step:
 
 
 def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Sequence[str], key: str) -> Iterator[Step]:
-    """Runs the methods on the composite of full size; a step for each change that is worth showing.
+    """Runs the methods, in this order; a step for each change that is worth showing.
 
     key: see Run. Raises SrinError when there is nothing to run, or no composite or map.
     """
@@ -159,35 +158,34 @@ def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Seque
         raise SrinError("Choose at least one method.")
     began = time.perf_counter()
     yield Step(None, None, "Preparing the composite and its semantic map")
-    full = scene.composite(placement)
-    run = Run.start(scene, placement, full, segmenter, key)
-    semantic_map = run.semantic_map(full)
+    run = Run.start(scene, placement, segmenter, key)
     for index, method in enumerate(methods, start=1):
         yield Step(run, method, f"{LABELS[method]} is running ({index} of {len(methods)})")
-        result = _result(full, semantic_map, method)
-        run = run.with_result(result, *_scores(scene, full, result))
+        result = _result(run, method)
+        run = run.with_result(result, *_scores(run, result))
     seconds = time.perf_counter() - began
     yield Step(
         run,
         None,
-        f"{len(run.done)} of {len(methods)} methods done at {run.size[0]} x {run.size[1]} pixels in {seconds:.1f} s.",
+        f"{len(run.done)} of {len(methods)} methods done in {seconds:.1f} s, at the size shown here. "
+        f"Downloads have {run.size[0]} x {run.size[1]} pixels.",
     )
 
 
-def _result(full: Composite, semantic_map: SemanticMap, method: str) -> Result:
+def _result(run: Run, method: str) -> Result:
     """One method's result. Whatever goes wrong in it stays in it."""
     try:
-        return next(run_methods(full, semantic_map, [method]))
+        return next(run_methods(run.composite, run.semantic_map, [method]))
     except Exception:
         logging.getLogger(__name__).exception("%s failed", method)
         return Result(method, None, 0.0, "This method failed; the server's log says why. The others are not affected.")
 
 
-def _scores(scene: Scene, full: Composite, result: Result) -> tuple[float | None, float | None]:
+def _scores(run: Run, result: Result) -> tuple[float | None, float | None]:
     """PSNR and fMSE by the protocol of srin.metrics, where the truth is known."""
-    if scene.real is None or not scene.ready or result.harmonized is None:
+    if run.scene.real is None or not run.scene.ready or result.harmonized is None:
         return None, None
-    scores = score(result.harmonized, load_image(scene.real), full.mask)
+    scores = score(result.harmonized, shrink(load_image(run.scene.real)), run.composite.mask)
     return min(scores["psnr"], MOST_DECIBELS), scores["fmse"]
 
 

@@ -37,7 +37,7 @@ def shown(image: np.ndarray, folder: str = "") -> str:
 
     With OpenCV, because Gradio's own encoders take ten times as long as all the rest of a preview.
     """
-    return _served(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg", folder)
+    return shown_file(cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), JPEG)[1].tobytes(), "jpg", folder)
 
 
 def shown_mask(mask: np.ndarray) -> str:
@@ -45,13 +45,13 @@ def shown_mask(mask: np.ndarray) -> str:
     layer = np.empty((*mask.shape, 4), np.uint8)
     layer[..., :3] = MASK_COLOUR[::-1]
     layer[..., 3] = mask
-    return _served(cv2.imencode(".png", layer, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes(), "png")
+    return shown_file(cv2.imencode(".png", layer, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes(), "png")
 
 
 def shown_cutout(rgb: np.ndarray, alpha: np.ndarray) -> str:
     """The address of a cut-out, uint8 (H, W, 3) and its opacity (H, W), as a WebP."""
     layer = np.dstack([cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), alpha])
-    return _served(cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, CUTOUT_QUALITY])[1].tobytes(), "webp")
+    return shown_file(cv2.imencode(".webp", layer, [cv2.IMWRITE_WEBP_QUALITY, CUTOUT_QUALITY])[1].tobytes(), "webp")
 
 
 def inline(rgba: np.ndarray, quality: int = LIVE_QUALITY) -> str:
@@ -66,7 +66,8 @@ def address(path: Path) -> str:
     return f"gradio_api/file={path}"
 
 
-def _served(data: bytes, kind: str, folder: str = "") -> str:
+def shown_file(data: bytes, kind: str, folder: str = "") -> str:
+    """The address of a file with this content. kind: its extension. folder: see `shown`. Raises OutputError."""
     path = Path(get_upload_folder(), folder, hashlib.sha256(data).hexdigest(), f"preview.{kind}")
     make_folder(path.parent)
     write_whole(data, path)

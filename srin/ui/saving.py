@@ -61,7 +61,7 @@ def _picture(run: Run, choice: Choice) -> Generator[str, None, Path]:
     yield "Reading the originals"
     full = run.scene.composite(run.placement)
     yield f"{LABELS[choice.method]} at {run.size[0]} x {run.size[1]} pixels"
-    harmonized = Harmonizer.from_pretrained(choice.method).harmonize_composite(full, run.semantic_map(full))
+    harmonized = Harmonizer.from_pretrained(choice.method).harmonize_composite(full, run.semantic_map)
     factor = full.mask.shape[0] / run.composite.mask.shape[0]
     result = mixed(harmonized, full, choice.strength, choice.feather * factor)
     yield f"Writing the {choice.format.upper()}"

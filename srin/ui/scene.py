@@ -19,7 +19,7 @@ from srin.mask_values import extent
 from srin.remarks import collected
 from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
 from srin.segmentation.session import Session
-from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_mask, shrink
+from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_file, shown_mask, shrink
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +93,11 @@ class Selection:
     def address(self) -> str:
         """Where the browser finds the proxy, as opacity."""
         return shown_mask(self.proxy)
+
+    @cached_property
+    def original_address(self) -> str:
+        """Where the browser finds it at full size."""
+        return shown_file(self.png, "png")
 
     def mask(self) -> np.ndarray:
         """uint8 (height, width), of the photo's size."""
@@ -176,6 +181,14 @@ class Scene:
         if self.object is None:
             return "Add the object's photo first."
         return "Cut out the object first." if self.cutout is None else None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the composite at full size. Raises SrinError."""
+        self._check_complete()
+        photo = self.picture if self.ready else self.background
+        assert photo is not None
+        return photo.width, photo.height
 
     @property
     def stem(self) -> str:

@@ -6,21 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from srin.composite import Placement
-from srin.errors import ImageError, OutputError, SrinError, TookTooLong
+from srin.errors import OutputError, SrinError, TookTooLong
 from srin.image_io import load_rgba
 from srin.mask_values import remark_if_inverted, selects_nothing
 from srin.remarks import collected
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import deadline, masks, preview
+from srin.ui import deadline, masks, preview, work
 from srin.ui.examples import all_examples
-from srin.ui.files import is_visitors
+from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
@@ -30,9 +29,9 @@ from srin.ui.visit import Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "files", "requests", "background", "../cards", "main"),
+    *("panel", "empty", "files", "requests", "background", "../cards", "storage", "work", "main"),
 )
-ROLES = {"background": "background", "object": "object's photo", "picture": "composite", "mask": "mask"}
+ROLES = {**work.PHOTOS, "mask": "mask"}
 
 
 Action = Callable[[Visit, Data], None]
@@ -45,6 +44,9 @@ def layout() -> gr.HTML:
 def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
     """Does what the page asks for when its turn comes, and tells the page how things are then."""
     data = data_of(event)
+    if text(data, "visit") not in ("", visit.token):  # the page brings its work back first
+        yield visit, gr.update(state=view(visit, ""))
+        return
     try:
         with closing(visit.answer(int(number(data, "request", 0, 1e9)), data, partial(_do, visit))) as problems:
             for problem in problems:
@@ -137,6 +139,8 @@ def _view(visit: Visit) -> dict[str, Any]:
     versions = [photo and id(photo) for photo in (scene.background, scene.object, scene.picture)]
     return {
         "answered": visit.answered,
+        "work": work.kept(visit),
+        "photos": visit.photos,
         "strokes": visit.strokes,
         "way": "ready" if scene.ready else "pair",
         "background": _photo(scene.background),
@@ -183,14 +187,7 @@ def _proposal(candidate: Candidate) -> dict[str, str]:
     return {"url": shown_mask(candidate.mask(height, width)), "share": f"{candidate.area:.0%}"}
 
 
-# --- what the page sends: see requests.py; files must lie where uploads go
-
-
-def _uploaded(data: Data) -> Path:
-    path = text(data, "path")
-    if not is_visitors(path):
-        raise ImageError("The file did not arrive. Choose it again.")
-    return Path(path)
+# --- what the page sends: see requests.py; files must lie where uploads go, see files.uploaded
 
 
 def _points(data: Data) -> list[masks.Point]:
@@ -218,7 +215,9 @@ def unknown(visit: Visit, data: Data) -> None:
 
 
 def set_way(visit: Visit, data: Data) -> None:
-    visit.scene = replace(visit.scene, ready=data.get("way") == "ready")
+    ready = data.get("way") == "ready"
+    if ready != visit.scene.ready:
+        visit.change(replace(visit.scene, ready=ready))
     visit.proposals = []
 
 
@@ -227,7 +226,7 @@ def add_photo(visit: Visit, data: Data) -> None:
     role = text(data, "role")
     if role not in ROLES:
         raise SrinError("The page asks for something unknown. Load it again.")
-    path, name = _uploaded(data), text(data, "name") or "photo"
+    path, name = uploaded(data), text(data, "name") or "photo"
     if role == "mask":
         photo = _masked_photo(visit)
         visit.select(masks.fitting(path, photo), "mask file")
@@ -237,12 +236,12 @@ def add_photo(visit: Visit, data: Data) -> None:
     if role != "background":
         visit.proposals = []
     if role == "background":
-        visit.scene = replace(scene, background=photo)
+        visit.change(replace(scene, background=photo))
     elif role == "picture":
-        visit.scene = replace(scene, picture=photo, picture_selection=None, real=None)
+        visit.change(replace(scene, picture=photo, picture_selection=None, real=None))
         _select_transparency(visit)
     else:
-        visit.scene = replace(scene, object=photo, selection=None, cutout=None)
+        visit.change(replace(scene, object=photo, selection=None, cutout=None))
         _select_transparency(visit)
 
 
@@ -293,7 +292,7 @@ def by_subject(visit: Visit, data: Data) -> None:
 
 def by_painting(visit: Visit, data: Data) -> None:
     photo, before = _masked_photo(visit), visit.scene.mask
-    mask = masks.edited(photo, before, _uploaded(data))
+    mask = masks.edited(photo, before, uploaded(data))
     name = before.segmenter if before else "painted by hand"
     corrected = name if "hand" in name else f"{name}, corrected by hand"
     visit.select(mask if mask.max() > 127 else None, corrected, painted=True, pure=bool(before and before.pure))
@@ -314,7 +313,11 @@ def clear_mask(visit: Visit, data: Data) -> None:
 
 
 def restore(visit: Visit, data: Data) -> None:
-    """Goes back, or forth, to a mask that was there before."""
+    """Goes back, or forth, to photos and a mask that were there before."""
+    visit.go_back(int(number(data, "photos", 0, 1e9, visit.photos)))
+    before = visit.scene.mask
+    if data.get("version") == (before and before.version):
+        return
     if data.get("version") is None:
         visit.select(None, "")
         return
@@ -322,6 +325,10 @@ def restore(visit: Visit, data: Data) -> None:
     if selection is None:
         raise SrinError("That step is too long ago to go back to.")
     visit.adopt(selection, selection.mask())
+
+
+def forget(visit: Visit, data: Data) -> None:
+    visit.forget()
 
 
 def _masked_photo(visit: Visit) -> Photo:
@@ -343,4 +350,6 @@ ACTIONS: dict[str, Action] = {
     "adjust": by_adjusting,
     "clear": clear_mask,
     "restore": restore,
+    "resume": work.resume,
+    "forget": forget,
 }

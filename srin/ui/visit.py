@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import weakref
 from collections import OrderedDict
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from srin.ui.harmonizing import Run
 
 MOST_VERSIONS = 60  # masks kept to go back to
+MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
 
 Answer = TypeVar("Answer")
 
@@ -36,6 +38,8 @@ class Visit:
     Attributes:
         scene: what is worked on. placement: where the last example wants its object; serial counts these.
         versions: masks to go back to, by number. proposals: masks to choose from. run: the last results.
+        photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
+        token: a name that is another one when all this was forgotten, by which the page notices.
         strokes, revision: what the page needs to put answers in order, see requests.js.
     """
 
@@ -48,7 +52,10 @@ class Visit:
 
     def forget(self) -> None:
         """Back to the empty page. The page learns it with the next answer."""
+        self.token = secrets.token_hex(8)
         self.scene = Scene()
+        self.photos = 0
+        self.scenes: dict[int, Scene] = {}
         self.placement: Placement | None = None
         self.serial = 0
         self.versions: dict[int, Selection] = {}
@@ -83,13 +90,16 @@ class Visit:
     def draft(self) -> Visit:
         """A copy to work on, which leaves this as it is."""
         draft = copy(self)
-        draft.versions = dict(self.versions)
+        draft.versions, draft.scenes = dict(self.versions), dict(self.scenes)
         return draft
 
     def accept(self, draft: Visit) -> None:
         """Takes over what was done to a draft."""
         self.scene, self.placement, self.serial = draft.scene, draft.placement, draft.serial
         self.versions, self.proposals = draft.versions, draft.proposals
+        self.photos, self.scenes = draft.photos, draft.scenes
+        if draft.token != self.token:  # forgotten
+            self.run = None
 
     @contextmanager
     def look(self) -> Iterator[int]:
@@ -118,6 +128,27 @@ class Visit:
         png = cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         version = max(self.versions, default=0) + 1
         self.adopt(Selection(version, png, shrink(mask), segmenter, **how), mask)
+
+    def change(self, scene: Scene) -> None:
+        """Other photos, or the other way of working. What was there before can be gone back to."""
+        self._put_aside()
+        self.photos = max([self.photos, *self.scenes]) + 1
+        self.scene = scene
+        while len(self.scenes) > MOST_SCENES:
+            del self.scenes[min(self.scenes)]
+
+    def go_back(self, photos: int) -> None:
+        """To a former set of photos, or forth again. Raises SrinError when it is not kept any more."""
+        if photos == self.photos:
+            return
+        if photos not in self.scenes:
+            raise SrinError("Those photos are too long ago to go back to.")
+        self._put_aside()
+        self.photos, self.scene = photos, self.scenes.pop(photos)
+
+    def _put_aside(self) -> None:
+        if self.scene.background or self.scene.object or self.scene.picture:
+            self.scenes[self.photos] = self.scene
 
     def place(self, placement: Placement) -> None:
         """Puts the object somewhere else than the visitor did."""

@@ -37,12 +37,11 @@ def _explained(run: Run | None, share: tuple[float, float]) -> Data:
     here = [method for method in NETWORKS if unavailable(method) is None]
     if not here:
         raise SrinError("The weights of SRIN and BAIN are missing here, so there is nothing to explain.")
-    semantic_map = run.semantic_map(run.composite)
     height, width = run.composite.mask.shape
     point = (share[0] * width, share[1] * height)
     items = []
     for method in here:
-        shown = Harmonizer.from_pretrained(method).explain_composite(run.composite, point, semantic_map)
+        shown = Harmonizer.from_pretrained(method).explain_composite(run.composite, point, run.semantic_map)
         items.append({"label": LABELS[method], "url": inline(overlay(shown)), "sentence": shown.sentence})
     return {"items": items}
 

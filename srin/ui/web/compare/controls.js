@@ -77,8 +77,22 @@ async function start() {
     methods: [...compare.methods],
     segmenter: find('[data-choice="segmenter"]').value,
     key: compare.scene.key,
+    first: compare.picked ?? compare.told,
     placement,
   });
+}
+
+// The page is free at once; the server learns that it can stop.
+function cancel() {
+  compare.cancelled = compare.runs;
+  compare.starting = false;
+  trigger("cancel", { run: compare.runs });
+  const tiles = compare.run?.tiles.filter((tile) => tile.state === "done") ?? [];
+  const text = tiles.length ? "Cancelled. What was done before is kept." : "Cancelled.";
+  compare.run = { ...compare.run, tiles, state: "cancelled", text };
+  showGrid();
+  showControls();
+  loadViewer();
 }
 
 function save(what) {
@@ -116,6 +130,23 @@ function showSaved() {
   showControls();
 }
 
+function showSetting(name) {
+  const input = find(`[data-view="${name}"]`);
+  find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
+}
+
+// settings: { strength, feather }, of work that was brought back.
+function adoptSettings(settings) {
+  for (const name of ["strength", "feather"]) {
+    const value = Number(settings[name]);
+    if (!Number.isFinite(value)) continue;
+    compare[name] = value;
+    find(`[data-view="${name}"]`).value = name === "strength" ? 100 * value : value;
+    showSetting(name);
+  }
+  drawViewer();
+}
+
 function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
@@ -124,10 +155,7 @@ function connectControls() {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     find(".run").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
   });
-  find('[data-act="cancel"]').addEventListener("click", () => {
-    compare.starting = false;
-    trigger("cancel", { run: compare.runs });
-  });
+  find('[data-act="cancel"]').addEventListener("click", cancel);
   const hold = find('[data-act="hold"]');
   for (const name of ["pointerdown", "keydown"]) {
     hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOther(true));
@@ -144,10 +172,11 @@ function connectControls() {
     const input = find(`[data-view="${name}"]`);
     input.addEventListener("input", () => {
       compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
-      find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
+      showSetting(name);
       drawViewer();
       askDifference();
     });
+    input.addEventListener("change", () => tell("settings", { strength: compare.strength, feather: compare.feather }));
   }
   for (const button of findAll("[data-save]")) button.addEventListener("click", () => save(button.dataset.save));
   for (const choice of findAll("[data-choice]")) {

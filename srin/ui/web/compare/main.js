@@ -9,6 +9,7 @@ const compare = {
   scene: { key: "", missing: "Add photos first." },
   told: null, // the network of the live preview
   runs: 0, // started so far
+  cancelled: 0, // the last of them that was cancelled
   starting: false,
   saving: false,
   saves: 0,
@@ -22,7 +23,8 @@ const compare = {
 
 function adoptRun() {
   const { run } = props;
-  if (!run) return;
+  // Updates of a run that was cancelled, or followed by another, may come late.
+  if (!run || run.number !== compare.runs || run.number === compare.cancelled) return;
   compare.starting = false;
   if (run.state === "error") {
     // What was there before stays.
@@ -56,6 +58,13 @@ connectDifference();
 connectWhy();
 watch("run", adoptRun);
 watch("saved", showSaved);
+hear("use-settings", adoptSettings);
+hear("forgotten", () => {
+  compare.run = null;
+  showGrid();
+  showControls();
+  loadViewer();
+});
 hear("scene", (scene) => {
   compare.scene = scene;
   tellMethod();

@@ -21,6 +21,7 @@ async function addFiles(files, role) {
 async function addFile(file, role) {
   await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
     const { path } = await upload(file);
+    keepFile(path, file);
     return { path, name: file.name };
   });
   await settled();

@@ -1,5 +1,5 @@
 // Undo and redo over everything on the Stage. An entry is the whole of what can be undone: { placement, points, box,
-// version }, version being the server's number of the mask.
+// version, photos }, the last two being the server's numbers of the mask and of the set of photos.
 
 const MOST_STEPS = 40;
 
@@ -7,12 +7,6 @@ class History {
   constructor() {
     this.entries = [];
     this.at = -1;
-  }
-
-  // A new start: what was before can't be returned to.
-  start(entry) {
-    this.entries = [structuredClone(entry)];
-    this.at = 0;
   }
 
   push(entry) {

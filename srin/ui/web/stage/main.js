@@ -105,7 +105,7 @@ function commitStroke() {
 
 function record() {
   const { placement, points, box, server } = stage;
-  stage.history.push({ placement, points, box, version: server.mask?.version ?? null });
+  stage.history.push({ placement, points, box, version: server.mask?.version ?? null, photos: server.photos });
   showPanel();
 }
 
@@ -115,9 +115,9 @@ function undo(steps) {
     if (!entry) return;
     stage.points = entry.points;
     stage.box = entry.box;
-    if (entry.version !== (stage.server.mask?.version ?? null)) {
+    if (entry.version !== (stage.server.mask?.version ?? null) || entry.photos !== stage.server.photos) {
       stage.restoring = entry;
-      request("restore", { version: entry.version }, "Going back");
+      request("restore", { version: entry.version, photos: entry.photos }, "Going back");
     } else {
       stage.placement = entry.placement;
       stage.live = null;
@@ -138,7 +138,9 @@ let lastRevision = 0;
 
 async function adopt() {
   const next = props.state;
-  if (!next || next.revision <= lastRevision) return;
+  const known = stage.server.work?.visit;
+  const isForgotten = Boolean(known && next && next.work.visit !== known);
+  if (!next || (next.revision <= lastRevision && !isForgotten)) return;
   lastRevision = next.revision;
   const before = stage.server;
   const changed = next.key !== before.key || next.placement?.serial !== before.placement?.serial;
@@ -146,9 +148,14 @@ async function adopt() {
   if (next.revision !== lastRevision) return; // a newer answer came while the pictures were loading
   stage.server = next;
   Object.assign(stage.images, images);
+  if (isForgotten) {
+    sent = answered = next.answered;
+    stage.history = new History();
+  }
   answered = Math.max(answered, next.answered);
   stage.problem = next.problem;
   stage.way = next.way;
+  work.replaced = Boolean(before.mask && !stage.restoring && next.photos !== before.photos && next.way === before.way);
   adoptPlacement(next, before);
   adoptMask(next, before);
   adoptView(next, before);
@@ -158,6 +165,7 @@ async function adopt() {
   announce();
   release();
   watchSegmentation();
+  if (isForgotten) bringBack();
   if (changed) {
     askLive();
     askMap();
@@ -198,8 +206,9 @@ function adoptMask(next, before) {
   const samePhoto = url === stage.maskedPhoto;
   stage.maskedPhoto = url;
   if (!samePhoto) {
-    stage.points = [];
-    stage.box = null;
+    const { points, box } = stage.restoring ?? work.resuming ?? { points: [], box: null };
+    stage.points = points;
+    stage.box = box;
     views.cut.reset();
   }
   const hasNewer = samePhoto && next.strokes < strokes; // painted on since the server answered
@@ -208,10 +217,9 @@ function adoptMask(next, before) {
   else if (next.mask && next.mask.url !== before.mask?.url && !hasNewer && !isOurs) {
     stage.mask.show(stage.images.maskPicture, photo.width, photo.height);
   }
-  const entry = { placement: stage.placement, points: stage.points, box: stage.box, version: next.mask?.version ?? null };
-  if (!samePhoto) stage.history.start(entry);
-  else if (stage.restoring) stage.restoring = null;
-  else stage.history.push(entry);
+  const { placement, points, box } = stage;
+  if (!stage.restoring) stage.history.push({ placement, points, box, version: next.mask?.version ?? null, photos: next.photos });
+  stage.restoring = null;
 }
 
 function adoptView(next, before) {
@@ -239,6 +247,7 @@ function announce() {
   const { server, placement } = stage;
   const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");
   tell("scene", { key, missing: server.missing ?? "", placement });
+  keepWork();
 }
 
 connectPanel();
@@ -247,6 +256,7 @@ connectGestures();
 connectKeyboard();
 connectBackground();
 connectEmpty();
+connectWork();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
 watch("state", adopt);
 hear("example", (index) => request("example", { index }, "Loading the example"));

@@ -10,6 +10,7 @@ const pendingCount = () => sent - answered + uploads;
 
 // kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result joins the data.
 async function request(kind, data, doing, prepare) {
+  if (kind !== "resume" && work.resuming) await settled(); // what is brought back comes first
   stage.doing = `${doing}…`;
   stage.problem = "";
   if (!prepare) {
@@ -30,7 +31,7 @@ async function request(kind, data, doing, prepare) {
 
 function send(kind, data) {
   sent += 1;
-  trigger("act", { ...data, kind, request: sent, strokes });
+  trigger("act", { ...data, kind, request: sent, strokes, visit: stage.server.work?.visit });
   showPanel();
 }
 

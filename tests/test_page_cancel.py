@@ -1,0 +1,122 @@
+"""Cancel frees the page at once, whatever the server still sends."""
+
+import threading
+
+import pytest
+from conftest import free_port
+from page_parts import only
+
+from srin.ui import compare
+from srin.ui.blocks import LAUNCH, build
+from srin.ui.harmonizing import run_steps
+from srin.ui.visit import Visit
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def app_address(tmp_path_factory):
+    """The app in this process, where its methods can be held up."""
+    environment = pytest.MonkeyPatch()
+    environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("files")))
+    port = free_port()
+    demo = build()
+    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
+    yield f"http://127.0.0.1:{port}"
+    demo.close()
+    environment.undo()
+
+
+class Held:
+    """Runs of the methods that wait before each step until `go` is set, and say when they have ended."""
+
+    def __init__(self):
+        self.go, self.ended, self.steps = threading.Semaphore(0), threading.Event(), 0
+
+    def __call__(self, *arguments):
+        for step in run_steps(*arguments):
+            assert self.go.acquire(timeout=60)
+            self.steps += 1
+            yield step
+        self.ended.set()
+
+
+@pytest.fixture
+def held(monkeypatch):
+    held = Held()
+    monkeypatch.setattr(compare, "run_steps", held)
+    yield held
+    held.go.release(1000)
+
+
+def begun(page):
+    """Harmonize is pressed on an example, with methods that cost little."""
+    only(page, "copy-paste", "reinhard", "histogram")
+    page.locator(".gallery-card").nth(0).click()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator("#cancel:not([disabled])").wait_for()
+
+
+STEPS = {0: "Starting", 1: "Preparing", 3: "2 of 3"}  # what is said after so many steps
+
+
+def test_updates_that_come_after_cancel_change_nothing(page, held, monkeypatch):
+    """As if the server heard of Cancel only when all was done: at each step the page is free, and stays so."""
+    monkeypatch.setattr(Visit, "is_running", lambda visit, number: True)
+    begun(page)
+    for allowed, said in STEPS.items():
+        held.ended.clear()
+        if allowed:
+            held.go.release(allowed)
+        page.locator(".run-status", has_text=said).wait_for()
+        page.locator("#cancel").click()
+        assert page.locator(".run-status").inner_text().startswith("Cancelled.")
+        assert page.locator("#harmonize").is_enabled() and page.locator("#cancel").is_disabled()
+        held.go.release(10)
+        assert held.ended.wait(60)
+        # What the server sent for the cancelled run has come when a later request's answer has.
+        page.locator('[data-act="map"]').click()
+        page.locator(".stage-live", has_text="regions, drawn by").wait_for()
+        page.locator('[data-act="map"]').click()
+        assert page.locator(".run-status").inner_text().startswith("Cancelled.")
+        assert page.locator("#harmonize").is_enabled()
+        held.go = threading.Semaphore(0)
+        page.locator("#harmonize").click()
+        page.locator("#cancel:not([disabled])").wait_for()
+    held.go.release(10)
+    page.locator(".run-status", has_text="methods done").wait_for()
+
+
+def test_the_server_stops_between_methods_and_the_next_run_goes_on(page, held):
+    begun(page)
+    held.go.release(2)
+    page.locator(".run-status", has_text="1 of 3").wait_for()
+    page.locator("#cancel").click()
+    page.locator(".run-status", has_text="Cancelled").wait_for()
+    page.locator("#harmonize").click()  # the next run waits for the method at work alone
+    held.go.release(1)  # its step, which nobody takes
+    held.go.release(5)
+    page.locator(".run-status", has_text="methods done").wait_for()
+    assert held.steps == 2 + 1 + 5, "no further step of the run that was cancelled"
+    for method in ("copy-paste", "reinhard", "histogram"):
+        assert page.locator(f'[data-method="{method}"]').get_attribute("data-state") == "done"
+
+
+def test_the_method_that_is_looked_at_comes_first(page, monkeypatch):
+    order = []
+
+    def noted(scene, placement, segmenter, methods, key):
+        order.append(list(methods))
+        yield from run_steps(scene, placement, segmenter, methods, key)
+
+    monkeypatch.setattr(compare, "run_steps", noted)
+    only(page, "copy-paste", "reinhard", "histogram")
+    page.locator(".gallery-card").nth(0).click()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    page.locator('[data-method="reinhard"] button').click()
+    page.locator("#harmonize").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    assert order[-1] == ["reinhard", "copy-paste", "histogram"]
+    shown = page.locator(".tile").evaluate_all("(tiles) => tiles.map((tile) => tile.dataset.method)")
+    assert shown == ["copy-paste", "reinhard", "histogram"], "the grid keeps its order"
