@@ -71,7 +71,8 @@ def cancel(visit: Visit, event: gr.EventData) -> None:
 def _update(step: Step, methods: list[str], number: int) -> dict[str, Any]:
     busy = step.run is None or step.running is not None
     state = "busy" if busy else "done"
-    return gr.update(run={**_view(step.run, methods, step.running), "number": number, "state": state, "text": step.status})
+    view = _view(step.run, methods, step.running)
+    return gr.update(run={**view, "number": number, "state": state, "text": step.status})
 
 
 def _problem(said: str, number: int) -> dict[str, Any]:
