@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +63,17 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
 
 
 def cancel(visit: Visit, event: gr.EventData) -> None:
-    """Ends the run after the method at work. The page shows it already, and takes no more updates of this run."""
-    visit.cancel_run(int(number(data_of(event), "run", 0, 1e9)))
+    """Ends a run after the method at work, or a download at once. The page shows it already, and takes no more of it."""
+    data = data_of(event)
+    visit.cancel_run(int(number(data, "run", 0, 1e9)))
+    visit.stop_saving(int(number(data, "save", 0, 1e9)))
 
 
 def _update(step: Step, methods: list[str], number: int) -> dict[str, Any]:
     busy = step.run is None or step.running is not None
     state = "busy" if busy else "done"
-    return gr.update(run={**_view(step.run, methods, step.running), "number": number, "state": state, "text": step.status})
+    view = _view(step.run, methods, step.running)
+    return gr.update(run={**view, "number": number, "state": state, "text": step.status})
 
 
 def _problem(said: str, number: int) -> dict[str, Any]:
@@ -110,6 +115,7 @@ def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
     data = data_of(event)
+    request = int(number(data, "request", 0, 1e9))
     try:
         if visit.run is None:
             raise SrinError("Harmonize first.")
@@ -120,14 +126,15 @@ def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
             number(data, "strength", 0, MAX_STRENGTH, 1.0),
             number(data, "feather", 0, 100),
         )
-        for step in deadline.steps(saving.steps(visit.run, choice)):
-            if isinstance(step, Path):
-                file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
-                yield gr.update(saved={**file, "request": number(data, "request", 0, 1e9)})
-            else:
-                yield gr.update(saved={"text": step})
+        with closing(visit.begin_saving(request, saving.Saving(visit.run, choice)).steps()) as steps:
+            for step in steps:
+                if isinstance(step, Path):
+                    about = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
+                else:
+                    about = asdict(step)
+                yield gr.update(saved={**about, "request": request})
     except SrinError as error:
-        yield gr.update(saved={"problem": str(error)})
+        yield gr.update(saved={"problem": str(error), "request": request})
     except Exception:
         logging.getLogger(__name__).exception("saving failed")
-        yield gr.update(saved={"problem": UNEXPECTED})
+        yield gr.update(saved={"problem": UNEXPECTED, "request": request})

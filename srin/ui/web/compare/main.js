@@ -12,6 +12,7 @@ const compare = {
   starting: false,
   saving: false,
   saves: 0,
+  stopped: 0, // the last of them that was cancelled
   holding: false,
   view: "pair", // before and after, or "difference"
   divider: 50,
@@ -35,6 +36,7 @@ function adoptRun() {
   }
   const done = compare.run.tiles.filter((tile) => tile.state === "done").map((tile) => tile.method);
   compare.picked = done.includes(compare.wanted) ? compare.wanted : (done.at(-1) ?? compare.picked);
+  tell("looked-at", compare.picked);
   if (compare.run.composite) setRatio(compare.run.size);
   showGrid();
   showControls();
