@@ -5,12 +5,12 @@ allowed) and returns a recoloured uint8 (H, W, 3), meant for `srin.composite.ble
 `Composite`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
 
-from srin.composite import Composite
+from srin.composite import BAND, Composite
 from srin.mask_values import occurrences
 
 PROXY = 256  # longest side of the grid on which the gradient-domain correction is solved
@@ -28,13 +28,15 @@ def reinhard(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     E. Reinhard et al., "Color transfer between images", 2001, with CIELAB in place of l-alpha-beta.
     """
     inside = Composite(image, mask).mask > 127
-    foreground, background = _to_lab(image[inside]), _to_lab(image[~inside])
-    gain = background.std(axis=0) / np.maximum(foreground.std(axis=0), 1e-6)
-    touched = mask > 0
-    lab = (_to_lab(image[touched]) - foreground.mean(axis=0)) * gain + background.mean(axis=0)
+    (mean, deviation), (new_mean, new_deviation) = _lab_statistics(image, inside), _lab_statistics(image, ~inside)
+    gain = new_deviation / np.maximum(deviation, 1e-6)
     out = image.copy()
-    rgb = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0]
-    out[touched] = np.rint(rgb.clip(0, 1) * 255)
+    for rows in _bands(image):
+        touched = mask[rows] > 0
+        if touched.any():
+            lab = (_to_lab(image[rows][touched]) - mean) * gain + new_mean
+            rgb = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0]
+            out[rows][touched] = np.rint(rgb.clip(0, 1) * 255)
     return out
 
 
@@ -72,10 +74,10 @@ def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
     def means(selected: np.ndarray) -> np.ndarray:
         """float32 (h, w, 3): the mean of each cell's selected pixels, or the nearest mean if it has none."""
-        chosen = selected.astype(np.float32)[..., None]
-        amount = cv2.resize(chosen, size, interpolation=cv2.INTER_AREA)[..., None]
-        mean = cv2.resize(image_part * chosen, size, interpolation=cv2.INTER_AREA) / np.maximum(amount, 1e-6)
-        return _nearest(mean, amount[..., 0] > 0)
+        chosen = selected.astype(np.float32)
+        amount = cv2.resize(chosen, size, interpolation=cv2.INTER_AREA)
+        sums = [cv2.resize(image_part[..., c] * chosen, size, interpolation=cv2.INTER_AREA) for c in range(3)]
+        return _nearest(np.dstack(sums) / np.maximum(amount, 1e-6)[..., None], amount > 0)
 
     # Pixels of a soft edge are mixtures, and tell the colours of neither side.
     core, outer = mask_part >= 255 - FAINT, mask_part <= FAINT
@@ -87,9 +89,13 @@ def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     cells = cv2.resize(inside.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     correction = _harmonic(foreground, background, cells)
     correction = _nearest(correction, cells)  # soft edges reach beyond the cells
-    spread = cv2.resize(correction, inside.shape[::-1], interpolation=cv2.INTER_LINEAR)
     out = image.copy()
-    out[window] = np.where(mask_part[..., None] > 0, np.rint((image_part + spread).clip(0, 255)), image_part)
+    for channel in range(3):
+        before = image_part[..., channel]
+        spread = cv2.resize(correction[..., channel], inside.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        spread += before
+        np.rint(spread.clip(0, 255, out=spread), out=spread)
+        out[window][..., channel] = np.where(mask_part > 0, spread, before)
     return out
 
 
@@ -101,8 +107,28 @@ CLASSICAL: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 }
 
 
+def _bands(image: np.ndarray) -> Iterator[slice]:
+    """Rows, so many at a time that floating-point copies of a large picture never exist as a whole."""
+    for top in range(0, len(image), BAND):
+        yield slice(top, top + BAND)
+
+
+def _lab_statistics(image: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the chosen pixels' CIELAB colours, float64 (3,) each. chosen: bool (H, W)."""
+    count, total, squares = 0, np.zeros(3), np.zeros(3)
+    for rows in _bands(image):
+        lab = _to_lab(image[rows][chosen[rows]]).astype(np.float64)
+        count += len(lab)
+        total += lab.sum(axis=0)
+        squares += np.square(lab).sum(axis=0)
+    mean = total / count
+    return mean, np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+
+
 def _to_lab(pixels: np.ndarray) -> np.ndarray:
     """uint8 (N, 3) sRGB to float32 (N, 3) CIELAB."""
+    if not len(pixels):
+        return np.empty((0, 3), np.float32)
     return cv2.cvtColor(pixels[None].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[0]
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from srin.errors import ImageError, OutputError, SegmentationError, SrinError
+from srin.errors import ImageError, MaskError, OutputError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
     from srin.batch import Job, Processes
@@ -43,10 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     harmonize = commands.add_parser("harmonize", help="harmonize one composite, or a folder of them")
-    _add_composite(harmonize)
+    _add_composite(harmonize, "the composite, a folder of composites, or a project that the page has saved", "?")
     harmonize.add_argument("-o", "--output", required=True, type=Path, metavar="OUT", help="picture, or folder")
-    harmonize.add_argument("--method", default="srin", help="see `srin compare` for all; default: srin")
-    harmonize.add_argument("--strength", type=float, default=1.0, help="0 to 2; above 1 extrapolates; default: 1")
+    harmonize.add_argument("--method", help="see `srin compare` for all; default: the project's, else srin")
+    harmonize.add_argument("--strength", type=float, help="0 to 2; above 1 extrapolates; default: the project's, else 1")
     harmonize.add_argument(
         "--reference", type=Path, metavar="MASK", help="of one picture: white where the background may lend its light"
     )
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     harmonize.set_defaults(run=_harmonize)
 
     compare = commands.add_parser("compare", help="all methods side by side, in one picture")
-    _add_composite(compare)
+    _add_composite(compare, "the composite")
     compare.add_argument("-o", "--output", required=True, type=Path, metavar="SHEET", help="picture to write")
     _add_map(compare)
     compare.set_defaults(run=_compare)
@@ -87,9 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_composite(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", type=Path, metavar="IMAGE", help="the composite, or a folder of composites")
-    parser.add_argument("mask", type=Path, metavar="MASK", help="white on the pasted object; or a folder, by stem")
+def _add_composite(parser: argparse.ArgumentParser, image: str, masks: str | None = None) -> None:
+    parser.add_argument("image", type=Path, metavar="IMAGE", help=image)
+    what = "white on the pasted object; or a folder, by stem"
+    parser.add_argument("mask", type=Path, metavar="MASK", nargs=masks, help=what)
     parser.add_argument("--invert-mask", action="store_true", help="the mask is black on the object, not white")
 
 
@@ -128,8 +129,15 @@ def _harmonize(options: argparse.Namespace) -> int:
     from srin import batch, outputs
     from srin.harmonizer import Harmonizer
     from srin.image_io import SAVE_OPTIONS
+    from srin.project import is_project
 
     inputs = (options.image, options.mask, options.map, options.reference)
+    if is_project(options.image):
+        return _harmonize_project(options)
+    if options.mask is None:
+        raise MaskError(f"{options.image} needs a mask: white on the pasted object, black elsewhere.")
+    options.method = options.method or "srin"
+    options.strength = 1.0 if options.strength is None else options.strength
     if not options.image.is_dir():
         _check_files(options, mask=options.mask, map=options.map, reference=options.reference)
         outputs.check_file(options.output, SAVE_OPTIONS, inputs)
@@ -176,6 +184,37 @@ def _harmonize_file(
     save_result(harmonized, composite, job.output, job.image, settings)
     if options.report:
         write_report(options.report, report(harmonizer, harmonized, semantic_map, *how[:2], milliseconds))
+
+
+def _harmonize_project(options: argparse.Namespace) -> int:
+    """As the page would, by the project's own method, strength and feather, unless others are asked for."""
+    import json
+
+    from srin import outputs
+    from srin.composite import check_strength, mixed
+    from srin.harmonizer import Harmonizer
+    from srin.image_io import SAVE_OPTIONS, save_photo
+    from srin.project import Project
+
+    if options.mask or options.invert_mask:
+        raise MaskError(f"{options.image} is a project, which has its own mask. Leave the mask away.")
+    if options.reference or options.report:
+        raise SrinError("--reference and --report go with one picture, and not with a project.")
+    outputs.check_file(options.output, SAVE_OPTIONS, (options.image, options.map))
+    project = Project.open(options.image)
+    settings = dict(project.settings)
+    settings["method"] = options.method or settings.get("method", "srin")
+    settings["strength"] = settings.get("strength", 1.0) if options.strength is None else options.strength
+    check_strength(settings["strength"])
+    harmonizer = Harmonizer.from_pretrained(settings["method"], options.device)
+    composite = project.composite()
+    semantic_map = harmonizer.map_for(composite, options.map, options.segmenter)
+    harmonized = harmonizer.harmonize_composite(composite, semantic_map, working_size=options.working_size)
+    feather = settings.get("feather", 0.0) * max(composite.mask.shape)
+    result = mixed(harmonized, composite, settings["strength"], feather)
+    photo = project.photos["picture" if project.ready else "background"]
+    save_photo(composite.with_alpha(result), options.output, photo.content, json.dumps(settings), composite.mask)
+    return 0
 
 
 def _settings(options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job") -> dict[str, Any]:

@@ -194,6 +194,25 @@ def blend(harmonized: np.ndarray, composite: Composite, strength: float = 1.0) -
     return _mix(composite.image, harmonized, composite.mask, strength)
 
 
+def mixed(harmonized: np.ndarray, composite: Composite, strength: float, feather: float) -> np.ndarray:
+    """The harmonized picture taken back to the composite by strength, or beyond, and towards the mask's edge.
+
+    harmonized: uint8 (H, W, 3), equal to the composite where the mask is 0. strength: 0 to 2. feather: standard deviation
+    in pixels of the blur of the mask that the change is weighed by; 0 weighs all of it alike. Returns uint8 (H, W, 3).
+    """
+    if strength == 1 and feather == 0:
+        return harmonized
+    weight = cv2.GaussianBlur(composite.mask, (0, 0), feather) if feather else np.full_like(composite.mask, 255)
+    out = composite.image.copy()
+    x, y, width, height = cv2.boundingRect(composite.mask)
+    for top in range(y, y + height, BAND):
+        window = (slice(top, min(top + BAND, y + height)), slice(x, x + width))
+        share = weight[window][..., None] * np.float32(strength / 255)
+        before = composite.image[window]
+        out[window] = np.rint(before + share * (harmonized[window].astype(np.float32) - before)).clip(0, 255)
+    return out
+
+
 def check_strength(strength: float) -> None:
     """Raises SrinError unless it lies between 0 and MAX_STRENGTH."""
     if not 0 <= strength <= MAX_STRENGTH:

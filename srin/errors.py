@@ -39,3 +39,7 @@ class TookTooLong(SrinError):
 
 class OutputError(SrinError):
     """A result can't be written where it was asked to go."""
+
+
+class ProjectError(SrinError):
+    """A project file isn't one, is damaged, too large or of a newer version, or lacks a part."""

@@ -5,10 +5,22 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from srin.composite import crop_to_mask
+
 FAR, NEAR = 1 / 12, 1 / 150  # of the longer side: neighbourhoods for hair and motion blur, and for detail
 FAR_SIDE = 640  # pixels of the copy whose far neighbourhoods are averaged: those averages are smooth
 TILE = 256
 CERTAINTY = 4  # power of the weights: mixed pixels tell less of either colour than their share says (ours)
+
+
+def cut_out(photo: np.ndarray, mask: np.ndarray, pure: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The object alone, for `srin.composite.place`: its colours, uint8 (h, w, 3), and mask (h, w), cropped to the mask.
+
+    photo: uint8 (H, W, 3); mask: uint8 (H, W). pure: whether the colours under the soft edge are the object's own.
+    Raises MaskError on an empty mask or one of another size.
+    """
+    rgb, cut = crop_to_mask(photo, mask)
+    return (rgb if pure else estimate_foreground(rgb, cut)), cut
 
 
 def estimate_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:

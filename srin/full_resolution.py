@@ -1,16 +1,22 @@
 """From the network's working size to the photo's own pixels.
 
 What a network says at its working size is carried over as colour transforms, one for each cell of a coarse grid, which
-act on the original pixels: texture and edges stay those of the photo at any size.
+act on the original pixels: texture and edges stay those of the photo at any size. Applying them takes no torch, so that a
+small process can do it.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from srin.composite import Composite
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TILE = 256  # pixels a side handled at a time: stays in the cache, and memory doesn't grow with the picture
 CELL = 4  # pixels of the working size a side, for each fitted transform; the affine head's have that size too
@@ -19,7 +25,12 @@ RIDGE = 1e-4  # variance of colours in [-1, 1], far below which a fit is a mere 
 FAINT = 1e-3  # weight of a cell without foreground, where none of its neighbours has any either
 
 
-def apply_coefficients(coefficients: Tensor, composite: Composite, strength: float = 1.0) -> np.ndarray:
+def apply_coefficients(
+    coefficients: Tensor | np.ndarray,
+    composite: Composite,
+    strength: float = 1.0,
+    proceed: Callable[[float], None] = lambda done: None,
+) -> np.ndarray:
     """Applies a low-resolution colour transform to the original pixels, under the mask.
 
     The coefficients are interpolated bilinearly between the cells, each cell counting for the share of foreground in
@@ -30,6 +41,7 @@ def apply_coefficients(coefficients: Tensor, composite: Composite, strength: flo
             (`HarmonizationNet.coefficients`).
         composite: the picture at full size.
         strength: 0 leaves the composite as it is, 1 applies the transform in full, above 1 its change is extrapolated.
+        proceed: is told after each band of rows which share is done, and may raise to end it.
 
     Returns:
         uint8 (H, W, 3): composite + strength * mask / 255 * (transformed - composite), where transformed is clipped to
@@ -37,8 +49,7 @@ def apply_coefficients(coefficients: Tensor, composite: Composite, strength: flo
     """
     out, mask = composite.image.copy(), composite.mask
     height, width = mask.shape
-    grid = _weighted_grid(coefficients[0].float().cpu(), mask)
-    pixels = torch.from_numpy(out)
+    grid = _weighted_grid(np.asarray(coefficients[0], np.float32), mask)
     x, y, box_width, box_height = cv2.boundingRect(mask)
     for top in range(y, y + box_height, TILE):
         rows = slice(top, min(top + TILE, y + box_height))
@@ -48,11 +59,15 @@ def apply_coefficients(coefficients: Tensor, composite: Composite, strength: flo
             if not mask[rows, columns].any():
                 continue
             column_cells, across = _interpolation(columns, width, grid.shape[2])
-            transform = down @ grid[:, row_cells, column_cells] @ across.mT
-            colour = pixels[rows, columns].permute(2, 0, 1).float()
-            share = torch.from_numpy(mask[rows, columns] * np.float32(strength / 255))
-            change = (_transformed(colour, transform) - colour).mul_(share)
-            pixels[rows, columns] = colour.add_(change).round_().clamp_(0, 255).permute(1, 2, 0).byte()
+            transform = down @ grid[:, row_cells, column_cells] @ across.T
+            colour = out[rows, columns].transpose(2, 0, 1).astype(np.float32)
+            change = _transformed(colour, transform)
+            change -= colour
+            change *= mask[rows, columns] * np.float32(strength / 255)
+            change += colour
+            np.rint(change, out=change).clip(0, 255, out=change)
+            out[rows, columns] = change.transpose(1, 2, 0)
+        proceed((rows.stop - y) / box_height)
     return out
 
 
@@ -69,6 +84,8 @@ def fit_coefficients(harmonized: Tensor, composite: Tensor, mask: Tensor) -> Ten
     Returns:
         (1, 12, h / CELL, w / CELL), for `apply_coefficients`.
     """
+    import torch
+
     weight = mask + FAINT
     total = _windows(weight)
 
@@ -90,32 +107,37 @@ def fit_coefficients(harmonized: Tensor, composite: Tensor, mask: Tensor) -> Ten
 
 
 def _windows(x: Tensor) -> Tensor:
+    import torch.nn.functional as F
+
     return F.avg_pool2d(x, WINDOW, CELL, (WINDOW - CELL) // 2)
 
 
-def _transformed(colour: Tensor, transform: Tensor) -> Tensor:
+def _transformed(colour: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """(3, h, w) colours under (13, h, w) weighted transforms, clipped to 0 to 255."""
-    matrix = transform[:12].unflatten(0, (3, 4))
-    result = matrix[:, 3].clone()
+    matrix = transform[:12].reshape(3, 4, *transform.shape[1:])
+    result = matrix[:, 3].copy()
     for channel in range(3):
-        result.addcmul_(matrix[:, channel], colour[channel])
-    return result.div_(transform[12]).clamp_(0, 255)
+        result += matrix[:, channel] * colour[channel]
+    result /= transform[12]
+    return result.clip(0, 255, out=result)
 
 
-def _weighted_grid(coefficients: Tensor, mask: np.ndarray) -> Tensor:
+def _weighted_grid(coefficients: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """(12, h, w) transforms of colours in [-1, 1] -> (13, h, w): of colours in [0, 255] times weights, and weights."""
-    matrix, shift = coefficients.unflatten(0, (3, 4)).split([3, 1], 1)
-    shift = 127.5 * (shift + 1 - matrix.sum(1, keepdim=True))
-    share = cv2.resize(mask, coefficients.shape[:0:-1], interpolation=cv2.INTER_AREA)
-    weight = torch.from_numpy(share).float()[None] / 255 + FAINT
-    return torch.cat([torch.cat([matrix, shift], 1).flatten(0, 1) * weight, weight])
+    rows, columns = coefficients.shape[1:]
+    parts = coefficients.reshape(3, 4, rows, columns).copy()
+    parts[:, 3] = 127.5 * (parts[:, 3] + 1 - parts[:, :3].sum(1))
+    share = cv2.resize(mask, (columns, rows), interpolation=cv2.INTER_AREA)
+    weight = share[None].astype(np.float32) / 255 + np.float32(FAINT)
+    return np.concatenate([parts.reshape(12, rows, columns) * weight, weight])
 
 
-def _interpolation(pixels: slice, size: int, cells: int) -> tuple[slice, Tensor]:
+def _interpolation(pixels: slice, size: int, cells: int) -> tuple[slice, np.ndarray]:
     """The cells that these pixels of `size` lie between, and weights (pixels, cells) between the cells' centres.
 
     Held constant beyond the first and the last centre.
     """
-    place = ((torch.arange(pixels.start, pixels.stop) + 0.5) * cells / size - 0.5).clamp(0, cells - 1)
+    place = ((np.arange(pixels.start, pixels.stop) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
     first, last = int(place[0]), min(int(place[-1]) + 2, cells)
-    return slice(first, last), (1 - (place[:, None] - torch.arange(first, last)).abs()).clamp_min(0)
+    weights = (1 - np.abs(place[:, None] - np.arange(first, last))).clip(0)
+    return slice(first, last), weights.astype(np.float32)

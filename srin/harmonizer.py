@@ -128,15 +128,30 @@ class Harmonizer:
 
         from srin.full_resolution import apply_coefficients
 
-        config = self._network.config
-        lending = _without(composite, allowed)
-        labels = None
-        if self.needs_map:
-            labels = (semantic_map or draw(lending)).labels
-        small = seen(config, lending, labels, working_size, allowed)
-        coefficients = torch.from_numpy(_transform(self, small))
+        small = self._seen(composite, semantic_map, working_size, allowed)
+        coefficients = _transform(self, small)
         result = apply_coefficients(coefficients, composite, strength)
-        return Harmonized.of(result, _adjustment(small, coefficients) if self._decides else None)
+        return Harmonized.of(result, _adjustment(small, torch.from_numpy(coefficients)) if self._decides else None)
+
+    def coefficients(self, composite: Composite, semantic_map: SemanticMap | None = None) -> np.ndarray | None:
+        """What a network does to a composite's colours, to be applied to a larger copy of it as well.
+
+        composite, semantic_map: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
+        `srin.full_resolution.apply_coefficients`; None for methods that are no network.
+        """
+        return None if self._network is None else _transform(self, self._seen(composite, semantic_map))
+
+    def _seen(
+        self,
+        composite: Composite,
+        semantic_map: SemanticMap | None,
+        working_size: int | None = None,
+        allowed: np.ndarray | None = None,
+    ) -> Seen:
+        assert self._network is not None
+        lending = _without(composite, allowed)
+        labels = (semantic_map or draw(lending)).labels if self.needs_map else None
+        return seen(self._network.config, lending, labels, working_size, allowed)
 
     def map_for(
         self,

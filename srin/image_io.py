@@ -28,7 +28,9 @@ from srin.rights import rights_of
 Source = str | os.PathLike | bytes | Image.Image | np.ndarray
 
 PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF, and its value where 0 is white
+HALVED = 2.5  # times MAX_PIXELS that a JPEG may have: it is decoded at half its size
 MAX_READ = 8  # times a file's size that decoding it may read
+SIDEWAYS = (5, 6, 7, 8)  # EXIF's orientations that swap width and height
 MAX_EXIF = 1 << 16  # bytes, what cameras can write; Pillow may need memory by its square
 
 EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
@@ -67,6 +69,18 @@ def load_rgba(source: Source, what: str = "image") -> tuple[np.ndarray, np.ndarr
     image = _decoded(source, what)
     colour, alpha = _split_alpha(image)
     return np.array(_to_srgb(colour, image.info.get("icc_profile"), what)), alpha
+
+
+def load_preview(path: str | os.PathLike, what: str, side: int) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
+    """As `load_rgba`, perhaps smaller, and the width and height that `load_rgba` gives.
+
+    side: pixels of the longer side that suffice. A JPEG is decoded at the half, quarter or eighth of its size that has as
+    many, in a fraction of the time and memory; other pictures at their own.
+    """
+    size: list[int] = []
+    image = _decoded(path, what, enough=side, size=size)
+    colour, alpha = _split_alpha(image)
+    return np.array(_to_srgb(colour, image.info.get("icc_profile"), what)), alpha, (size[0], size[1])
 
 
 def load_mask(source: Source, what: str = "mask") -> np.ndarray:
@@ -128,10 +142,50 @@ def load_labels(source: Source, what: str = "map") -> np.ndarray:
     return np.array(image).astype(np.int32)
 
 
+class Original:
+    """A photo, decoded once: its pixels, and what a picture made from it takes over, see `save_photo`."""
+
+    def __init__(self, source: str | os.PathLike | bytes, what: str) -> None:
+        """Raises ImageError."""
+        with _opened(source, what) as file:
+            self._photo: Image.Image | None = _upright(file, what)
+            rights, self.dpi = rights_of(file), file.info.get("dpi")
+            self.exif = _described(_exif(file))  # last: it changes the file's own
+        for tag, text in rights.items():
+            self.exif.setdefault(tag, text)
+        self._what = what
+        self.own = OwnColours(self._photo.info.get("icc_profile"))
+
+    def rgba(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `load_rgba`; the arrays are not to be written to. The file's own values go where these are them."""
+        colour, alpha = _split_alpha(self._held)
+        rgb = np.asarray(_to_srgb(colour, self._held.info.get("icc_profile"), self._what))
+        if self.own.is_srgb:
+            self._photo = None
+        return rgb, alpha
+
+    def in_own_colours(self, rgb: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """A picture made from the photo, uint8 (H, W, 3), in the colours of the photo's file; see `save_photo`."""
+        if self.own.is_srgb:
+            return rgb
+        colour, _ = _split_alpha(self._held)
+        if colour.size != (rgb.shape[1], rgb.shape[0]):
+            return self.own.converted(rgb)
+        plain = colour.convert("RGB") if colour.mode in ("P", "1") else colour
+        stored = np.array(_convert(plain, "RGB", self._what))
+        before = np.array(_to_srgb(colour, self._held.info.get("icc_profile"), self._what))
+        return self.own.kept(rgb, before, stored, mask)
+
+    @property
+    def _held(self) -> Image.Image:
+        assert self._photo is not None, "the pixels were given away"
+        return self._photo
+
+
 def save_photo(
     array: np.ndarray,
     path: str | os.PathLike,
-    original: str | os.PathLike | bytes,
+    original: str | os.PathLike | bytes | Original,
     comment: str,
     mask: np.ndarray | None = None,
 ) -> None:
@@ -144,28 +198,16 @@ def save_photo(
 
     Args:
         array: uint8 (H, W, 3) or with alpha (H, W, 4), sRGB, of the photo's size.
-        original: the photo's file, or its bytes.
+        original: the photo's file, its bytes, or the photo as it was decoded before.
         comment: kept as EXIF user comment.
         mask: uint8 (H, W), how much of each pixel may have been changed; colours beyond sRGB fade with it.
 
     Extensions and errors as in `save_image`; ImageError when the original can't be read.
     """
-    what = Path(original).name if isinstance(original, str | os.PathLike) else "photo"
-    with _opened(original, what) as file:
-        photo = _upright(file, what)
-        rights, dpi = rights_of(file), file.info.get("dpi")
-        exif = _described(_exif(file))  # last: it changes the file's own
-    for tag, text in rights.items():
-        exif.setdefault(tag, text)
-    own = OwnColours(photo.info.get("icc_profile"))
-    rgb = np.ascontiguousarray(array[..., :3])
-    colour, _ = _split_alpha(photo)
-    if not own.is_srgb and colour.size == (rgb.shape[1], rgb.shape[0]):
-        stored = np.array(_convert(colour.convert("RGB") if colour.mode in ("P", "1") else colour, "RGB", what))
-        before = np.array(_to_srgb(colour, photo.info.get("icc_profile"), what))
-        rgb = own.kept(rgb, before, stored, mask)
-    elif not own.is_srgb:
-        rgb = own.converted(rgb)
+    if not isinstance(original, Original):
+        original = Original(original, Path(original).name if isinstance(original, str | os.PathLike) else "photo")
+    exif, dpi = original.exif, original.dpi
+    rgb = original.in_own_colours(np.ascontiguousarray(array[..., :3]), mask)
     picture = Image.fromarray(rgb if array.shape[2] == 3 else np.dstack([rgb, array[..., 3]]))
     details = exif.get_ifd(EXIF_IFD)
     details[ExifTags.Base.UserComment] = b"ASCII\0\0\0" + comment.encode("ascii", "replace")
@@ -177,7 +219,7 @@ def save_photo(
         exif[ExifTags.Base.Software] = SOFTWARE
         exif.get_ifd(EXIF_IFD)[ExifTags.Base.UserComment] = details[ExifTags.Base.UserComment]
         data = exif.tobytes()
-    extra: dict[str, Any] = {"exif": data, "icc_profile": own.profile}
+    extra: dict[str, Any] = {"exif": data, "icc_profile": original.own.profile}
     if dpi:
         extra["dpi"] = tuple(float(number) for number in dpi)
     _save(picture, Path(path), **extra)
@@ -280,16 +322,22 @@ def _named(source: Source, what: str) -> str:
     return f"{what} ({Path(source).name})" if isinstance(source, str | os.PathLike) else what
 
 
-def _decoded(source: str | os.PathLike | bytes | Image.Image, what: str, lossless: bool = False) -> Image.Image:
+def _decoded(
+    source: str | os.PathLike | bytes | Image.Image,
+    what: str,
+    lossless: bool = False,
+    enough: int | None = None,
+    size: list[int] | None = None,
+) -> Image.Image:
     """A fully read, upright picture in its own mode; `info["icc_profile"]` says what its colours are meant by.
 
-    lossless: refuse files whose values are not exactly those that were stored.
+    lossless: refuse files whose values are not exactly those that were stored. enough, size: see `_upright`.
     """
     what = _named(source, what)
     if isinstance(source, Image.Image):
         return _upright(source, what)
     with _opened(source, what) as image:
-        upright = _upright(image, what)
+        upright = _upright(image, what, enough, size)
         if lossless and image.format == "JPEG":
             raise ImageError(f"The {what} is a JPEG, which changes labels. Save label maps as PNG.")
         return upright
@@ -337,9 +385,11 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
         image.info["primaries"], transfer = coded_colour(content) if image.format in ("AVIF", "PNG") else (None, None)
         problem = HDR if transfer in HDR_TRANSFERS and "icc_profile" not in image.info else misread(image)
     except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"The {what} is too large, {MAX_PIXELS / 1e6:.0f} million pixels are allowed ({error})"
-        ) from error
+        if signature(content[:HEAD]) != "JPEG":
+            raise ImageError(
+                f"The {what} is too large, {MAX_PIXELS / 1e6:.0f} million pixels are allowed ({error})"
+            ) from error
+        image, problem = JpegImageFile(_Measured(content)), None  # it can be read at half its size, see `_reduce`
     except UnidentifiedImageError as error:
         raise ImageError(f"The {what} {advice(content, name)}") from error
     except Exception as error:  # on damaged files Pillow raises nearly anything
@@ -387,14 +437,43 @@ def _exif(image: Image.Image) -> Image.Exif:
     return image.getexif()
 
 
-def _upright(image: Image.Image, what: str) -> Image.Image:
-    """A decoded copy, rotated as EXIF says. The header's size is checked before any pixel is decoded."""
-    check_size(image.width, image.height, what)
+def _reduce(image: Image.Image, what: str, enough: int | None) -> tuple[int, int]:
+    """Has a JPEG decoded at a half, a quarter or an eighth of its size: where that suffices, and where it has more pixels
+    than are allowed, up to HALVED times as many. Nothing is decoded yet.
+
+    Returns width and height as decoded at full size, or at half where it has to be. Says when it has to.
+    """
+    width, height = image.size
+    if not isinstance(image, JpegImageFile):
+        return width, height
+    scale = 1
+    if MAX_PIXELS < width * height <= HALVED * MAX_PIXELS:
+        scale, full = 2, f"{width * height / 1e6:.0f}"
+        width, height = -(-width // 2), -(-height // 2)
+        remark(f"The {what} has {full} million pixels. It is used at half its size, {width} x {height}.")
+    while enough and scale < 8 and max(image.size) >= 2 * scale * enough:
+        scale *= 2
+    if scale > 1:
+        image.draft(None, (image.width // scale, image.height // scale))
+    return width, height
+
+
+def _upright(
+    image: Image.Image, what: str, enough: int | None = None, size: list[int] | None = None
+) -> Image.Image:
+    """A decoded copy, rotated as EXIF says. The header's size is checked before any pixel is decoded.
+
+    enough: pixels of the longer side that suffice, see `_reduce`; None: all. size: gets the upright picture's width and
+    height, as they are without `enough`.
+    """
+    full = _reduce(image, what, enough)
+    check_size(*full, what)
     budget.reserve(image.width * image.height)
     tags = getattr(image, "tag_v2", {})
     try:
         exif = _exif(image)
-        upright = ImageOps.exif_transpose(image)
+        straight = isinstance(image, JpegImageFile) and exif.get(ExifTags.Base.Orientation, 1) == 1
+        upright = image if straight else ImageOps.exif_transpose(image)  # a copy of the pixels
         if image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == MIN_IS_WHITE:  # Pillow inverts 8 bits alone
             inverted = Image.fromarray(np.uint16(65535) - np.array(upright))
             inverted.info = upright.info
@@ -405,6 +484,8 @@ def _upright(image: Image.Image, what: str) -> Image.Image:
         profile, problem = profile_of(image, exif)
     except Exception:  # as in `_opened`: EXIF data may be broken where pixels are not
         profile, problem = image.info.get("icc_profile"), None
+    if size is not None:
+        size[:] = full[::-1] if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else full
     if profile:
         upright.info["icc_profile"] = profile
     if problem:

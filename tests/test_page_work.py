@@ -26,7 +26,8 @@ STORED = """async () => {
         const sum = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
         return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     }));
-    return { records, files: Object.fromEntries(names.map((name, index) => [name.split(" ").slice(1).join(" "), sums[index]])) };
+    const entries = names.map((name, index) => [name.split(" ").slice(1).join(" "), sums[index]]);
+    return { records, files: Object.fromEntries(entries) };
 }"""
 BLOCKED = """for (const name of ["indexedDB", "sessionStorage", "localStorage"]) {
     Object.defineProperty(window, name, { get() { throw new DOMException("blocked", "SecurityError"); } });
@@ -49,7 +50,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def visitor(browser):
-    """Opens pages of one visitor. Reloads and dead servers make the browser report errors, so none count here but ours."""
+    """Opens pages of one visitor. Reloads and dead servers make the browser report errors: only the page's own count."""
     wrong, context = [], browser.new_context(viewport={"width": 1280, "height": 900})
 
     def open_one(address):
@@ -121,7 +122,8 @@ def test_another_tab_is_offered_it_for_a_week(app_address, visitor, photos):
             const opening = indexedDB.open("srin");
             const database = await new Promise((done) => { opening.onsuccess = () => done(opening.result); });
             const store = database.transaction("records", "readwrite").objectStore("records");
-            const all = await new Promise((done) => { const asked = store.getAll(); asked.onsuccess = () => done(asked.result); });
+            const asked = store.getAll();
+            const all = await new Promise((done) => { asked.onsuccess = () => done(asked.result); });
             for (const one of all) store.put({ ...one, saved: one.saved - days * 24 * 3600 * 1000 }, one.tab);
             database.close();
         }""",
@@ -198,6 +200,29 @@ def test_forget_my_work_forgets_it_everywhere(app_address, visitor, photos):
     page.locator(".stage-marks").wait_for()
     expect(page.locator('[data-work="resume"]')).to_be_hidden()
     assert page.locator(".slot-name").first.inner_text() == "choose or drop a file"
+
+
+def test_a_project_is_saved_and_opened(app_address, visitor, photos, browser, tmp_path):
+    page = visitor(app_address)
+    before = begin(page, photos)
+    with page.expect_download() as download:
+        page.locator('[data-work="save"]').click()
+    assert download.value.suggested_filename == "meadow.srin"
+    path = tmp_path / "meadow.srin"
+    download.value.save_as(path)
+    broken = tmp_path / "broken.srin"
+    broken.write_bytes(path.read_bytes()[:-100])
+    page.locator('[data-work="open"] input').set_input_files(broken)
+    page.locator(".stage-problem", has_text="damaged or cut short").wait_for()
+    settle(page)
+    assert state(page) == before
+    other = browser.new_page()
+    other.set_default_timeout(PATIENCE)
+    other.goto(app_address)
+    other.locator('[data-work="open"] input').set_input_files(path)
+    after = brought_back(other)
+    assert after[:5] == before[:5] and after[5]["object mask"] == before[5]["object mask"]
+    other.close()
 
 
 def test_undo_brings_back_photos_that_were_replaced(app_address, visitor, photos):

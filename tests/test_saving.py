@@ -9,9 +9,8 @@ import pytest
 from PIL import ExifTags, Image, ImageCms
 
 from srin.compare import animation
-from srin.composite import Composite
+from srin.composite import Composite, mixed
 from srin.image_io import load_image, save_photo
-from srin.ui.saving import mixed
 
 RNG = np.random.default_rng(2)
 

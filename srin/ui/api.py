@@ -43,12 +43,12 @@ NOT_UPLOADED = "The {} must be an uploaded file. Send it to /gradio_api/upload f
 
 
 def _endpoint(work: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Runs on the models' worker, within the time limit; what goes wrong is told in words."""
+    """Runs on a worker of its own, within the time limit; what goes wrong is told in words."""
 
     @functools.wraps(work)
     def endpoint(*arguments: Parameters.args, **named: Parameters.kwargs) -> Returned:
         try:
-            return deadline.run(functools.partial(work, *arguments, **named))
+            return deadline.run(functools.partial(work, *arguments, **named), on=deadline.full)
         except SrinError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:

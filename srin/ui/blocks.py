@@ -10,7 +10,7 @@ import gradio as gr
 
 from srin import limits
 from srin.gpu import is_lent
-from srin.ui import api, compare, gallery, harmonizing, stage, why
+from srin.ui import api, compare, gallery, harmonizing, stage, why, work
 from srin.ui.examples import FOLDER
 from srin.ui.island import WEB
 from srin.ui.theme import CSS, theme
@@ -19,6 +19,7 @@ from srin.ui.visit import Visit
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoints of api.py are public
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
+FULL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "full"}  # endpoints: pictures of any size
 TITLE = "<h1>SRIN <span>Studio</span></h1><p>Make a pasted object belong to its new photo.</p>"
 ABOUT = """<p>Results are computed from the original files, and differ from the composite only under the mask. Your
 files are deleted after a few hours.</p>"""
@@ -51,15 +52,16 @@ def build() -> gr.Blocks:
         results = compare.layout()
         gr.HTML(ABOUT, elem_id="about")
 
-        api.register(demo, **MODEL)
+        api.register(demo, **FULL)
         canvas.act(stage.act, visit, [visit, canvas], concurrency_limit=8, **QUIET)
         canvas.peek(stage.peek, visit, canvas, concurrency_limit=8, **QUIET)
         canvas.hover(stage.hover, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.map(stage.draw_map, visit, canvas, concurrency_limit=2, **QUIET)
+        canvas.project(work.save_project, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
         results.start(compare.start, visit, results, **MODEL, **QUIET)
         results.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
-        results.save(compare.save, visit, results, **MODEL, **QUIET)
+        results.save(compare.save, visit, results, concurrency_limit=4, **QUIET)
         results.difference(compare.difference, visit, results, concurrency_limit=2, **QUIET)
         results.explain(why.explain, visit, results, **MODEL, **QUIET)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)

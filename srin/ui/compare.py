@@ -2,13 +2,15 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import numpy as np
 
-from srin.composite import MAX_STRENGTH
+from srin.composite import MAX_STRENGTH, mixed
 from srin.difference import distances, lab_sample, signed
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, unavailable
@@ -64,8 +66,10 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
 
 
 def cancel(visit: Visit, event: gr.EventData) -> None:
-    """Ends the run after the method at work. The page shows it already, and takes no more updates of this run."""
-    visit.cancel_run(int(number(data_of(event), "run", 0, 1e9)))
+    """Ends a run after the method at work, or a download at once. The page shows it already, and takes no more of it."""
+    data = data_of(event)
+    visit.cancel_run(int(number(data, "run", 0, 1e9)))
+    visit.stop_saving(int(number(data, "save", 0, 1e9)))
 
 
 def _update(step: Step, methods: list[str], number: int) -> dict[str, Any]:
@@ -134,7 +138,7 @@ def _difference(run: Run | None, method: str, other: str, strength: float, feath
     if run is None or method not in run.done or other not in (PASTED, *run.done):
         raise SrinError("Pick a method that has a result first.")
     mask = run.composite.mask[run.window]
-    after = saving.mixed(run.picture(method), run.composite, strength, feather)[run.window]
+    after = mixed(run.picture(method), run.composite, strength, feather)[run.window]
     before = run.picture(other)[run.window]
     picture, factor = signed(before, after, mask)
     mean = distances(lab_sample(before, mask), lab_sample(after, mask)).mean()
@@ -149,6 +153,7 @@ def _difference(run: Run | None, method: str, other: str, strength: float, feath
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
     data = data_of(event)
+    request = int(number(data, "request", 0, 1e9))
     try:
         if visit.run is None:
             raise SrinError("Harmonize first.")
@@ -159,14 +164,15 @@ def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
             number(data, "strength", 0, MAX_STRENGTH, 1.0),
             number(data, "feather", 0, 100),
         )
-        for step in deadline.steps(saving.steps(visit.run, choice)):
-            if isinstance(step, Path):
-                file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
-                yield gr.update(saved={**file, "request": number(data, "request", 0, 1e9)})
-            else:
-                yield gr.update(saved={"text": step})
+        with closing(visit.begin_saving(request, saving.Saving(visit.run, choice)).steps()) as steps:
+            for step in steps:
+                if isinstance(step, Path):
+                    about = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
+                else:
+                    about = asdict(step)
+                yield gr.update(saved={**about, "request": request})
     except SrinError as error:
-        yield gr.update(saved={"problem": str(error)})
+        yield gr.update(saved={"problem": str(error), "request": request})
     except Exception:
         logging.getLogger(__name__).exception("saving failed")
-        yield gr.update(saved={"problem": UNEXPECTED})
+        yield gr.update(saved={"problem": UNEXPECTED, "request": request})

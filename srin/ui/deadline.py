@@ -1,10 +1,14 @@
 """The workers, and the end of their patience: nobody waits for longer than MAX_SECONDS.
 
 Python can't stop a computation from outside. So who waits too long gets an answer, and the computation ends unseen. Until
-then it keeps its worker: the models have one, so that the machine never harmonizes more than one picture at a time.
+then it keeps its worker. Methods at the size that the page shows have one; endpoints, whose pictures may be large, have
+another, which gets the processor when nobody at the page wants it. Downloads run in processes, see srin/full_size.py.
 """
 
 import contextvars
+import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -15,7 +19,17 @@ from srin.errors import TookTooLong
 
 Value = TypeVar("Value")
 
+NICENESS = 10
+
+
+def _step_back() -> None:
+    """Gives way to other threads, where the system knows that of threads, as Linux does."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
 models = futures.ThreadPoolExecutor(1, "model")
+full = futures.ThreadPoolExecutor(1, "full", initializer=_step_back)
 stage = futures.ThreadPoolExecutor(16, "stage")  # as many as blocks.py lets in at once, and two that were given up
 _END = object()
 

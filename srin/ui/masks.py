@@ -30,8 +30,8 @@ def from_prompts(
     fractions. before: the present mask; one that was painted or loaded is corrected instead of replaced.
     Raises SegmentationError.
     """
-    pixels = [(x * photo.width, y * photo.height) for x, y, _ in points]
-    sides = (photo.width, photo.height, photo.width, photo.height)
+    pixels = [(x * photo.seen[0], y * photo.seen[1]) for x, y, _ in points]
+    sides = (*photo.seen, *photo.seen)
     corners = None if box is None else [part * side for part, side in zip(box, sides, strict=True)]
     previous = before.mask() if before and not before.prompted else None
     return photo.segmentation.candidates(pixels, [label for _, _, label in points], corners, previous)

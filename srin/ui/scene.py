@@ -5,6 +5,9 @@ Nothing here is ever changed in place: every step makes new ones, so a step that
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +16,40 @@ import numpy as np
 
 from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import MaskError, SrinError
-from srin.foreground import estimate_foreground
-from srin.image_io import load_image, load_mask, load_rgba
+from srin.foreground import cut_out, estimate_foreground
+from srin.image_io import load_mask, load_preview, load_rgba
 from srin.mask_values import extent
 from srin.remarks import collected
 from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
 from srin.segmentation.session import Session
-from srin.ui.pictures import LIVE_SIDE, shown, shown_cutout, shown_file, shown_mask, shrink
+from srin.ui.pictures import LIVE_SIDE, PROXY_SIDE, shown, shown_cutout, shown_file, shown_mask, shrink
+
+ENOUGH = 2 * PROXY_SIDE  # pixels of the longer side of a JPEG that previews and masks are made from
+
+# What a request has decoded, by path: nothing of full size outlives its request.
+_decoded: ContextVar[dict[Path, tuple[np.ndarray, np.ndarray | None]] | None] = ContextVar("decoded", default=None)
+
+
+@contextmanager
+def decoding_once() -> Iterator[None]:
+    """Within it, each photo is decoded at full size once at the most."""
+    token = _decoded.set({})
+    try:
+        yield
+    finally:
+        _decoded.reset(token)
+
+
+def _remember(path: Path, decoded: tuple[np.ndarray, np.ndarray | None]) -> None:
+    held = _decoded.get()
+    if held is not None:
+        held[path] = decoded
 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
     """path: the original file. name: as the visitor knows it. width, height: pixels, upright.
+    seen: width and height of the picture that `segmentation` knows, in whose pixels it is asked.
     proxy: uint8 (h, w, 3), of preview size. segmentation: prepares itself in the background, to be asked for masks and
     for the photo's regions. alpha: uint8 (h, w), its transparency at preview size, or None.
     """
@@ -35,15 +60,18 @@ class Photo:
     height: int
     proxy: np.ndarray
     segmentation: Session
+    seen: tuple[int, int]
     alpha: np.ndarray | None = None
 
     @classmethod
     def load(cls, path: Path, what: str, name: str | None = None) -> Photo:
         """Raises ImageError; `what` names the picture in its message."""
-        image, alpha = load_rgba(path, what)
-        size = (image.shape[1], image.shape[0])
+        image, alpha, size = load_preview(path, what, ENOUGH)
+        seen = (image.shape[1], image.shape[0])
+        if seen == size:
+            _remember(path, (image, alpha))
         proxy = None if alpha is None else shrink(alpha)
-        return cls(path, name or path.name, *size, shrink(image), Session(image), proxy)
+        return cls(path, name or path.name, *size, shrink(image), Session(image), seen, proxy)
 
     @cached_property
     def address(self) -> str:
@@ -57,11 +85,20 @@ class Photo:
 
     def original(self) -> np.ndarray:
         """uint8 (height, width, 3), decoded again. Raises ImageError where the file has expired."""
-        return load_image(self.path, self.name)
+        return self.decoded()[0]
+
+    def decoded(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """As `load_rgba`, from the file; once within `decoding_once`."""
+        held = _decoded.get()
+        if held is None or self.path not in held:
+            with collected():  # what is odd about it was said when it came
+                _remember(self.path, pair := load_rgba(self.path, self.name))
+            return pair
+        return held[self.path]
 
     def composite(self, selection: Selection) -> Composite:
         """The photo as a finished composite, at full size. Raises SrinError."""
-        image, alpha = load_rgba(self.path, self.name)
+        image, alpha = self.decoded()
         return self.composite_of(image, selection.mask(), alpha)
 
     @staticmethod
@@ -203,10 +240,8 @@ class Scene:
             assert self.picture and self.picture_selection
             return self.picture.composite(self.picture_selection)
         assert self.background and self.object and self.selection
-        rgb, mask = crop_to_mask(self.object.original(), self.selection.mask())
-        if not self.selection.pure:
-            rgb = estimate_foreground(rgb, mask)
-        return place(self.background.original(), rgb, mask, placement)
+        cut = cut_out(self.object.original(), self.selection.mask(), self.selection.pure)
+        return place(self.background.original(), *cut, placement)
 
     def preview(self, placement: Placement) -> Composite:
         """The composite at preview size. Raises SrinError."""

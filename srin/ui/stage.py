@@ -12,8 +12,8 @@ import gradio as gr
 
 from srin.composite import Placement
 from srin.errors import OutputError, SrinError, TookTooLong
-from srin.image_io import load_rgba
 from srin.mask_values import remark_if_inverted, selects_nothing
+from srin.project import PHOTOS
 from srin.remarks import collected
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
@@ -24,21 +24,21 @@ from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
-from srin.ui.scene import Photo, Scene
+from srin.ui.scene import Photo, Scene, decoding_once
 from srin.ui.visit import Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
     *("panel", "empty", "files", "requests", "background", "../cards", "storage", "work", "main"),
 )
-ROLES = {**work.PHOTOS, "mask": "mask"}
+ROLES = {**PHOTOS, "mask": "mask"}
 
 
 Action = Callable[[Visit, Data], None]
 
 
 def layout() -> gr.HTML:
-    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None)
+    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None, project=None)
 
 
 def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
@@ -74,7 +74,7 @@ def _do(visit: Visit, data: Data) -> str:
 
 def _remarking(action: Action, visit: Visit, data: Data) -> str:
     """Does it. Returns what was guessed about files meanwhile."""
-    with collected() as remarks:
+    with collected() as remarks, decoding_once():
         action(visit, data)
     return " ".join(remarks)
 
@@ -247,7 +247,7 @@ def add_photo(visit: Visit, data: Data) -> None:
 
 def _select_transparency(visit: Visit) -> None:
     photo = _masked_photo(visit)
-    _, alpha = load_rgba(photo.path, photo.name)
+    alpha = None if photo.alpha is None else photo.decoded()[1]
     if alpha is not None and not selects_nothing(alpha):
         remark_if_inverted(alpha, "photo's transparency, taken as the mask,")
         visit.select(alpha, "the photo's own transparency", pure=True)
@@ -351,5 +351,6 @@ ACTIONS: dict[str, Action] = {
     "clear": clear_mask,
     "restore": restore,
     "resume": work.resume,
+    "open": work.open_project,
     "forget": forget,
 }

@@ -25,6 +25,7 @@ from srin.ui.turns import Turns
 
 if TYPE_CHECKING:
     from srin.ui.harmonizing import Run
+    from srin.ui.saving import Saving
 
 MOST_VERSIONS = 60  # masks kept to go back to
 MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
@@ -39,6 +40,7 @@ class Visit:
         scene: what is worked on. placement: where the last example wants its object; serial counts these.
         versions: masks to go back to, by number. proposals: masks to choose from. run: the last results.
         photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
+        settings: of the comparison, that the last project brought.
         token: a name that is another one when all this was forgotten, by which the page notices.
         strokes, revision: what the page needs to put answers in order, see requests.js.
     """
@@ -47,7 +49,8 @@ class Visit:
         self.strokes = self.revision = 0
         self._turns: Turns[Data] = Turns()
         self._looking = threading.Lock()
-        self._newest_run = self._cancelled_run = 0
+        self._newest_run = self._cancelled_run = self._stopped_saving = 0
+        self._saving: tuple[int, Saving] | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -57,6 +60,7 @@ class Visit:
         self.photos = 0
         self.scenes: dict[int, Scene] = {}
         self.placement: Placement | None = None
+        self.settings: Data = {}
         self.serial = 0
         self.versions: dict[int, Selection] = {}
         self.proposals: list[Candidate] = []
@@ -82,6 +86,19 @@ class Visit:
     def is_running(self, number: int) -> bool:
         return number == self._newest_run > self._cancelled_run
 
+    def begin_saving(self, number: int, saving: Saving) -> Saving:
+        """The page numbers its downloads, too. One that was stopped before it began ends at once."""
+        self._saving = number, saving
+        if number <= self._stopped_saving:
+            saving.stop()
+        return saving
+
+    def stop_saving(self, number: int) -> None:
+        """Also for a download that hasn't begun yet."""
+        self._stopped_saving = max(self._stopped_saving, number)
+        if self._saving and self._saving[0] <= self._stopped_saving:
+            self._saving[1].stop()
+
     def answer(self, number: int, request: Data, work: Callable[[Data], Answer]) -> Generator[Answer, None, None]:
         """As Turns.take."""
         _recent.add(self)
@@ -97,7 +114,7 @@ class Visit:
         """Takes over what was done to a draft."""
         self.scene, self.placement, self.serial = draft.scene, draft.placement, draft.serial
         self.versions, self.proposals = draft.versions, draft.proposals
-        self.photos, self.scenes = draft.photos, draft.scenes
+        self.photos, self.scenes, self.settings = draft.photos, draft.scenes, draft.settings
         if draft.token != self.token:  # forgotten
             self.run = None
 

@@ -1,4 +1,4 @@
-"""A visitor's work: what the page keeps of it in the browser, and taking it up again from there.
+"""A visitor's work: what the page keeps of it in the browser, saving it as a project, and taking it up again from either.
 
 The server's copy is gone after hours, or with the server. The browser has the photos' own files and the masks at full
 size, sends them again, and everything is as it was.
@@ -9,20 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from srin.composite import Placement
-from srin.errors import ImageError
-from srin.image_io import load_mask
+import gradio as gr
+
+from srin import limits, project
+from srin.composite import MAX_STRENGTH, Placement
+from srin.errors import ImageError, ProjectError
+from srin.harmonizer import METHODS
+from srin.image_io import load_mask, read_file, write_whole
+from srin.project import FLAGS, MASKED, PHOTOS
+from srin.ui import deadline
 from srin.ui.examples import load_recoloured
-from srin.ui.files import uploaded
+from srin.ui.files import new_file, uploaded
 from srin.ui.pictures import address
-from srin.ui.requests import Data, text
+from srin.ui.requests import Data, answer, data_of, number, text
 from srin.ui.requests import placement as placement_of
 from srin.ui.scene import Photo, Scene, Selection
 from srin.ui.visit import Visit
-
-PHOTOS = {"background": "background", "object": "object's photo", "picture": "composite"}
-MASKED = ("object", "picture")  # those of them that can have a mask
-FLAGS = ("painted", "prompted", "pure")  # of a Selection
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,7 @@ class Work:
 
 def take_up(visit: Visit, work: Work) -> None:
     """Puts it in the place of what the visit holds. Raises SrinError, and then leaves the visit as it was."""
-    loaded: dict[str, Any] = {
-        role: Photo.load(path, PHOTOS[role], name) for role, (path, name) in work.photos.items()
-    }
+    loaded: dict[str, Any] = {role: Photo.load(path, PHOTOS[role], name) for role, (path, name) in work.photos.items()}
     draft = visit.draft()
     draft.change(Scene(**loaded, real=work.real))
     for role, mask in work.masks.items():
@@ -78,24 +78,99 @@ def resume(visit: Visit, data: Data) -> None:
         if file := given.get(f"{role} mask"):
             flags = {flag: file.get(flag) is True for flag in FLAGS}
             masks[role] = Mask(uploaded(file), text(file, "segmenter") or "mask file", flags)
-    real = {example.name: example.real for example in load_recoloured()}.get(text(data, "truth"))
-    take_up(visit, Work(photos, masks, placement_of(data.get("placement")), data.get("way") == "ready", real))
+    ready, real = data.get("way") == "ready", _real(text(data, "truth"))
+    take_up(visit, Work(photos, masks, placement_of(data.get("placement")), ready, real))
+
+
+def save_project(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+    """Makes a project file of the visit, with the placement and the settings that the page sends."""
+    return gr.update(project=answer(data_of(event), deadline.stage, _saved_project, visit, data_of(event)))
+
+
+def _saved_project(visit: Visit, data: Data) -> Data:
+    scene = visit.scene
+    photos: dict[str, Photo] = {role: getattr(scene, role) for role in PHOTOS if getattr(scene, role)}
+    if not photos:
+        raise ProjectError("There is nothing to save yet. Add a photo first.")
+    contents = {role: project.Photo(photo.name, read_file(photo.path, photo.name)) for role, photo in photos.items()}
+    masks = {}
+    for role, selection in _selections(scene).items():
+        masks[role] = project.Mask(selection.png, selection.segmenter, _flags(selection))
+    found = project.Project(
+        contents, masks, placement_of(data.get("placement")), scene.ready, _truth(scene), _settings(scene, data)
+    )
+    path = new_file(f"{scene.stem}{project.EXTENSION}")
+    found.save(path, limits.MAX_UPLOAD)
+    return {"url": address(path), "name": path.name, "bytes": path.stat().st_size}
+
+
+def _settings(scene: Scene, data: Data) -> Data:
+    """The page's settings, as a project has them: its feather counts pixels of what is shown."""
+    given = data.get("settings")
+    settings: Data = given if isinstance(given, dict) else {}
+    found: Data = {"method": text(settings, "method")} if text(settings, "method") in METHODS else {}
+    found["strength"] = number(settings, "strength", 0, MAX_STRENGTH, 1.0)
+    photo = scene.picture if scene.ready else scene.background
+    found["feather"] = number(settings, "feather", 0, 100) / max(photo.proxy.shape) if photo else 0.0
+    return found
+
+
+def open_project(visit: Visit, data: Data) -> None:
+    """`take_up` of a project file. Raises SrinError."""
+    path = uploaded(data)
+    found = project.Project.open(path)
+    photos, masks = {}, {}
+    for role, photo in found.photos.items():
+        photos[role] = (_file(photo.content, photo.name), photo.name)
+    for role, mask in found.masks.items():
+        masks[role] = Mask(_file(mask.content, "mask.png"), mask.segmenter, dict(mask.flags))
+    take_up(visit, Work(photos, masks, found.placement, found.ready, _real(found.truth)))
+    scene, settings = visit.scene, dict(found.settings)
+    shown = scene.picture if scene.ready else scene.background
+    if "feather" in settings:
+        settings["feather"] = round(settings["feather"] * max(shown.proxy.shape)) if shown else 0
+    visit.settings = settings
+
+
+def _file(content: bytes, name: str) -> Path:
+    """A visitor's file with this content. Only the name's end is taken over from the project."""
+    path = new_file(name)
+    write_whole(content, path)
+    return path
+
+
+def _real(truth: str | None) -> Path | None:
+    return {example.name: example.real for example in load_recoloured()}.get(truth) if truth else None
+
+
+def _truth(scene: Scene) -> str | None:
+    """The name of the example whose truth is known."""
+    if scene.real is None:
+        return None
+    return next((example.name for example in load_recoloured() if example.real == scene.real), None)
+
+
+def _selections(scene: Scene) -> dict[str, Selection]:
+    found = {"object": scene.selection, "picture": scene.picture_selection}
+    return {role: selection for role, selection in found.items() if selection is not None}
+
+
+def _flags(selection: Selection) -> dict[str, bool]:
+    return {flag: getattr(selection, flag) for flag in FLAGS}
 
 
 def kept(visit: Visit) -> dict[str, Any]:
-    """What the page keeps. files: where it finds each photo and mask, and what it sends along when it brings it back."""
-    scene, files = visit.scene, {}
+    """What the page keeps. files: where it finds each photo and mask, and what it sends along when it brings it back.
+    settings: of the comparison, where a project brought some.
+    """
+    scene = visit.scene
+    files: dict[str, dict[str, Any]] = {}
     for role in PHOTOS:
         photo: Photo | None = getattr(scene, role)
         if photo is not None:
             files[role] = {"url": address(photo.path), "name": photo.name}
-    for role, selection in (("object", scene.selection), ("picture", scene.picture_selection)):
-        if selection is not None:
-            files[f"{role} mask"] = _described(selection)
-    truth = scene.real and next((example.name for example in load_recoloured() if example.real == scene.real), None)
-    return {"visit": visit.token, "files": files, "truth": truth}
-
-
-def _described(selection: Selection) -> dict[str, Any]:
-    flags = {flag: getattr(selection, flag) for flag in FLAGS}
-    return {"url": selection.original_address, "segmenter": selection.segmenter, **flags}
+    for role, selection in _selections(scene).items():
+        files[f"{role} mask"] = {
+            "url": selection.original_address, "segmenter": selection.segmenter, **_flags(selection)
+        }  # fmt: skip
+    return {"visit": visit.token, "files": files, "truth": _truth(scene), "settings": visit.settings}

@@ -41,6 +41,16 @@ function remember(name, value) {
   }
 }
 
+// A download of a file of the server's.
+function takeAway(url, name) {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
 // Islands talk to each other through events of the window.
 const tell = (name, detail) => window.dispatchEvent(new CustomEvent(`srin:${name}`, { detail }));
 const hear = (name, act) => window.addEventListener(`srin:${name}`, (event) => act(event.detail));

@@ -54,12 +54,14 @@ function showControls() {
   element.classList.toggle("is-stale", stale);
   const hasResult = Boolean(run?.tiles.some((tile) => tile.state === "done"));
   for (const button of findAll("[data-save]")) button.disabled = !hasResult || compare.saving;
+  find(".saving").hidden = !compare.saving;
 }
 
 function pick(method) {
   if (!compare.run?.tiles.some((tile) => tile.method === method && tile.state === "done")) return;
   compare.picked = compare.wanted = method;
   remember("picked", method);
+  tell("looked-at", method);
   showGrid();
   loadViewer();
   tellMethod();
@@ -99,6 +101,7 @@ function save(what) {
   compare.saving = true;
   compare.saves += 1;
   find(".saved").textContent = "Starting…";
+  find(".saving progress").value = 0;
   showControls();
   trigger("save", {
     what,
@@ -110,22 +113,31 @@ function save(what) {
   });
 }
 
+function timeLeft(seconds) {
+  if (seconds == null) return "";
+  return seconds < 90 ? ` about ${Math.max(1, Math.round(seconds))} s left` : ` about ${Math.round(seconds / 60)} minutes left`;
+}
+
+function stopSaving() {
+  compare.stopped = compare.saves;
+  compare.saving = false;
+  trigger("cancel", { save: compare.saves });
+  find(".saved").textContent = "Cancelled.";
+  showControls();
+}
+
 function showSaved() {
   const { saved } = props;
-  if (!saved) return;
+  if (!saved || saved.request !== compare.saves || saved.request === compare.stopped) return;
   const said = find(".saved");
   said.classList.toggle("error", Boolean(saved.problem));
   compare.saving = Boolean(saved.text);
-  if (saved.url && saved.request === compare.saves) {
+  find(".saving progress").value = saved.share ?? 0;
+  if (saved.url) {
     said.textContent = `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`;
-    const link = document.createElement("a");
-    link.href = saved.url;
-    link.download = saved.name;
-    document.body.append(link);
-    link.click();
-    link.remove();
+    takeAway(saved.url, saved.name);
   } else {
-    said.textContent = saved.problem ?? `${saved.text ?? ""}…`;
+    said.textContent = saved.problem ?? `${saved.text}…${timeLeft(saved.left)}`;
   }
   showControls();
 }
@@ -135,7 +147,7 @@ function showSetting(name) {
   find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
 }
 
-// settings: { strength, feather }, of work that was brought back.
+// settings: { strength, feather, method }, each of which may be missing, of work that was brought back or opened.
 function adoptSettings(settings) {
   for (const name of ["strength", "feather"]) {
     const value = Number(settings[name]);
@@ -144,6 +156,7 @@ function adoptSettings(settings) {
     find(`[data-view="${name}"]`).value = name === "strength" ? 100 * value : value;
     showSetting(name);
   }
+  if (settings.method) compare.wanted = settings.method;
   drawViewer();
 }
 
@@ -156,6 +169,7 @@ function connectControls() {
     find(".run").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
   });
   find('[data-act="cancel"]').addEventListener("click", cancel);
+  find('[data-act="stop"]').addEventListener("click", stopSaving);
   const hold = find('[data-act="hold"]');
   for (const name of ["pointerdown", "keydown"]) {
     hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOther(true));

@@ -13,6 +13,7 @@ const compare = {
   starting: false,
   saving: false,
   saves: 0,
+  stopped: 0, // the last of them that was cancelled
   shownComposite: null, // URL of the one that the zoom was made for
   holding: false, // the other picture is shown in place of the picked one
   view: "pair", // before and after, or "difference"
@@ -37,6 +38,7 @@ function adoptRun() {
   }
   const done = compare.run.tiles.filter((tile) => tile.state === "done").map((tile) => tile.method);
   compare.picked = done.includes(compare.wanted) ? compare.wanted : (done.at(-1) ?? compare.picked);
+  tell("looked-at", compare.picked);
   if (compare.run.composite) setRatio(compare.run.size);
   if (compare.run.composite !== compare.shownComposite) {
     compare.shownComposite = compare.run.composite;

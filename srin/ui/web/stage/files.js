@@ -12,6 +12,8 @@ function freeRole() {
 }
 
 async function addFiles(files, role) {
+  const project = files.find((file) => file.name.toLowerCase().endsWith(".srin"));
+  if (project) return openProject(project);
   const pictures = files.filter((file) => file.size > 0 || files.length === 1);
   for (const [index, file] of pictures.slice(0, 2).entries()) {
     await addFile(file, index === 0 ? (role ?? freeRole()) : freeRole());

@@ -155,6 +155,11 @@ async function adopt() {
   answered = Math.max(answered, next.answered);
   stage.problem = next.problem;
   stage.way = next.way;
+  work.saysProject = "";
+  if (JSON.stringify(next.work.settings) !== JSON.stringify(before.work?.settings ?? {})) {
+    work.settings = next.work.settings;
+    tell("use-settings", work.settings);
+  }
   work.replaced = Boolean(before.mask && !stage.restoring && next.photos !== before.photos && next.way === before.way);
   adoptPlacement(next, before);
   adoptMask(next, before);

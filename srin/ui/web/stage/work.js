@@ -12,6 +12,8 @@ const work = {
   notice: "",
   replaced: false, // whether the last answer brought other photos in the place of some that had a mask
   settings: null, // the comparison's
+  picked: null, // the method that is looked at closely
+  saysProject: "",
 };
 
 const workFile = (path) => `gradio_api/file=${path}`;
@@ -157,6 +159,33 @@ async function forgetWork() {
   showPanel();
 }
 
+// --- projects
+
+let projectRequests = 0;
+
+async function saveProject() {
+  await settled();
+  projectRequests += 1;
+  work.saysProject = "Saving the project…";
+  showWork();
+  trigger("project", { request: projectRequests, placement: stage.placement, settings: { ...work.settings, method: work.picked } });
+}
+
+function adoptProject() {
+  const { project } = props;
+  if (project?.request !== projectRequests) return;
+  work.saysProject = project.problem ?? `Saved: ${project.name}, ${(project.bytes / 1e6).toFixed(1)} MB, without the places of the photos.`;
+  if (project.url) takeAway(project.url, project.name);
+  showWork();
+}
+
+function openProject(file) {
+  return request("open", {}, "Opening the project", async () => {
+    const { path } = await upload(file);
+    return { path };
+  });
+}
+
 // --- the line that says so
 
 const DAY = { weekday: "long", hour: "2-digit", minute: "2-digit", hour12: false };
@@ -172,6 +201,9 @@ function showWork() {
   if (work.replaced) said = `Other photos took the place of yours. Undo brings yours back. ${work.notice}`;
   if (work.offered) said = `Your work of ${new Date(work.offered.saved).toLocaleString("en", DAY)} is kept in this browser.`;
   else if (isKept && !work.replaced) said = `Your work is kept in this browser for ${KEPT_DAYS} days.`;
+  if (work.saysProject) said = work.saysProject;
+  find('[data-work="save"]').hidden = asks || !has;
+  find('[data-work="open"]').hidden = asks;
   find(".stage-work-said").textContent = asks ? "Photos, mask and placement will be gone. Forget them?" : said;
   find('[data-work="resume"]').hidden = asks || !work.offered;
   find('[data-work="forget"]').hidden = asks || !(has || work.offered);
@@ -180,6 +212,7 @@ function showWork() {
 
 const WORK_ACTS = {
   resume: () => resumeWork(work.offered),
+  save: saveProject,
   forget: () => askToForget(true),
   keep: () => askToForget(false),
   really: () => {
@@ -195,9 +228,16 @@ function askToForget(asks) {
 }
 
 function connectWork() {
-  for (const button of findAll("[data-work]")) {
+  for (const button of findAll("button[data-work]")) {
     button.addEventListener("click", () => WORK_ACTS[button.dataset.work]());
   }
+  const input = find('[data-work="open"] input');
+  input.addEventListener("change", () => {
+    if (input.files.length) openProject(input.files[0]);
+    input.value = "";
+  });
+  watch("project", adoptProject);
+  hear("looked-at", (method) => (work.picked = method));
   hear("settings", (settings) => {
     work.settings = settings;
     keepWork();

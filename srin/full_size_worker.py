@@ -1,0 +1,158 @@
+"""Makes one picture at full size: a job from standard input, lines of JSON to standard output.
+
+    python -m srin.full_size_worker < job
+
+Run in a process of its own by srin/full_size.py, without torch: it can be ended at any time, in the middle of decoding or
+encoding too, and all its memory goes back with it. A line is `{"text", "share", "left"}`: what is being done, which share
+of the work is done, and the seconds left, or null; the last is `{"problem"}` or `{"done": true}`.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from srin.classical import CLASSICAL
+from srin.composite import Composite, Placement, blend, mixed, place
+from srin.errors import SrinError
+from srin.foreground import cut_out
+from srin.full_resolution import apply_coefficients
+from srin.image_io import Original, load_mask, save_image, save_photo
+from srin.remarks import collected
+
+# Work for a million pixels, in seconds of one core of a small machine. Only what they are to each other counts: the time
+# that is left is foretold by how long the steps before took.
+READING, PASTING = 0.04, 0.12
+APPLYING = {"copy-paste": 0.01, "reinhard": 0.15, "histogram": 0.04, "poisson": 0.09}
+NETWORK, MIXING = 0.03, 0.01
+WRITING = {".png": 0.6, ".jpg": 0.02, ".webp": 0.45}
+NICENESS = 10  # what people wait for at the page comes first
+TICK = 0.5  # seconds between two lines
+
+
+class Told:
+    """Tells how far it is, at each step and every TICK seconds between."""
+
+    def __init__(self, plan: list[tuple[str, float]]) -> None:
+        """plan: all steps, and how much work each is."""
+        self._plan, self._step, self._inside = plan, -1, 0.0
+        self._total = sum(work for _, work in plan) or 1.0
+        self._began = self._began_step = time.monotonic()
+        self._lock = threading.Lock()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def next(self) -> None:
+        """The next step of the plan begins."""
+        self._step, self._inside, self._began_step = self._step + 1, 0.0, time.monotonic()
+        self.tell()
+
+    def inside(self, share: float) -> None:
+        """So much of the step is done, 0 to 1."""
+        self._inside = share
+
+    def tell(self) -> None:
+        before = sum(work for _, work in self._plan[: self._step])
+        text, work = self._plan[self._step]
+        pace = (self._began_step - self._began) / before if before else None  # seconds for a unit of work
+        inside = self._inside
+        if pace and not inside:  # a step that can't tell: by the clock
+            inside = min(0.95, (time.monotonic() - self._began_step) / (pace * work))
+        done = before + inside * work
+        elapsed = time.monotonic() - self._began
+        left = None if not done or (pace is None and not self._inside) else elapsed * (self._total - done) / done
+        say({"text": text, "share": round(done / self._total, 3), "left": left if left is None else round(left, 1)})
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(TICK)
+            with self._lock:
+                if self._step >= 0:
+                    self.tell()
+
+
+_saying = threading.Lock()
+
+
+def say(line: dict[str, Any]) -> None:
+    """Ends the process where nobody listens any more: the server is gone."""
+    with _saying:
+        try:
+            sys.stdout.write(json.dumps(line) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            os._exit(1)
+
+
+def work(job: dict[str, Any], mask_file: bytes, coefficients: np.ndarray | None) -> None:
+    output, method = Path(job["output"]), job["method"]
+    ready = job["picture"] is not None
+    megapixels = job["pixels"] / 1e6
+    kind = output.suffix.lower()
+    plan = [("Reading the originals", megapixels * READING), ("Pasting", megapixels * PASTING)]
+    if job["what"] == "picture":
+        how = NETWORK if coefficients is not None else APPLYING[method]
+        plan += [(f"{job['label']} at full size", megapixels * how), ("Mixing", megapixels * MIXING)]
+    plan.append((f"Writing the {kind[1:].upper()}", megapixels * WRITING[kind]))
+    told = Told(plan)
+    told.next()
+    mask = load_mask(mask_file)
+    if ready:
+        original = Original(job["picture"], "composite")
+        rgb, alpha = original.rgba()
+        told.next()
+        composite = Composite.of(rgb, mask, alpha)
+    else:
+        cut = [part.copy() for part in cut_out(Original(job["object"], "object's photo").rgba()[0], mask, job["pure"])]
+        del mask  # what was cut out is all that is needed of photo and mask
+        original = Original(job["background"], "background")
+        background = original.rgba()[0]
+        told.next()
+        composite = place(background, cut[0], cut[1], Placement(**job["placement"]))
+        del background, cut
+    if job["what"] == "mask":
+        told.next()
+        save_image(composite.mask, output)
+        return
+    told.next()
+    if coefficients is not None:
+        harmonized = apply_coefficients(coefficients, composite, proceed=told.inside)
+    else:
+        harmonized = blend(CLASSICAL[method](composite.image, composite.mask), composite)
+    told.next()
+    result = mixed(harmonized, composite, job["strength"], job["feather"] * max(composite.mask.shape))
+    del harmonized
+    told.next()
+    save_photo(composite.with_alpha(result), output, original, job["comment"], composite.mask)
+
+
+def main(read: Callable[[int], bytes]) -> None:
+    """read: so many bytes of the job, as `srin.full_size.Rendering` sends it."""
+    job = json.loads(read(int.from_bytes(read(8), "little")))
+    mask_file = read(job["mask"])
+    coefficients = None
+    if job["coefficients"]:
+        count = int(np.prod(job["coefficients"]))
+        coefficients = np.frombuffer(read(4 * count), np.float32).reshape(job["coefficients"])
+    try:
+        with collected():  # what is odd about the files was said when they came
+            work(job, mask_file, coefficients)
+    except SrinError as error:
+        say({"problem": str(error)})
+    except MemoryError:
+        say({"problem": "There is not enough memory for this picture here. Use smaller photos."})
+    else:
+        say({"done": True})
+
+
+if __name__ == "__main__":
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    cv2.setNumThreads(1)
+    main(sys.stdin.buffer.read)

@@ -1,0 +1,224 @@
+"""Project files (.srin): all that a composite is made of, to go on with later, on the page or on the command line.
+
+A zip whose members are stored as they are: "project.json", and the files of MEMBERS. Nothing is unpacked to a path; each
+member is read on its own, within the limits.
+"""
+
+import io
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from srin.composite import MAX_SCALE, MAX_STRENGTH, MIN_SCALE, Composite, Placement, place
+from srin.errors import ProjectError
+from srin.foreground import cut_out
+from srin.image_io import load_image, load_mask, load_rgba, read_file, write_whole
+from srin.limits import MAX_FILE
+from srin.place_data import without_place
+
+FORMAT, VERSION = "SRIN Studio project", 1
+DESCRIPTION = "project.json"
+PHOTOS = {"background": "background", "object": "object's photo", "picture": "composite"}
+MASKED = ("object", "picture")  # those of them that can have a mask
+FLAGS = ("painted", "prompted", "pure")  # of a mask, see srin.ui.scene.Selection
+MEMBERS = (*PHOTOS, *(f"{role} mask" for role in MASKED))
+EXTENSION = ".srin"
+MOST_JSON = 1 << 16  # bytes
+MOST_DIRECTORY = 1 << 12  # bytes of the zip's list of members
+MOST_TEXT = 200
+END_RECORD = 22  # bytes: a zip's end, without a comment
+NO_PROJECT = "The file is no project of SRIN Studio."
+DAMAGED = "The project is damaged or cut short. Download or copy it again."
+
+
+@dataclass(frozen=True)
+class Photo:
+    """name: as the visitor knows it. content: its file's bytes."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Mask:
+    """content: a mask file's bytes, of its photo's size. segmenter: who made it. flags: by the names in FLAGS."""
+
+    content: bytes
+    segmenter: str = "mask file"
+    flags: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Project:
+    """photos: by the keys of PHOTOS. masks: by those of MASKED. ready: whether the composite is finished ("picture"), and
+    not a background and an object to be placed on it. truth: the name of an example whose truth is known. settings:
+    "method", "strength" (0 to 2) and "feather" (of `srin.composite.mixed`, over the composite's longer side), as far as
+    they are there.
+    """
+
+    photos: Mapping[str, Photo]
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    placement: Placement = Placement()
+    ready: bool = False
+    truth: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: Path, most: int = MAX_FILE) -> None:
+        """Writes it, without the places where the photos were made.
+
+        most: bytes of a file that can be opened where it will be. Raises ProjectError when it would have more,
+        ImageError, OutputError.
+        """
+        files = {role: without_place(photo.content) for role, photo in self.photos.items()}
+        files |= {f"{role} mask": mask.content for role, mask in self.masks.items()}
+        described = {
+            "format": FORMAT,
+            "version": VERSION,
+            "way": "ready" if self.ready else "pair",
+            "placement": asdict(self.placement),
+            "photos": {role: {"name": photo.name} for role, photo in self.photos.items()},
+            "masks": {role: {"segmenter": mask.segmenter, **mask.flags} for role, mask in self.masks.items()},
+            "truth": self.truth,
+            "settings": dict(self.settings),
+        }
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in {DESCRIPTION: json.dumps(described, indent=1).encode(), **files}.items():
+                archive.writestr(zipfile.ZipInfo(name), content)  # without the time: the same work is the same file
+        if packed.tell() > most:
+            raise ProjectError(
+                f"The project would take {packed.tell() / 1e6:.0f} MB, and projects of up to {most / 1e6:.0f} MB can be "
+                "opened. Use smaller photos, or JPEGs."
+            )
+        write_whole(packed.getbuffer(), path)
+
+    @classmethod
+    def open(cls, path: Path) -> "Project":
+        """Reads one. Raises ProjectError for any other file, with a sentence; ImageError when it can't be read at all."""
+        content = read_file(path, "project")
+        members = _members(content)
+        described = _description(members.pop(DESCRIPTION, b""))
+        photos, masks = {}, {}
+        for role in PHOTOS:
+            if role in members:
+                about = _object(_object(described, "photos"), role)
+                photos[role] = Photo(_text(about, "name") or "photo", members[role])
+        for role in MASKED:
+            if f"{role} mask" in members:
+                about = _object(_object(described, "masks"), role)
+                flags = {flag: about.get(flag) is True for flag in FLAGS}
+                masks[role] = Mask(members[f"{role} mask"], _text(about, "segmenter") or "mask file", flags)
+        if not photos:
+            raise ProjectError("The project holds no photos.")
+        return cls(
+            photos, masks, _placement(_object(described, "placement")), described.get("way") == "ready",
+            _text(described, "truth") or None, _settings(_object(described, "settings")),
+        )  # fmt: skip
+
+    def composite(self) -> Composite:
+        """What it shows, at full size. Raises ProjectError when a part is missing, and as `load_rgba` and `place` do."""
+        needed = ("picture",) if self.ready else ("background", "object")
+        missing = [PHOTOS[role] for role in needed if role not in self.photos]
+        if missing:
+            raise ProjectError(f"The project has no {missing[0]}. Open it on the page and add it.")
+        masked = needed[-1]
+        if masked not in self.masks:
+            raise ProjectError(f"Nothing is cut out of the {PHOTOS[masked]} in this project. Open it on the page first.")
+        mask = load_mask(self.masks[masked].content)
+        if self.ready:
+            image, alpha = load_rgba(self.photos["picture"].content, "composite")
+            return Composite.of(image, mask, alpha)
+        photo = load_image(self.photos["object"].content, "object's photo")
+        cut = cut_out(photo, mask, self.masks["object"].flags.get("pure", False))
+        return place(load_image(self.photos["background"].content, "background"), *cut, self.placement)
+
+
+def is_project(path: Path) -> bool:
+    """By its name."""
+    return path.suffix.lower() == EXTENSION
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    """The members by name. All is checked before any of them is read."""
+    end = content[-END_RECORD:]
+    if not content.startswith(b"PK\3\4"):
+        raise ProjectError(NO_PROJECT)
+    # A comment behind the list of members, a list for larger files, or a long one: not written by us.
+    if not end.startswith(b"PK\5\6") or int.from_bytes(end[12:16], "little") > MOST_DIRECTORY:
+        raise ProjectError(DAMAGED if b"PK\5\6" not in content[-(1 << 16) :] else NO_PROJECT)
+    if content[-END_RECORD - 20 : -END_RECORD].startswith(b"PK\6\7"):
+        raise ProjectError(NO_PROJECT)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            listed = archive.infolist()
+            names = [member.filename for member in listed]
+            if DESCRIPTION not in names or not set(names) <= {DESCRIPTION, *MEMBERS} or len(set(names)) < len(names):
+                raise ProjectError(NO_PROJECT)
+            for member in listed:
+                stored = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
+                if not stored or member.file_size != member.compress_size:
+                    raise ProjectError(f"{NO_PROJECT} Its parts are packed in another way.")
+            if sum(member.file_size for member in listed) > len(content):
+                raise ProjectError(DAMAGED)
+            if archive.getinfo(DESCRIPTION).file_size > MOST_JSON:
+                raise ProjectError(DAMAGED)
+            return {member.filename: archive.read(member) for member in listed}
+    except ProjectError:
+        raise
+    except Exception as error:  # on damaged files zipfile raises nearly anything
+        raise ProjectError(DAMAGED) from error
+
+
+def _description(content: bytes) -> dict[str, Any]:
+    try:
+        described = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ProjectError(DAMAGED) from error
+    if not isinstance(described, dict) or described.get("format") != FORMAT:
+        raise ProjectError(NO_PROJECT)
+    version = described.get("version")
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        raise ProjectError(DAMAGED)
+    if version > VERSION:
+        raise ProjectError("The project was saved by a newer version of SRIN Studio. Open it there, or update this one.")
+    return described
+
+
+def _object(data: dict[str, Any], name: str) -> dict[str, Any]:
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value[:MOST_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
+
+
+def _number(data: dict[str, Any], name: str, low: float, high: float, default: float) -> float:
+    value = data.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return default
+    return float(min(max(value, low), high))
+
+
+def _placement(data: dict[str, Any]) -> Placement:
+    start = Placement()
+    return Placement(
+        _number(data, "x", -1, 2, start.x),
+        _number(data, "y", -1, 2, start.y),
+        _number(data, "scale", MIN_SCALE, MAX_SCALE, start.scale),
+        _number(data, "rotation", -360, 360, start.rotation),
+        data.get("flip") is True,
+    )
+
+
+def _settings(data: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"method": _text(data, "method")} if _text(data, "method") else {}
+    for name, most in (("strength", MAX_STRENGTH), ("feather", 1.0)):
+        if name in data:
+            found[name] = _number(data, name, 0, most, 1.0 if name == "strength" else 0.0)
+    return found
