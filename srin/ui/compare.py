@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from srin.ui import deadline, saving
 from srin.ui.framing import middle
 from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
 from srin.ui.island import island
-from srin.ui.pictures import LOSSLESS, address, inline
+from srin.ui.pictures import LOSSLESS, inline
 from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
 from srin.ui.visit import Visit
 
@@ -150,25 +149,11 @@ def _difference(run: Run | None, method: str, other: str, strength: float, feath
 
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
-    data = data_of(event)
-    try:
-        if visit.run is None:
-            raise SrinError("Harmonize first.")
-        choice = saving.Choice(
-            text(data, "what"),
-            text(data, "method"),
-            text(data, "format"),
-            number(data, "strength", 0, MAX_STRENGTH, 1.0),
-            number(data, "feather", 0, 100),
-        )
-        for step in deadline.steps(saving.steps(visit.run, choice)):
-            if isinstance(step, Path):
-                file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
-                yield gr.update(saved={**file, "request": number(data, "request", 0, 1e9)})
-            else:
-                yield gr.update(saved={"text": step})
-    except SrinError as error:
-        yield gr.update(saved={"problem": str(error)})
-    except Exception:
-        logging.getLogger(__name__).exception("saving failed")
-        yield gr.update(saved={"problem": UNEXPECTED})
+    for said in saving.saved(data_of(event), lambda choice: saving.steps(_finished(visit.run), choice)):
+        yield gr.update(saved=said)
+
+
+def _finished(run: Run | None) -> Run:
+    if run is None:
+        raise SrinError("Harmonize first.")
+    return run

@@ -99,8 +99,7 @@ class Run:
 
     def semantic_map(self, composite: Composite) -> SemanticMap:
         """The run's map, fitted to its composite of preview size or of full size."""
-        size = composite.mask.shape[::-1]
-        return build(composite, cv2.resize(self.labels, size, interpolation=cv2.INTER_NEAREST), self.segmenter)
+        return fitted(self.labels, self.segmenter, composite)
 
     def with_result(self, result: Result, psnr: float | None, fmse: float | None) -> Run:
         """A copy that also holds `result`, which is of full size."""
@@ -137,6 +136,12 @@ class Run:
             return image
         image[self.window] = self.outcomes[method].patch
         return image
+
+
+def fitted(labels: np.ndarray, segmenter: str, composite: Composite) -> SemanticMap:
+    """A map of another size's labels, uint8 (h, w), for a composite. segmenter: who drew it."""
+    size = composite.mask.shape[::-1]
+    return build(composite, cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), segmenter)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""What can be taken away: the picture at full size, the mask, the comparison sheet, a before-and-after animation."""
+"""What can be taken away: the picture at full size, the mask, the cut-out, the comparison sheet, an animation."""
 
 import json
-from collections.abc import Generator, Iterator
+import logging
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,18 @@ import cv2
 import numpy as np
 
 from srin.compare import animation, labelled_sheet
-from srin.composite import Composite
+from srin.composite import MAX_STRENGTH, Composite, Placement, crop_to_mask
 from srin.errors import SrinError
-from srin.harmonizer import Harmonizer
+from srin.foreground import estimate_foreground
+from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image, save_photo
+from srin.segmentation.semantic_map import SemanticMap
+from srin.ui import deadline
 from srin.ui.files import new_file
-from srin.ui.harmonizing import LABELS, Run
-from srin.ui.pictures import shrink
+from srin.ui.harmonizing import LABELS, Run, fitted
+from srin.ui.pictures import address, shrink
+from srin.ui.requests import UNEXPECTED, Data, number, text
+from srin.ui.scene import Scene
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900
@@ -23,7 +29,9 @@ ANIMATION_SIDE = 900
 
 @dataclass(frozen=True)
 class Choice:
-    """what: "picture", "mask", "sheet" or "animation". feather: standard deviation in pixels of the preview."""
+    """what: "picture", "mask", "sheet" or "animation"; of a scene, "picture", "mask" or "cutout".
+    feather: standard deviation in pixels of the preview.
+    """
 
     what: str
     method: str
@@ -32,16 +40,38 @@ class Choice:
     feather: float
 
 
+def saved(data: Data, steps: Callable[[Choice], Iterator[str | Path]]) -> Iterator[Data]:
+    """What the page shows while a file is made, and last where it is: see `steps` and `scene_steps`."""
+    try:
+        choice = Choice(
+            text(data, "what"),
+            text(data, "method"),
+            text(data, "format"),
+            number(data, "strength", 0, MAX_STRENGTH, 1.0),
+            number(data, "feather", 0, 100),
+        )
+        for step in deadline.steps(steps(choice)):
+            if isinstance(step, Path):
+                file = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
+                yield {**file, "request": number(data, "request", 0, 1e9)}
+            else:
+                yield {"text": step}
+    except SrinError as error:
+        yield {"problem": str(error)}
+    except Exception:
+        logging.getLogger(__name__).exception("saving failed")
+        yield {"problem": UNEXPECTED}
+
+
 def steps(run: Run, choice: Choice) -> Iterator[str | Path]:
     """What is being done, in words, and last the file's path. Raises SrinError."""
     if choice.what == "mask":
-        yield "Placing the mask at full size"
-        path = new_file(f"{run.scene.stem}-mask.png")
-        save_image(run.scene.composite(run.placement).mask, path)
+        yield from scene_steps(run.scene, run.placement, choice)
     elif choice.what == "sheet":
         yield "Drawing the sheet"
         path = new_file(f"{run.scene.stem}-comparison.png")
         save_image(labelled_sheet(_tiles(run)), path)
+        yield path
     elif choice.what == "animation":
         _check_picked(run, choice)
         yield "Drawing the frames"
@@ -49,26 +79,63 @@ def steps(run: Run, choice: Choice) -> Iterator[str | Path]:
         before = run.composite
         after = mixed(run.picture(choice.method), before, choice.strength, choice.feather)
         animation(shrink(before.image, ANIMATION_SIDE), shrink(after, ANIMATION_SIDE), path)
+        yield path
     else:
-        path = yield from _picture(run, choice)
+        _check_picked(run, choice)
+        yield "Reading the originals"
+        full = run.scene.composite(run.placement)
+        yield from _picture(run.scene, run.placement, full, run.semantic_map(full), choice)
+
+
+def scene_steps(scene: Scene, placement: Placement, choice: Choice) -> Iterator[str | Path]:
+    """As `steps`, of what lies on the Stage, without a run of methods to compare."""
+    if choice.what == "cutout":
+        yield "Cutting out"
+        yield _cutout(scene)
+    elif choice.what == "mask":
+        yield "Placing the mask at full size"
+        path = new_file(f"{scene.stem}-mask.png")
+        save_image(scene.composite(placement).mask, path)
+        yield path
+    else:
+        if choice.method not in METHODS:
+            raise SrinError("No network is here that could harmonize: their weights files are missing.")
+        yield "Reading the originals"
+        full = scene.composite(placement)
+        seen = Composite(shrink(full.image), shrink(full.mask))
+        drawn = scene.semantic_map(seen, placement)
+        yield from _picture(scene, placement, full, fitted(drawn.labels.astype(np.uint8), drawn.segmenter, full), choice)
+
+
+def _picture(
+    scene: Scene, placement: Placement, full: Composite, semantic_map: SemanticMap, choice: Choice
+) -> Generator[str | Path, None, None]:
+    if choice.format not in FORMATS:
+        raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")
+    height, width = full.mask.shape
+    yield f"{LABELS[choice.method]} at {width} x {height} pixels"
+    harmonized = Harmonizer.from_pretrained(choice.method).harmonize_composite(full, semantic_map)
+    factor = height / shrink(full.mask).shape[0]
+    result = mixed(harmonized, full, choice.strength, choice.feather * factor)
+    yield f"Writing the {choice.format.upper()}"
+    path = new_file(f"{scene.stem}-{choice.method}.{choice.format}")
+    photo = scene.picture if scene.ready else scene.background
+    assert photo is not None
+    settings = _settings(scene, placement, semantic_map.segmenter, choice)
+    save_photo(full.with_alpha(result), path, photo.path, json.dumps(settings), full.mask)
     yield path
 
 
-def _picture(run: Run, choice: Choice) -> Generator[str, None, Path]:
-    _check_picked(run, choice)
-    if choice.format not in FORMATS:
-        raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")
-    yield "Reading the originals"
-    full = run.scene.composite(run.placement)
-    yield f"{LABELS[choice.method]} at {run.size[0]} x {run.size[1]} pixels"
-    harmonized = Harmonizer.from_pretrained(choice.method).harmonize_composite(full, run.semantic_map(full))
-    factor = full.mask.shape[0] / run.composite.mask.shape[0]
-    result = mixed(harmonized, full, choice.strength, choice.feather * factor)
-    yield f"Writing the {choice.format.upper()}"
-    path = new_file(f"{run.scene.stem}-{choice.method}.{choice.format}")
-    photo = run.scene.picture if run.scene.ready else run.scene.background
-    assert photo is not None
-    save_photo(full.with_alpha(result), path, photo.path, json.dumps(_settings(run, choice)), full.mask)
+def _cutout(scene: Scene) -> Path:
+    """The object alone, at its photo's resolution, on transparency."""
+    photo, selection = scene.masked_photo, scene.mask
+    if photo is None or selection is None:
+        raise SrinError("Cut out the object first.")
+    rgb, mask = crop_to_mask(photo.original(), selection.mask())
+    if not selection.pure:
+        rgb = estimate_foreground(rgb, mask)
+    path = new_file(f"{Path(photo.name).stem}-cut-out.png")
+    save_image(np.dstack([rgb, mask]), path)
     return path
 
 
@@ -108,12 +175,11 @@ def _check_picked(run: Run, choice: Choice) -> None:
         raise SrinError("Pick a method that has a result first.")
 
 
-def _settings(run: Run, choice: Choice) -> dict:
+def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) -> dict:
     """Enough to make the picture again."""
     settings: dict = {"method": choice.method, "strength": choice.strength, "feather": choice.feather}
-    settings["semantic map"] = run.segmenter
-    if not run.scene.ready:
-        place = run.placement
+    settings["semantic map"] = segmenter
+    if not scene.ready:
         settings["placement"] = {
             "x": place.x, "y": place.y, "scale": place.scale, "rotation": place.rotation, "flip": place.flip,
         }  # fmt: skip

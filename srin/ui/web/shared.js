@@ -44,3 +44,29 @@ function remember(name, value) {
 // Islands talk to each other through events of the window.
 const tell = (name, detail) => window.dispatchEvent(new CustomEvent(`srin:${name}`, { detail }));
 const hear = (name, act) => window.addEventListener(`srin:${name}`, (event) => act(event.detail));
+
+// Calls act(true) as long as a button is held, by pointer or key, and then act(false).
+function whileHeld(button, act) {
+  for (const name of ["pointerdown", "keydown"]) {
+    button.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && act(true));
+  }
+  for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
+    button.addEventListener(name, () => act(false));
+  }
+}
+
+// What the server says of a file that it makes: how far it is, or, once, the file. newest: number of the last request.
+function showSaved(note, saved, newest) {
+  note.classList.toggle("error", Boolean(saved.problem));
+  if (!saved.url || saved.request !== newest) {
+    note.textContent = saved.problem ?? `${saved.text ?? ""}…`;
+    return;
+  }
+  note.textContent = `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`;
+  const link = document.createElement("a");
+  link.href = saved.url;
+  link.download = saved.name;
+  document.body.append(link);
+  link.click();
+  link.remove();
+}

@@ -96,45 +96,36 @@ function save(what) {
   });
 }
 
-function showSaved() {
+function adoptSaved() {
   const { saved } = props;
   if (!saved) return;
-  const said = find(".saved");
-  said.classList.toggle("error", Boolean(saved.problem));
   compare.saving = Boolean(saved.text);
-  if (saved.url && saved.request === compare.saves) {
-    said.textContent = `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`;
-    const link = document.createElement("a");
-    link.href = saved.url;
-    link.download = saved.name;
-    document.body.append(link);
-    link.click();
-    link.remove();
-  } else {
-    said.textContent = saved.problem ?? `${saved.text ?? ""}…`;
-  }
+  showSaved(find(".saved"), saved, compare.saves);
   showControls();
 }
 
 function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
+  const scrollTo = (box) => {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    box.scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+  };
   hear("harmonize", () => {
     if (!button.disabled) start();
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    find(".run").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+    scrollTo(find(".run"));
+  });
+  hear("why", () => {
+    const isFresh = compare.run?.key === compare.scene.key && compare.picked && !find(".why").hidden;
+    if (!isFresh && !button.disabled) start();
+    scrollTo(isFresh ? find(".why") : find(".run"));
+    compare.goesToWhy = !isFresh && (() => scrollTo(find(".why")));
   });
   find('[data-act="cancel"]').addEventListener("click", () => {
     compare.starting = false;
     trigger("cancel", { run: compare.runs });
   });
-  const hold = find('[data-act="hold"]');
-  for (const name of ["pointerdown", "keydown"]) {
-    hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOther(true));
-  }
-  for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
-    hold.addEventListener(name, () => showOther(false));
-  }
+  whileHeld(find('[data-act="hold"]'), showOther);
   find('[data-act="unzoom"]').addEventListener("click", () => {
     if (zoom.scale === 1) goHome();
     else setZoom(1, 0, 0);

@@ -14,6 +14,7 @@ const compare = {
   saves: 0,
   shownComposite: null, // URL of the one that the zoom was made for
   holding: false, // the other picture is shown in place of the picked one
+  goesToWhy: null, // what to do when a run is done that was started to ask why
   view: "pair", // before and after, or "difference"
   divider: 50,
   strength: 1,
@@ -43,6 +44,10 @@ function adoptRun() {
   showGrid();
   showControls();
   loadViewer();
+  if (compare.goesToWhy && compare.run.state === "done") {
+    compare.goesToWhy();
+    compare.goesToWhy = null;
+  }
 }
 
 function setRatio([width, height]) {
@@ -55,7 +60,7 @@ connectViewer();
 connectDifference();
 connectWhy();
 watch("run", adoptRun);
-watch("saved", showSaved);
+watch("saved", adoptSaved);
 hear("scene", (scene) => {
   compare.scene = scene;
   tellMethod();

@@ -11,6 +11,7 @@ const pendingCount = () => sent - answered + uploads;
 // kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result joins the data.
 async function request(kind, data, doing, prepare) {
   stage.doing = `${doing}…`;
+  stage.asked = kind;
   stage.problem = "";
   if (!prepare) {
     send(kind, data);
