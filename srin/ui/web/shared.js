@@ -5,6 +5,9 @@ const find = (selector) => element.querySelector(selector);
 const findAll = (selector) => [...element.querySelectorAll(selector)];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+// Until its script runs, an island is inert, and looks it: nothing that is clicked is lost.
+const ready = () => find("section").removeAttribute("inert");
+
 // Decoded already, so that drawing it costs no frame.
 async function loadImage(url) {
   const image = new Image();

@@ -67,3 +67,4 @@ hear("scene", (scene) => {
   showControls();
 });
 showControls();
+ready();

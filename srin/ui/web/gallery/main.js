@@ -19,3 +19,4 @@ hear("wants-examples", () => tell("examples", { examples: props.examples, openin
 watch("examples", showExamples);
 watch("opening", showExamples);
 showExamples();
+ready();

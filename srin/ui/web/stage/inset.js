@@ -4,6 +4,7 @@
 const inset = find(".inset");
 const insetCanvas = find(".inset-canvas");
 const INSET_WIDTH = 200; // CSS pixels
+const SMALL_BOARD = 520; // CSS pixels: on a narrower canvas there is no room to aim, and a tap opens the cut-out
 let insetLabel = 1; // of the next click: 1 adds, 0 takes away
 
 function showInset() {
@@ -15,7 +16,9 @@ function showInset() {
 
 function drawInset() {
   const { object } = stage.images;
-  const width = Math.min(INSET_WIDTH, find(".stage-board").clientWidth * 0.4);
+  const board = find(".stage-board").clientWidth;
+  const width = Math.min(INSET_WIDTH, board * 0.3);
+  inset.classList.toggle("small", board < SMALL_BOARD);
   insetCanvas.width = Math.round(width * density());
   insetCanvas.height = Math.round((insetCanvas.width * object.height) / object.width);
   insetCanvas.style.width = `${width}px`;
@@ -28,6 +31,10 @@ function drawInset() {
 
 function connectInset() {
   insetCanvas.addEventListener("click", (event) => {
+    if (inset.classList.contains("small")) {
+      pickTool("point");
+      return;
+    }
     const { left, top, width, height } = insetCanvas.getBoundingClientRect();
     addPoint({ x: (event.clientX - left) / width, y: (event.clientY - top) / height }, insetLabel);
   });

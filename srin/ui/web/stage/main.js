@@ -21,6 +21,7 @@ const stage = {
   strength: 1, // of the harmonization on the canvas and in its download
   holds: false, // what was before it is shown
   isSaving: false,
+  isEditing: false, // by fingers: else one scrolls the page
   asked: "", // the kind of the last request
   isLive: recall("live", true),
   method: null, // of the live preview
@@ -258,10 +259,15 @@ connectBackground();
 connectEmpty();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
 watch("state", adopt);
-hear("example", (index) => request("example", { index }, "Loading the example"));
+hear("example", (index) => {
+  request("example", { index }, "Loading the example");
+  const { top, bottom } = find(".stage-board").getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) find(".stage-body").scrollIntoView();
+});
 hear("ask", async (answer) => {
   await settled();
   answer(stage.placement);
 });
 showPanel();
 adopt();
+ready();

@@ -10,9 +10,9 @@ const HINTS = {
   pan: "Drag to move the view, wheel to zoom.",
 };
 if (matchMedia("(pointer: coarse)").matches) {
-  HINTS.place = "Drag to move. Two fingers, or the handles, scale and turn.";
+  HINTS.place = "Tap Edit, then drag to move. Two fingers, or the handles, scale and turn.";
   HINTS.point = "Tap the object. Exclude (−) marks what does not belong to it.";
-  HINTS.brush = "Paint over the object. Two fingers zoom.";
+  HINTS.brush = "Tap Edit, then paint over the object. Two fingers zoom.";
   HINTS.pan = "Drag to move the view, two fingers zoom.";
 }
 const NUMBERS = {
@@ -45,6 +45,7 @@ function showPanel() {
   setPressed(find('[data-act="mask"]'), stage.showsMask);
   showResult();
   showInset();
+  showEdit();
   find(".stage-cutting").hidden = view !== "cut" || !photo;
   find(".stage-waiting").hidden = !find(".stage-placing").hidden || !find(".stage-cutting").hidden;
   element.querySelector(".stage").dataset.empty = String(untouched());
@@ -67,6 +68,15 @@ function showPanel() {
   showNumbers();
   showBrush();
   showStatus();
+}
+
+// On a touch screen: whether fingers edit, or scroll the page and tap.
+function showEdit() {
+  const edit = find('[data-act="edit"]');
+  edit.hidden = !navigator.maxTouchPoints || !shownPicture();
+  setPressed(edit, stage.isEditing);
+  edit.textContent = stage.isEditing ? "Done" : "Edit";
+  element.querySelector(".stage").dataset.editing = String(stage.isEditing);
 }
 
 function unmaskedText(way) {
@@ -180,6 +190,10 @@ const ACTS = {
   next: () => pickTool("place"),
   harmonize: () => tell("harmonize"),
   why: () => tell("why"),
+  edit: () => {
+    stage.isEditing = !stage.isEditing;
+    showPanel();
+  },
   before: () => {}, // as long as it is held, see result.js
   correct: () => pickTool("point"),
   dismiss: () => {
