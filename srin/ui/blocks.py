@@ -20,7 +20,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoi
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
 FULL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "full"}  # endpoints: pictures of any size
-TITLE = "<h1>SRIN <span>Studio</span></h1><p>Make a pasted object belong to its new photo.</p>"
+TITLE = "<h1>SRIN <span>Studio</span></h1><p>Makes a pasted object belong to its new photo.</p>"
 ABOUT = """<p>Results are computed from the original files, and differ from the composite only under the mask. Your
 files are deleted after a few hours.</p>"""
 
@@ -47,8 +47,8 @@ def build() -> gr.Blocks:
         # Shorter than the files that it refers to are kept.
         visit = gr.State(Visit(), time_to_live=limits.KEEP_SECONDS * 3 // 4)
         gr.HTML(TITLE, elem_id="title")
-        cards = gallery.layout()
         canvas = stage.layout()
+        cards = gallery.layout()
         results = compare.layout()
         gr.HTML(ABOUT, elem_id="about")
 
@@ -59,6 +59,8 @@ def build() -> gr.Blocks:
         canvas.map(stage.draw_map, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.project(work.save_project, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
+        canvas.save(stage.save, visit, canvas, concurrency_limit=4, **QUIET)
+        canvas.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
         results.start(compare.start, visit, results, **MODEL, **QUIET)
         results.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, concurrency_limit=4, **QUIET)

@@ -2,9 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -18,7 +15,7 @@ from srin.ui import deadline, saving
 from srin.ui.framing import middle
 from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
 from srin.ui.island import island
-from srin.ui.pictures import LOSSLESS, address, inline
+from srin.ui.pictures import LOSSLESS, inline
 from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
 from srin.ui.visit import Visit
 
@@ -152,27 +149,12 @@ def _difference(run: Run | None, method: str, other: str, strength: float, feath
 
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
-    data = data_of(event)
-    request = int(number(data, "request", 0, 1e9))
-    try:
-        if visit.run is None:
+    run = visit.run
+
+    def begun(choice: saving.Choice) -> saving.Saving:
+        if run is None:
             raise SrinError("Harmonize first.")
-        choice = saving.Choice(
-            text(data, "what"),
-            text(data, "method"),
-            text(data, "format"),
-            number(data, "strength", 0, MAX_STRENGTH, 1.0),
-            number(data, "feather", 0, 100),
-        )
-        with closing(visit.begin_saving(request, saving.Saving(visit.run, choice)).steps()) as steps:
-            for step in steps:
-                if isinstance(step, Path):
-                    about = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
-                else:
-                    about = asdict(step)
-                yield gr.update(saved={**about, "request": request})
-    except SrinError as error:
-        yield gr.update(saved={"problem": str(error), "request": request})
-    except Exception:
-        logging.getLogger(__name__).exception("saving failed")
-        yield gr.update(saved={"problem": UNEXPECTED, "request": request})
+        return saving.Saving(run.scene, run.placement, choice, run)
+
+    for said in saving.saved(visit, data_of(event), begun):
+        yield gr.update(saved=said)

@@ -31,6 +31,12 @@ class Example:
     mask: Path | None
     placement: Placement
 
+    def composite(self, side: int) -> Composite:
+        """No side longer than `side` pixels. Raises SrinError when its files are broken."""
+        crop, mask = crop_to_mask(load_image(self.foreground), load_mask(self.mask or self.foreground))
+        background = shrink(load_image(self.background), side)
+        return place(background, shrink(crop, side), shrink(mask, side), self.placement)
+
     def put_into(self, visit: Visit) -> None:
         """Loads the example. Raises SrinError, and leaves the visit as it was, when its files are broken."""
         draft = visit.draft()

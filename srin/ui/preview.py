@@ -3,20 +3,21 @@
 import cv2
 import numpy as np
 
-from srin.composite import Composite, Placement, place
+from srin.composite import MAX_STRENGTH, Composite, Placement, place
 from srin.errors import MissingWeights
 from srin.harmonizer import METHODS, Harmonizer
 from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
+from srin.ui.saving import mixed
 from srin.ui.scene import Scene
 
 
-def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndarray, list[float]]:
+def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[list[np.ndarray], list[float]]:
     """The harmonized object as it lies on the background.
 
     Returns:
-        uint8 (h, w, 4): the picture inside the mask's bounding box, opaque where the mask is not 0; and that box, x, y,
-        width and height, in fractions of the background.
+        uint8 (h, w, 4), at strength 1 and at MAX_STRENGTH: the picture inside the mask's bounding box, opaque where the
+        mask is not 0; and that box, x, y, width and height, in fractions of the background.
 
     Raises:
         SrinError: as Scene.preview and Harmonizer.from_pretrained.
@@ -34,7 +35,9 @@ def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[np.ndar
     window = (slice(y, y + height), slice(x, x + width))
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
     rows, columns = composite.mask.shape
-    return np.dstack([result[window], opaque]), [x / columns, y / rows, width / columns, height / rows]
+    strong = mixed(result, composite, MAX_STRENGTH, 0)
+    pictures = [np.dstack([picture[window], opaque]) for picture in (result, strong)]
+    return pictures, [x / columns, y / rows, width / columns, height / rows]
 
 
 def small_composite(scene: Scene, placement: Placement) -> Composite:

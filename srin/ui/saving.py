@@ -1,24 +1,30 @@
-"""What can be taken away: the picture at full size, the mask, the comparison sheet, a before-and-after animation."""
+"""What can be taken away: the picture at full size, the mask, the cut-out, the comparison sheet, an animation."""
 
 import json
+import logging
 import threading
-from collections.abc import Generator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from srin import limits
 from srin.compare import animation, labelled_sheet
-from srin.composite import mixed
+from srin.composite import MAX_STRENGTH, Placement, crop_to_mask, mixed
 from srin.errors import ImageError, SrinError
+from srin.foreground import estimate_foreground
 from srin.full_size import Job, Progress, Rendering
-from srin.harmonizer import Harmonizer
+from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
 from srin.ui import deadline
 from srin.ui.files import new_file
 from srin.ui.harmonizing import LABELS, Run
-from srin.ui.pictures import shrink
+from srin.ui.pictures import address, shrink
+from srin.ui.requests import UNEXPECTED, Data, number, text
+from srin.ui.scene import Scene
+from srin.ui.visit import Visit
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900
@@ -30,7 +36,9 @@ _large = threading.Semaphore(1)
 
 @dataclass(frozen=True)
 class Choice:
-    """what: "picture", "mask", "sheet" or "animation". feather: standard deviation in pixels of the preview."""
+    """what: "picture", "mask" or "cutout"; of a comparison also "sheet" or "animation".
+    feather: standard deviation in pixels of the preview.
+    """
 
     what: str
     method: str
@@ -39,11 +47,37 @@ class Choice:
     feather: float
 
 
+def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iterator[Data]:
+    """What the page shows while a file is made, and last where it is. begun: starts what the page asks for."""
+    request = int(number(data, "request", 0, 1e9))
+    try:
+        choice = Choice(
+            text(data, "what"),
+            text(data, "method"),
+            text(data, "format"),
+            number(data, "strength", 0, MAX_STRENGTH, 1.0),
+            number(data, "feather", 0, 100),
+        )
+        with closing(visit.begin_saving(request, begun(choice)).steps()) as steps:
+            for step in steps:
+                if isinstance(step, Path):
+                    about: Data = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
+                else:
+                    about = asdict(step)
+                yield {**about, "request": request}
+    except SrinError as error:
+        yield {"problem": str(error), "request": request}
+    except Exception:
+        logging.getLogger(__name__).exception("saving failed")
+        yield {"problem": UNEXPECTED, "request": request}
+
+
 class Saving:
     """A file that is being made. What has full size is made by a process of its own, one large picture at a time."""
 
-    def __init__(self, run: Run, choice: Choice) -> None:
-        self._run, self._choice = run, choice
+    def __init__(self, scene: Scene, placement: Placement, choice: Choice, run: Run | None = None) -> None:
+        """run: of the comparison; None for what lies on the Stage."""
+        self._scene, self._placement, self._choice, self._run = scene, placement, choice, run
         self._rendering: Rendering | None = None
         self.stopped = False
 
@@ -55,12 +89,16 @@ class Saving:
 
     def steps(self) -> Generator[Progress | Path, None, None]:
         """How far it is, and last the file's path. Raises SrinError."""
-        if self._choice.what in ("sheet", "animation"):
+        if self._choice.what == "cutout":
+            yield Progress("Cutting out", 0.0, None)
+            yield deadline.run(_cutout, self._scene)
+            return
+        if self._run and self._choice.what in ("sheet", "animation"):
             yield Progress("Drawing it", 0.0, None)
             yield deadline.run(_drawn, self._run, self._choice)
             return
         yield Progress("Starting", 0.0, None)
-        job = deadline.run(_job, self._run, self._choice)
+        job = deadline.run(_job, self._scene, self._placement, self._choice, self._run)
         if job.pixels <= LARGE:
             yield from self._rendered(job)
             return
@@ -98,11 +136,26 @@ def _drawn(run: Run, choice: Choice) -> Path:
     return path
 
 
-def _job(run: Run, choice: Choice) -> Job:
+def _cutout(scene: Scene) -> Path:
+    """The object alone, at its photo's resolution, on transparency."""
+    photo, selection = scene.masked_photo, scene.mask
+    if photo is None or selection is None:
+        raise SrinError("Cut out the object first.")
+    rgb, mask = crop_to_mask(photo.original(), selection.mask())
+    if not selection.pure:
+        rgb = estimate_foreground(rgb, mask)
+    path = new_file(f"{Path(photo.name).stem}-cut-out.png")
+    save_image(np.dstack([rgb, mask]), path)
+    return path
+
+
+def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) -> Job:
     """What the process is to make. A network decides here, on what the page shows."""
-    scene = run.scene
+    if scene.missing:
+        raise SrinError(scene.missing)
     selection = scene.mask
-    assert selection is not None  # there is a run
+    assert selection is not None  # nothing is missing
+    width, height = scene.size
     photos = (scene.picture,) if scene.ready else (scene.background, scene.object)
     for photo in photos:
         if photo is not None and not photo.path.is_file():
@@ -112,16 +165,23 @@ def _job(run: Run, choice: Choice) -> Job:
         "mask",
         new_file(f"{scene.stem}-mask.png"),
         selection.png,
-        run.size[0] * run.size[1],
+        width * height,
         background=None if scene.ready else paths[0],
         object=None if scene.ready else paths[1],
         picture=paths[0] if scene.ready else None,
-        placement=run.placement,
+        placement=placement,
         pure=selection.pure,
     )
     if choice.what == "mask":
         return job
-    _check_picked(run, choice)
+    if run:
+        _check_picked(run, choice)
+        composite, semantic_map = run.composite, run.semantic_map
+    else:
+        if choice.method not in METHODS:
+            raise SrinError("No network is here that could harmonize: their weights files are missing.")
+        composite = scene.preview(placement)
+        semantic_map = scene.semantic_map(composite, placement)
     if choice.format not in FORMATS:
         raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")
     harmonizer = Harmonizer.from_pretrained(choice.method)
@@ -131,10 +191,10 @@ def _job(run: Run, choice: Choice) -> Job:
         output=new_file(f"{scene.stem}-{choice.method}.{choice.format}"),
         method=choice.method,
         label=LABELS[choice.method],
-        coefficients=harmonizer.coefficients(run.composite, run.semantic_map),
+        coefficients=harmonizer.coefficients(composite, semantic_map),
         strength=choice.strength,
-        feather=choice.feather / max(run.composite.mask.shape),
-        comment=json.dumps(_settings(run, choice)),
+        feather=choice.feather / max(composite.mask.shape),
+        comment=json.dumps(_settings(scene, placement, semantic_map.segmenter, choice)),
     )
 
 
@@ -156,12 +216,11 @@ def _check_picked(run: Run, choice: Choice) -> None:
         raise SrinError("Pick a method that has a result first.")
 
 
-def _settings(run: Run, choice: Choice) -> dict:
+def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) -> dict:
     """Enough to make the picture again."""
     settings: dict = {"method": choice.method, "strength": choice.strength, "feather": choice.feather}
-    settings["semantic map"] = run.segmenter
-    if not run.scene.ready:
-        place = run.placement
+    settings["semantic map"] = segmenter
+    if not scene.ready:
         settings["placement"] = {
             "x": place.x, "y": place.y, "scale": place.scale, "rotation": place.rotation, "flip": place.flip,
         }  # fmt: skip

@@ -22,7 +22,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from srin.errors import SegmentationError
+from srin.gpu import is_lent
 from srin.segmentation.checkpoints import fetch_chosen
+from srin.ui import gallery
 from srin.ui.blocks import LAUNCH
 from srin.ui.files import sweep_regularly
 from srin.ui.guard import Guard
@@ -90,7 +92,10 @@ def _separate_outputs(server: Any) -> None:
 @asynccontextmanager
 async def _upkeep(app: App) -> AsyncIterator[None]:
     """As long as the server runs."""
-    tasks = [asyncio.create_task(task) for task in (sweep_regularly(), forget_regularly(app.get_blocks()))]
+    upkeep = [sweep_regularly(), forget_regularly(app.get_blocks())]
+    if not is_lent:  # there, nobody may compute without a request
+        upkeep.append(asyncio.to_thread(gallery.prepare))
+    tasks = [asyncio.create_task(task) for task in upkeep]
     try:
         yield
     finally:

@@ -17,7 +17,7 @@ from srin.project import PHOTOS
 from srin.remarks import collected
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import deadline, masks, preview, work
+from srin.ui import deadline, masks, preview, saving, work
 from srin.ui.examples import all_examples
 from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
@@ -29,7 +29,7 @@ from srin.ui.visit import Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "files", "requests", "background", "../cards", "storage", "work", "main"),
+    *("panel", "empty", "inset", "result", "files", "requests", "background", "../cards", "storage", "work", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
 
@@ -38,7 +38,7 @@ Action = Callable[[Visit, Data], None]
 
 
 def layout() -> gr.HTML:
-    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None, project=None)
+    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None, saved=None, project=None)
 
 
 def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
@@ -88,9 +88,18 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _live(scene: Scene, place: Placement, method: str) -> Data:
     began = time.perf_counter()
-    picture, window = preview.harmonized(scene, place, method)
+    pictures, window = preview.harmonized(scene, place, method)
     milliseconds = round(1000 * (time.perf_counter() - began))
-    return {"url": inline(picture), "window": window, "ms": milliseconds, "label": LABELS[method]}
+    urls = [inline(picture) for picture in pictures]
+    return {"urls": urls, "window": window, "ms": milliseconds, "label": LABELS[method]}
+
+
+def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
+    """Makes the file that the page asks for of what lies on the Stage, saying how far it is."""
+    data = data_of(event)
+    scene, place = visit.scene, placement(data.get("placement"))
+    for said in saving.saved(visit, data, partial(saving.Saving, scene, place)):
+        yield gr.update(saved=said)
 
 
 def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
@@ -153,6 +162,7 @@ def _view(visit: Visit) -> dict[str, Any]:
             "segmenter": selection.segmenter,
             "painted": selection.painted,
             "prompted": selection.prompted,
+            "pure": selection.pure,
         },
         "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
         "segmentation": _segmentation(scene.masked_photo),

@@ -5,6 +5,9 @@ const find = (selector) => element.querySelector(selector);
 const findAll = (selector) => [...element.querySelectorAll(selector)];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
+// Until its script runs, an island is inert, and looks it: nothing that is clicked is lost.
+const ready = () => find("section").removeAttribute("inert");
+
 // Decoded already, so that drawing it costs no frame.
 async function loadImage(url) {
   const image = new Image();
@@ -54,3 +57,65 @@ function takeAway(url, name) {
 // Islands talk to each other through events of the window.
 const tell = (name, detail) => window.dispatchEvent(new CustomEvent(`srin:${name}`, { detail }));
 const hear = (name, act) => window.addEventListener(`srin:${name}`, (event) => act(event.detail));
+
+// Calls act(true) as long as a button is held, by pointer or key, and then act(false).
+function whileHeld(button, act) {
+  for (const name of ["pointerdown", "keydown"]) {
+    button.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && act(true));
+  }
+  for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
+    button.addEventListener(name, () => act(false));
+  }
+}
+
+// A file that the server makes, and then the browser takes away. note: the element that says how far it is. bar: the one with
+// a progress bar and a Cancel button, for as long as it takes. changed: called when it begins, and when it has ended.
+class Download {
+  constructor(note, bar, changed) {
+    Object.assign(this, { note, bar, changed, busy: false, number: 0 });
+    bar.querySelector("button").addEventListener("click", () => this.cancel());
+  }
+
+  // gather: what to make, or a promise of it.
+  async begin(gather) {
+    window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all islands together: the server tells them apart by it
+    const number = window.srinDownloads;
+    this.number = number;
+    this.say("Starting…", 0, true);
+    const data = await gather();
+    if (number === this.number) trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
+  }
+
+  cancel() {
+    trigger("cancel", { save: this.number });
+    this.number = 0; // what the server still says of it comes too late
+    this.say("Cancelled.", 0, false);
+  }
+
+  adopt(saved) {
+    if (!saved || saved.request !== this.number) return;
+    this.note.classList.toggle("error", Boolean(saved.problem));
+    if (saved.text) {
+      this.say(`${saved.text}…${timeLeft(saved.left)}`, saved.share, true);
+      return;
+    }
+    this.number = 0;
+    this.say(saved.problem ?? `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`, 0, false);
+    if (saved.url) takeAway(saved.url, saved.name);
+  }
+
+  say(text, share, busy) {
+    this.note.textContent = text;
+    this.bar.querySelector("progress").value = share;
+    this.bar.hidden = !busy;
+    if (busy !== this.busy) {
+      this.busy = busy;
+      this.changed();
+    }
+  }
+}
+
+function timeLeft(seconds) {
+  if (seconds == null) return "";
+  return seconds < 90 ? ` about ${Math.max(1, Math.round(seconds))} s left` : ` about ${Math.round(seconds / 60)} minutes left`;
+}

@@ -53,8 +53,7 @@ function showControls() {
   find(".stale").hidden = !stale;
   element.classList.toggle("is-stale", stale);
   const hasResult = Boolean(run?.tiles.some((tile) => tile.state === "done"));
-  for (const button of findAll("[data-save]")) button.disabled = !hasResult || compare.saving;
-  find(".saving").hidden = !compare.saving;
+  for (const button of findAll("[data-save]")) button.disabled = !hasResult || download.busy;
 }
 
 function pick(method) {
@@ -97,49 +96,11 @@ function cancel() {
   loadViewer();
 }
 
+const download = new Download(find(".saved"), find(".saving"), () => showControls());
+
 function save(what) {
-  compare.saving = true;
-  compare.saves += 1;
-  find(".saved").textContent = "Starting…";
-  find(".saving progress").value = 0;
-  showControls();
-  trigger("save", {
-    what,
-    method: compare.picked,
-    format: find('[data-choice="format"]').value,
-    strength: compare.strength,
-    feather: compare.feather,
-    request: compare.saves,
-  });
-}
-
-function timeLeft(seconds) {
-  if (seconds == null) return "";
-  return seconds < 90 ? ` about ${Math.max(1, Math.round(seconds))} s left` : ` about ${Math.round(seconds / 60)} minutes left`;
-}
-
-function stopSaving() {
-  compare.stopped = compare.saves;
-  compare.saving = false;
-  trigger("cancel", { save: compare.saves });
-  find(".saved").textContent = "Cancelled.";
-  showControls();
-}
-
-function showSaved() {
-  const { saved } = props;
-  if (!saved || saved.request !== compare.saves || saved.request === compare.stopped) return;
-  const said = find(".saved");
-  said.classList.toggle("error", Boolean(saved.problem));
-  compare.saving = Boolean(saved.text);
-  find(".saving progress").value = saved.share ?? 0;
-  if (saved.url) {
-    said.textContent = `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`;
-    takeAway(saved.url, saved.name);
-  } else {
-    said.textContent = saved.problem ?? `${saved.text}…${timeLeft(saved.left)}`;
-  }
-  showControls();
+  const { picked: method, strength, feather } = compare;
+  download.begin(() => ({ what, method, strength, feather, format: find('[data-choice="format"]').value }));
 }
 
 function showSetting(name) {
@@ -163,20 +124,22 @@ function adoptSettings(settings) {
 function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
+  const scrollTo = (box) => {
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    box.scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+  };
   hear("harmonize", () => {
     if (!button.disabled) start();
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    find(".run").scrollIntoView({ behavior: calm ? "auto" : "smooth" });
+    scrollTo(find(".run"));
+  });
+  hear("why", () => {
+    const isFresh = compare.run?.key === compare.scene.key && compare.picked && !find(".why").hidden;
+    if (!isFresh && !button.disabled) start();
+    scrollTo(isFresh ? find(".why") : find(".run"));
+    compare.goesToWhy = !isFresh && (() => scrollTo(find(".why")));
   });
   find('[data-act="cancel"]').addEventListener("click", cancel);
-  find('[data-act="stop"]').addEventListener("click", stopSaving);
-  const hold = find('[data-act="hold"]');
-  for (const name of ["pointerdown", "keydown"]) {
-    hold.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && showOther(true));
-  }
-  for (const name of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) {
-    hold.addEventListener(name, () => showOther(false));
-  }
+  whileHeld(find('[data-act="hold"]'), showOther);
   find('[data-act="unzoom"]').addEventListener("click", () => {
     if (zoom.scale === 1) goHome();
     else setZoom(1, 0, 0);

@@ -11,11 +11,9 @@ const compare = {
   runs: 0, // started so far
   cancelled: 0, // the last of them that was cancelled
   starting: false,
-  saving: false,
-  saves: 0,
-  stopped: 0, // the last of them that was cancelled
   shownComposite: null, // URL of the one that the zoom was made for
   holding: false, // the other picture is shown in place of the picked one
+  goesToWhy: null, // what to do when a run is done that was started to ask why
   view: "pair", // before and after, or "difference"
   divider: 50,
   strength: 1,
@@ -47,6 +45,10 @@ function adoptRun() {
   showGrid();
   showControls();
   loadViewer();
+  if (compare.goesToWhy && compare.run.state === "done") {
+    compare.goesToWhy();
+    compare.goesToWhy = null;
+  }
 }
 
 function setRatio([width, height]) {
@@ -59,7 +61,7 @@ connectViewer();
 connectDifference();
 connectWhy();
 watch("run", adoptRun);
-watch("saved", showSaved);
+watch("saved", () => download.adopt(props.saved));
 hear("use-settings", adoptSettings);
 hear("forgotten", () => {
   compare.run = null;
@@ -73,3 +75,4 @@ hear("scene", (scene) => {
   showControls();
 });
 showControls();
+ready();

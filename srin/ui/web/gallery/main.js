@@ -9,12 +9,14 @@ function showExamples() {
     : "One object, many scenes. Pick one to try.";
   fillCards(find(".gallery-cards"), examples);
   for (const card of findAll(".example")) card.classList.add("gallery-card");
-  tell("examples", examples);
+  tell("examples", { examples, opening: props.opening });
 }
 
 hear("example", (picked) => {
   findAll(".example").forEach((card, index) => card.setAttribute("aria-pressed", String(index === picked)));
 });
-hear("wants-examples", () => tell("examples", props.examples));
+hear("wants-examples", () => tell("examples", { examples: props.examples, opening: props.opening }));
 watch("examples", showExamples);
+watch("opening", showExamples);
 showExamples();
+ready();

@@ -27,12 +27,12 @@ async function adoptLive() {
   const { live } = props;
   if (live?.request !== liveRequests) return;
   if (live.problem) {
-    stage.said = `Live: ${live.problem}`;
+    stage.said = live.problem;
   } else {
-    const image = await loadImage(live.url);
+    const images = await Promise.all(live.urls.map(loadImage));
     if (live.request !== liveRequests || gesture) return;
-    stage.live = { image, window: live.window };
-    stage.said = `Live: ${live.label}, ${Math.round(performance.now() - liveBegan)} ms`;
+    stage.live = { images, window: live.window };
+    stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
   }
   showStatus();
   redraw();
@@ -95,6 +95,7 @@ function connectBackground() {
     stage.method = method;
     stage.live = null;
     askLive();
+    showResult();
     redraw();
   });
 }

@@ -41,8 +41,8 @@ function drawPicture() {
   context.drawImage(picture, 0, 0);
   if (stage.view === "place" && canPlace()) {
     drawObject(context, stage.images.cutout, picture);
-    if (stage.live) drawLive(context, picture);
   }
+  if (stage.view === "place" && stage.live && !stage.holds) drawLive(context, picture);
 }
 
 // Draws the cut-out where it is placed, clipped by the background's frame.
@@ -57,12 +57,17 @@ function drawObject(context, cutout, background) {
   context.restore();
 }
 
-// The harmonized object covers the pasted one; the server has cut it out along the same mask.
+// The harmonized object over the pasted one; the server has cut it out along the same mask. It sends two pictures: at a
+// strength of 1 and of 2.
 function drawLive(context, background) {
   const [x, y, width, height] = stage.live.window;
-  const across = background.width;
-  const down = background.height;
-  context.drawImage(stage.live.image, x * across, y * down, width * across, height * down);
+  const { strength } = stage;
+  const place = [x * background.width, y * background.height, width * background.width, height * background.height];
+  stage.live.images.forEach((image, index) => {
+    context.globalAlpha = clamp(strength - index, 0, 1);
+    context.drawImage(image, ...place);
+  });
+  context.globalAlpha = 1;
 }
 
 function drawMarks() {

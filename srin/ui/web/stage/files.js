@@ -21,6 +21,7 @@ async function addFiles(files, role) {
 }
 
 async function addFile(file, role) {
+  if (role === "picture" && stage.way === "pair") request("way", { way: "ready" }, "Switching");
   await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
     const { path } = await upload(file);
     keepFile(path, file);

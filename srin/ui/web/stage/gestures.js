@@ -167,8 +167,12 @@ function pinch() {
 
 // --- events
 
+// What a finger may do before "Edit" is tapped: tap. Everything else is the page's, to be scrolled.
+const isPages = (event) =>
+  event.pointerType === "touch" && !stage.isEditing && !(["point", "negative"].includes(stage.tool) && !pointers.size);
+
 function pointerDown(event) {
-  if (!shownPicture()) return;
+  if (!shownPicture() || isPages(event)) return;
   marksCanvas.setPointerCapture(event.pointerId);
   marksCanvas.focus({ preventScroll: true }); // a finger would not, and the numbers would stay as they were typed
   pointers.set(event.pointerId, canvasPoint(event));

@@ -17,7 +17,11 @@ const stage = {
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
   hover: null,
   cursor: null,
-  live: null, // { image, window } of the live preview
+  live: null, // { images, window } of the live preview, at strengths 1 and 2
+  strength: 1, // of the harmonization on the canvas and in its download
+  holds: false, // what was before it is shown
+  isEditing: false, // by fingers: else one scrolls the page
+  asked: "", // the kind of the last request
   isLive: recall("live", true),
   method: null, // of the live preview
   hoverMask: null,
@@ -29,12 +33,11 @@ const stage = {
 };
 
 const cuttable = () => (stage.way === "ready" ? stage.images.picture : stage.images.object);
-const shownPicture = () => (stage.view === "place" ? stage.images.background : cuttable());
+const shownPicture = () => (stage.view === "place" && stage.way === "pair" ? stage.images.background : cuttable());
 const shownView = () => views[stage.view];
 const canPlace = () => Boolean(stage.way === "pair" && stage.images.background && stage.images.cutout);
 
 function pickTool(tool) {
-  if (tool === "place" && stage.way === "ready") return false;
   stage.tool = tool;
   if (tool === "place") showView("place");
   else if (tool !== "pan") showView("cut");
@@ -202,7 +205,7 @@ function adoptPlacement(next, before) {
     stage.placement = followBox(stage.placement, before.cutout.box, box, next.background);
   }
   stage.cutoutSize = box ? { width: box[2], height: box[3] } : null;
-  if (JSON.stringify([next.cutout, next.background]) !== JSON.stringify([before.cutout, before.background])) stage.live = null;
+  if (next.key !== before.key) stage.live = null;
 }
 
 function adoptMask(next, before) {
@@ -228,23 +231,27 @@ function adoptMask(next, before) {
 }
 
 function adoptView(next, before) {
-  if (next.background?.url !== before.background?.url) views.place.reset();
-  if (next.way === "ready") {
-    if (stage.tool === "place") stage.tool = "brush";
-    stage.view = "cut";
-  } else {
-    const placedNow = canPlace() && !before.cutout && !next.mask?.prompted;
-    const newObject = next.object && next.object.url !== before.object?.url;
-    if (next.placement && next.placement.serial !== before.placement?.serial) stage.tool = "place";
-    else if (newObject && !next.cutout) stage.tool = "point";
-    else if (placedNow) stage.tool = "place";
-    if (!["pan"].includes(stage.tool)) stage.view = stage.tool === "place" ? "place" : "cut";
-    if (stage.view === "cut" && !stage.images.object) {
-      stage.view = "place";
-      stage.tool = "place";
-    }
+  if (next.background?.url !== before.background?.url || next.way !== before.way) views.place.reset();
+  const { way } = next;
+  const photo = way === "ready" ? next.picture : next.object;
+  const complete = !next.missing;
+  if (next.placement && next.placement.serial !== before.placement?.serial) stage.tool = "place";
+  else if (photo && !complete && (stage.asked === "photo" || way !== before.way)) stage.tool = "point";
+  else if (complete && lands(next, before)) stage.tool = "place";
+  else if (way === "ready" && !complete && stage.tool === "place") stage.tool = "point";
+  if (stage.tool !== "pan") stage.view = stage.tool === "place" ? "place" : "cut";
+  if (stage.view === "cut" && !cuttable()) {
+    stage.view = "place";
+    stage.tool = "place";
   }
   showView(stage.view);
+}
+
+// Whether the object goes into its scene now: when what was missing has come by a click, a box or a file. What was painted,
+// or is a segmenter's proposal, is looked at first.
+function lands(next, before) {
+  const wasComplete = before.missing === null && before.way === next.way;
+  return !wasComplete && ["prompt", "photo"].includes(stage.asked);
 }
 
 // Tells the other islands which composite this is now, so that they can mark results of another one.
@@ -256,6 +263,8 @@ function announce() {
 }
 
 connectPanel();
+connectInset();
+connectResult();
 connectFiles();
 connectGestures();
 connectKeyboard();
@@ -264,10 +273,15 @@ connectEmpty();
 connectWork();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
 watch("state", adopt);
-hear("example", (index) => request("example", { index }, "Loading the example"));
+hear("example", (index) => {
+  request("example", { index }, "Loading the example");
+  const { top, bottom } = find(".stage-board").getBoundingClientRect();
+  if (top < 0 || bottom > innerHeight) find(".stage-body").scrollIntoView();
+});
 hear("ask", async (answer) => {
   await settled();
   answer(stage.placement);
 });
 showPanel();
 adopt();
+ready();

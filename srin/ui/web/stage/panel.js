@@ -10,9 +10,9 @@ const HINTS = {
   pan: "Drag to move the view, wheel to zoom.",
 };
 if (matchMedia("(pointer: coarse)").matches) {
-  HINTS.place = "Drag to move. Two fingers, or the handles, scale and turn.";
+  HINTS.place = "Tap Edit, then drag to move. Two fingers, or the handles, scale and turn.";
   HINTS.point = "Tap the object. Exclude (−) marks what does not belong to it.";
-  HINTS.brush = "Paint over the object. Two fingers zoom.";
+  HINTS.brush = "Tap Edit, then paint over the object. Two fingers zoom.";
   HINTS.pan = "Drag to move the view, two fingers zoom.";
 }
 const NUMBERS = {
@@ -31,29 +31,29 @@ function showPanel() {
   for (const button of findAll("[data-way]")) setPressed(button, button.dataset.way === way);
   for (const button of findAll("[data-tool]")) {
     const placing = button.dataset.tool === "place";
-    button.hidden = placing && way === "ready";
-    button.disabled = placing ? !stage.images.background : !(cuttable() || (button.dataset.tool === "pan" && photo));
+    if (placing) button.querySelector("span").textContent = way === "ready" ? "Result" : "Place";
+    button.disabled = placing ? !(way === "ready" ? server.mask : stage.images.background) : !(cuttable() || (button.dataset.tool === "pan" && photo));
     setPressed(button, button.dataset.tool === tool && !button.disabled);
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
   showEmpty();
-  if (!server.cutout) find(".stage-cutting [data-choose]").hidden = true;
+  if (!server.cutout) find('.stage-cutting [data-choose="background"]').hidden = true;
   find('[data-act="undo"]').disabled = stage.history.at <= 0;
   find('[data-act="redo"]').disabled = stage.history.at >= stage.history.entries.length - 1;
   find(".stage-zoom").hidden = !photo;
   find('[data-act="mask"]').hidden = view !== "cut" || stage.mask.isEmpty;
   setPressed(find('[data-act="mask"]'), stage.showsMask);
-  find(".stage-placing").hidden = view !== "place" || !canPlace();
+  showResult();
+  showInset();
+  showEdit();
   find(".stage-cutting").hidden = view !== "cut" || !photo;
   find(".stage-waiting").hidden = !find(".stage-placing").hidden || !find(".stage-cutting").hidden;
-  const isUntouched = !(server.background || server.object || server.picture);
-  find(".stage-steps").hidden = !isUntouched || way === "ready";
-  find(".stage-missing").hidden = isUntouched && way !== "ready";
-  find(".stage-missing").textContent = server.missing ?? "";
-  find(".stage-waiting .buttons").hidden = isUntouched || way === "ready";
+  element.querySelector(".stage").dataset.empty = String(untouched());
+  find(".stage-missing").textContent = untouched() && way === "pair" ? "" : (server.missing ?? "");
   find(".stage-brush").hidden = !["brush", "erase"].includes(tool);
-  find(".stage-next").hidden = !(view === "cut" && way === "pair" && canPlace());
-  find(".stage-finish").hidden = !(way === "ready" && server.mask);
+  const next = find(".stage-next");
+  next.hidden = view !== "cut" || !server.mask || Boolean(server.missing);
+  next.textContent = way === "ready" ? "Harmonize it" : "Place it";
   find(".stage-maker").dataset.mask = server.mask?.url ?? "";
   find(".stage-maker").textContent = server.mask ? `Selected by: ${server.mask.segmenter}` : unmaskedText(way);
   for (const button of findAll(".stage-cutting [data-needs-mask]")) button.disabled = !server.mask;
@@ -68,6 +68,15 @@ function showPanel() {
   showNumbers();
   showBrush();
   showStatus();
+}
+
+// On a touch screen: whether fingers edit, or scroll the page and tap.
+function showEdit() {
+  const edit = find('[data-act="edit"]');
+  edit.hidden = !navigator.maxTouchPoints || !shownPicture();
+  setPressed(edit, stage.isEditing);
+  edit.textContent = stage.isEditing ? "Done" : "Edit";
+  element.querySelector(".stage").dataset.editing = String(stage.isEditing);
 }
 
 function unmaskedText(way) {
@@ -102,7 +111,7 @@ function showSlot(slot, photo, way) {
   const hasPhoto = Boolean(photo?.url);
   picture.hidden = !hasPhoto;
   if (hasPhoto && picture.src !== new URL(photo.url, document.baseURI).href) picture.src = photo.url;
-  slot.querySelector(".slot-name").textContent = photo ? `${photo.name}` : "choose or drop a file";
+  slot.querySelector(".slot-name").textContent = photo ? (photo.name ?? "there") : "choose or drop a file";
 }
 
 function showNumbers() {
@@ -135,6 +144,7 @@ function showStatus() {
 
 function hint() {
   const hasNothingToDo = !shownPicture() || (stage.tool === "place" && !canPlace());
+  if (stage.way === "ready" && stage.tool === "place") return "";
   return hasNothingToDo ? "" : HINTS[stage.tool];
 }
 
@@ -179,6 +189,13 @@ const ACTS = {
   },
   next: () => pickTool("place"),
   harmonize: () => tell("harmonize"),
+  why: () => tell("why"),
+  edit: () => {
+    stage.isEditing = !stage.isEditing;
+    showPanel();
+  },
+  before: () => {}, // as long as it is held, see result.js
+  correct: () => pickTool("point"),
   dismiss: () => {
     stage.problem = "";
     showStatus();

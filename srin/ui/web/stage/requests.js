@@ -12,6 +12,7 @@ const pendingCount = () => sent - answered + uploads;
 async function request(kind, data, doing, prepare) {
   if (kind !== "resume" && work.resuming) await settled(); // what is brought back comes first
   stage.doing = `${doing}…`;
+  stage.asked = kind;
   stage.problem = "";
   if (!prepare) {
     send(kind, data);

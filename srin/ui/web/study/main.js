@@ -116,3 +116,4 @@ window.addEventListener("keydown", (event) => {
 
 watch("ballot", showBallot);
 trigger("begin", { rater });
+ready();
