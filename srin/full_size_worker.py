@@ -4,7 +4,7 @@
 
 Run in a process of its own by srin/full_size.py, without torch: it can be ended at any time, in the middle of decoding or
 encoding too, and all its memory goes back with it. A line is `{"text", "share", "left"}`: what is being done, which share
-of the work is done, and the seconds left, or null; the last is `{"problem"}` or `{"done": true}`.
+of the work is done, and the seconds left; the last is `{"problem"}` or `{"done": true}`.
 """
 
 import json
@@ -58,16 +58,17 @@ class Told:
         self._inside = share
 
     def tell(self) -> None:
+        now = time.monotonic()
         before = sum(work for _, work in self._plan[: self._step])
         text, work = self._plan[self._step]
-        pace = (self._began_step - self._began) / before if before else None  # seconds for a unit of work
-        inside = self._inside
-        if pace and not inside:  # a step that can't tell: by the clock
-            inside = min(0.95, (time.monotonic() - self._began_step) / (pace * work))
+        pace = (self._began_step - self._began) / before if before else 1.0  # seconds for a unit of work, or a guess
+        # A step that can't tell how far it is: by the clock.
+        inside = self._inside or min(0.95, (now - self._began_step) / max(pace * work, 1e-3))
         done = before + inside * work
-        elapsed = time.monotonic() - self._began
-        left = None if not done or (pace is None and not self._inside) else elapsed * (self._total - done) / done
-        say({"text": text, "share": round(done / self._total, 3), "left": left if left is None else round(left, 1)})
+        if before or self._inside:
+            pace = (now - self._began) / done
+        left = pace * (self._total - done)
+        say({"text": text, "share": round(done / self._total, 3), "left": round(left, 1)})
 
     def _tick(self) -> None:
         while True:

@@ -117,7 +117,7 @@ def test_the_time_left_follows_the_pace_so_far(monkeypatch):
     monkeypatch.setattr(full_size_worker, "say", said.append)
     told = full_size_worker.Told([("a", 1.0), ("b", 2.0), ("c", 5.0)])
     told.next()
-    assert said[-1] == {"text": "a", "share": 0.0, "left": None}
+    assert said[-1] == {"text": "a", "share": 0.0, "left": 8.0}, "a guess"
     now[0] += 3  # a unit of work takes three seconds here
     told.next()
     assert said[-1] == {"text": "b", "share": 0.125, "left": 21.0}

@@ -6,6 +6,7 @@ import pytest
 from conftest import free_port
 from page_parts import only
 
+from srin import full_size
 from srin.ui import compare
 from srin.ui.blocks import LAUNCH, build
 from srin.ui.harmonizing import run_steps
@@ -120,3 +121,37 @@ def test_the_method_that_is_looked_at_comes_first(page, monkeypatch):
     assert order[-1] == ["reinhard", "copy-paste", "histogram"]
     shown = page.locator(".tile").evaluate_all("(tiles) => tiles.map((tile) => tile.dataset.method)")
     assert shown == ["copy-paste", "reinhard", "histogram"], "the grid keeps its order"
+
+
+def test_a_download_can_be_cancelled_in_the_middle_of_a_native_step(page, monkeypatch):
+    """Its process is gone at once, the page free, and the next download comes, alone and once."""
+    started = []
+    start = full_size.subprocess.Popen
+
+    def stuck(command, **how):
+        started.append(start([command[0], "-c", "import time; time.sleep(600)"], **how))
+        return started[-1]
+
+    only(page, "copy-paste", "histogram")
+    page.locator(".gallery-card").nth(0).click()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    monkeypatch.setattr(full_size.subprocess, "Popen", stuck)
+    page.locator("#download").click()
+    page.locator('[data-act="stop"]').wait_for()
+    for _ in range(100):
+        if started:
+            break
+        page.wait_for_timeout(50)
+    page.locator('[data-act="stop"]').click()
+    assert page.locator(".saved").inner_text() == "Cancelled." and page.locator("#download").is_enabled()
+    assert started[0].wait(10) == -9
+    monkeypatch.undo()
+    downloads = []
+    page.on("download", lambda one: downloads.append(one))
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "mountain_lake-histogram.png"
+    page.locator('[data-act="map"]').click()
+    page.locator(".stage-live", has_text="regions, drawn by").wait_for()
+    assert len(downloads) == 1

@@ -49,7 +49,8 @@ class Visit:
         self.strokes = self.revision = 0
         self._turns: Turns[Data] = Turns()
         self._looking = threading.Lock()
-        self._newest_run = self._cancelled_run = self._stopped_saving = 0
+        self._newest_run = self._cancelled_run = 0
+        self._stopped_saving = -1
         self._saving: tuple[int, Saving] | None = None
         self.forget()
 
