@@ -83,6 +83,12 @@ def load_preview(path: str | os.PathLike, what: str, side: int) -> tuple[np.ndar
     return np.array(_to_srgb(colour, image.info.get("icc_profile"), what)), alpha, (size[0], size[1])
 
 
+def header_size(path: Path) -> tuple[int, int]:
+    """Width and height as a file's header has them, before any turn. Nothing is decoded. Raises ImageError."""
+    with _opened(path, "file") as image:
+        return image.size
+
+
 def load_mask(source: Source, what: str = "mask") -> np.ndarray:
     """Decode a mask to uint8 (H, W), upright: 0 is background, 255 foreground, soft edges lie between.
 

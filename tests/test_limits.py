@@ -8,11 +8,13 @@ from datetime import timedelta
 import gradio as gr
 import pytest
 from gradio.routes import App
+from page_parts import gradient, write
 
 from srin import limits
 from srin.errors import SrinError
-from srin.ui import deadline, preview, stage
-from srin.ui.files import KEPT, sweep
+from srin.image_io import load_image
+from srin.ui import api, deadline, preview, stage
+from srin.ui.files import KEPT, new_file, sweep
 from srin.ui.scene import Scene
 from srin.ui.sessions import IDLE, forget_idle
 from srin.ui.visit import Visit
@@ -57,6 +59,31 @@ def test_steps_share_one_deadline(monkeypatch):
     assert 1 <= len(seen) <= 5
     deadline.run(time.sleep, 0.15, seconds=5)  # until the last step has ended
     assert list(deadline.steps(iter("abc"))) == ["a", "b", "c"]
+
+
+def test_small_pictures_overtake_large_ones_at_the_endpoints(monkeypatch):
+    """The large one is at work until the small one is through."""
+    monkeypatch.setattr(limits, "LARGE", 5000)
+    end, order = threading.Event(), []
+
+    def work(image):
+        size = load_image(image["path"]).shape[0]
+        if size == 100:
+            assert end.wait(30)
+        order.append(size)
+
+    files = {}
+    for side in (20, 100):
+        files[side] = {"path": str(write(new_file(f"{side}.png"), gradient(side, side)))}
+    endpoint = api._endpoint(work)
+    large = threading.Thread(target=endpoint, args=(files[100],))
+    large.start()
+    endpoint(files[20])
+    endpoint({"path": files[20]["path"]})
+    end.set()
+    large.join(30)
+    assert order == [20, 20, 100]
+    assert not api._is_large({"path": "/etc/passwd"}, None, 7, {"path": files[20]["path"]})
 
 
 def test_the_stages_work_is_given_up_too(monkeypatch):

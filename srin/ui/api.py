@@ -16,11 +16,13 @@ from urllib.parse import unquote
 import gradio as gr
 import numpy as np
 
+from srin import limits
 from srin.compare import comparison_sheet, run_methods
 from srin.composite import Composite
 from srin.errors import ImageError, SrinError, UnknownMethod
+from srin.formats import HEAD, signature
 from srin.harmonizer import METHODS, NETWORKS, Harmonizer
-from srin.image_io import load_image, save_image
+from srin.image_io import header_size, load_image, save_image
 from srin.remarks import collected
 from srin.report import report
 from srin.results import save_result, settings_of
@@ -43,12 +45,13 @@ NOT_UPLOADED = "The {} must be an uploaded file. Send it to /gradio_api/upload f
 
 
 def _endpoint(work: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Runs on a worker of its own, within the time limit; what goes wrong is told in words."""
+    """Runs on a worker, within the time limit; what goes wrong is told in words. Large pictures have another worker."""
 
     @functools.wraps(work)
     def endpoint(*arguments: Parameters.args, **named: Parameters.kwargs) -> Returned:
         try:
-            return deadline.run(functools.partial(work, *arguments, **named), on=deadline.full)
+            on = deadline.full if _is_large(*arguments, *named.values()) else deadline.models
+            return deadline.run(functools.partial(work, *arguments, **named), on=on)
         except SrinError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:
@@ -228,6 +231,24 @@ async def _no_fetching(path: str) -> str:
 
 
 # --- Requests are arbitrary JSON, whatever the hints say.
+
+
+def _is_large(*given: object) -> bool:
+    """Whether one of them is an uploaded picture that takes long. Anything else is none, and told about later.
+
+    HEIC pictures count as large without a look at them, which would take as long as decoding.
+    """
+    for one in given:
+        try:
+            path = _uploaded(one, "file")
+            with open(path, "rb") as file:
+                is_heic = signature(file.read(HEAD)) == "HEIC"
+            width, height = (limits.MAX_SIDE, limits.MAX_SIDE) if is_heic else header_size(path)
+        except (ImageError, OSError):
+            continue
+        if width * height > limits.LARGE:
+            return True
+    return False
 
 
 def _composite(image: Path, mask: Path, invert_mask: object = False) -> tuple[Composite, list[str]]:

@@ -1,8 +1,8 @@
 """The workers, and the end of their patience: nobody waits for longer than MAX_SECONDS.
 
 Python can't stop a computation from outside. So who waits too long gets an answer, and the computation ends unseen. Until
-then it keeps its worker. Methods at the size that the page shows have one; endpoints, whose pictures may be large, have
-another, which gets the processor when nobody at the page wants it. Downloads run in processes, see srin/full_size.py.
+then it keeps its worker. Methods at the size that the page shows have one, and endpoints whose pictures are large have
+another, which gets the processor when nobody else wants it. Downloads run in processes, see srin/full_size.py.
 """
 
 import contextvars

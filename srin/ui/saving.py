@@ -28,7 +28,6 @@ from srin.ui.visit import Visit
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900
-LARGE = 12_000_000  # pixels, of which more are made one at a time
 WAIT = 0.5  # seconds between two words to those who wait
 
 _large = threading.Semaphore(1)
@@ -98,8 +97,13 @@ class Saving:
             yield deadline.run(_drawn, self._run, self._choice)
             return
         yield Progress("Starting", 0.0, None)
+<<<<<<< HEAD
         job = deadline.run(_job, self._scene, self._placement, self._choice, self._run)
         if job.pixels <= LARGE:
+=======
+        job = deadline.run(_job, self._run, self._choice)
+        if job.pixels <= limits.LARGE:
+>>>>>>> 7c660bf (Endpoints with small pictures overtake large ones; a benchmark of large pictures; documentation)
             yield from self._rendered(job)
             return
         while not _large.acquire(timeout=WAIT):

@@ -1,0 +1,238 @@
+"""Large pictures on the page, in a real Chromium: who waits for them, how fast Cancel is, and what a killed server loses.
+
+    python -m benchmarks.big_pictures [--megapixels 48] [--tries 50] [--visitors 10] [--json FILE]
+
+Starts the app by itself. Measures, all within one run on one machine:
+
+- first picture: seconds from choosing a photo of that size until it is shown, and from Harmonize to the first result,
+- the others meanwhile: an example's first result, alone and while another visitor downloads with every method,
+- Cancel: seconds until the page is free, and until a process that was at work is gone, at moments all through a download,
+- memory: the peak of a download's process, with each method,
+- visitors that go on after the server is killed (SIGKILL) and started again, in the middle of their work.
+
+Needs Debian's chromium, Linux, and the weights.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.live import FLAGS, ROOT, enlarged, give
+from srin.harmonizer import METHODS
+
+PORT = 17998
+PATIENCE = 600_000  # milliseconds
+REPEATS = 7
+WORKER = "srin.full_size_worker"
+BEYOND_FIRST = "() => !/Starting|Preparing|[(]1 of/.test(document.querySelector('.run-status').textContent)"
+
+
+class App:
+    """The app, as often as it is started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._environment = os.environ | {"GRADIO_SERVER_PORT": str(PORT), "GRADIO_TEMP_DIR": str(folder)}
+        self.address = f"http://127.0.0.1:{PORT}"
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self._environment)
+        while True:
+            try:
+                urllib.request.urlopen(self.address, timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+
+def workers() -> list[int]:
+    """The processes that make downloads."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdecimal() and WORKER.encode() in (folder / "cmdline").read_bytes():
+                found.append(int(folder.name))
+        except OSError:
+            pass  # gone
+    return found
+
+
+@contextmanager
+def watched(peaks: list[float]) -> Any:
+    """Adds the largest resident memory of a download's process within the block, in MB."""
+    stop, largest = threading.Event(), [0.0]
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            for process in workers():
+                try:
+                    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+                    largest[0] = max([largest[0], *(int(line.split()[1]) / 1024 for line in lines if "VmHWM" in line)])
+                except OSError:
+                    pass
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    yield
+    stop.set()
+    thread.join()
+    peaks.append(largest[0])
+
+
+def opened(browser: Browser, address: str) -> Page:
+    page = browser.new_context(accept_downloads=True).new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(address)
+    page.locator(".stage-marks").wait_for()
+    return page
+
+
+def first_result(page: Page) -> float:
+    """Seconds from Harmonize to the first result."""
+    button = page.locator("#harmonize:not([disabled])")
+    button.wait_for()
+    began = time.perf_counter()
+    button.click()
+    page.wait_for_function(BEYOND_FIRST)
+    seconds = time.perf_counter() - began
+    page.locator(".run-status", has_text="methods done").wait_for()
+    return seconds
+
+
+def large(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
+    """A background and an object of that size, cut out and placed."""
+    paths = [enlarged(name, megapixels, folder) for name in ("mountain_lake.jpg", "otter.jpg", "otter_mask.png")]
+    began = time.perf_counter()
+    page.locator('input[data-for="background"]').set_input_files(paths[0])
+    page.wait_for_function("() => document.querySelector('[data-role=background] img').naturalWidth > 0")
+    shown = time.perf_counter() - began
+    give(page, "object", paths[1])
+    page.locator('input[data-for="mask"]').set_input_files(paths[2])
+    page.locator(".stage-placing").wait_for()
+    return {"first picture, s": shown, "first result, s": first_result(page)}
+
+
+def cancels(page: Page, tries: int) -> dict[str, float]:
+    """Cancel at moments all through the download of a JPEG."""
+    free, gone = [], []
+    page.locator('[data-choice="format"]').select_option("jpg")
+    began = time.perf_counter()
+    with page.expect_download(timeout=PATIENCE):
+        page.locator("#download:not([disabled])").click()
+    seconds = time.perf_counter() - began
+    generator = random.Random(0)
+    for number in range(tries):
+        page.locator("#download:not([disabled])").click()
+        page.locator('[data-act="stop"]').wait_for()
+        page.wait_for_timeout(1000 * seconds * (number + generator.random()) / tries)
+        if not page.locator('[data-act="stop"]').is_visible():
+            continue  # it was quicker this time
+        began = time.perf_counter()
+        page.locator('[data-act="stop"]').click()
+        page.locator("#download:not([disabled])").wait_for()
+        free.append(time.perf_counter() - began)
+        while workers():
+            time.sleep(0.005)
+        gone.append(time.perf_counter() - began)
+    return {"tries": len(free), "page free, worst, s": max(free), "process gone, worst, s": max(gone)}
+
+
+def downloads(visitor: Page, other: Page) -> tuple[dict[str, Any], dict[str, float]]:
+    """Each method's download, and an example's first result for another visitor, alone and meanwhile."""
+    other.locator(".gallery-card").nth(2).click()
+    other.locator(".slot-name", has_text="old_arena").wait_for()
+    first_result(other)
+    alone = [first_result(other) for _ in range(REPEATS)]
+    busy: list[float] = []
+    made: dict[str, Any] = {}
+    for method in METHODS:
+        visitor.locator(f'[data-method="{method}"] button').click()
+        peaks: list[float] = []
+        began = time.perf_counter()
+        with watched(peaks), visitor.expect_download(timeout=PATIENCE) as file:
+            visitor.locator("#download:not([disabled])").click()
+            busy += [first_result(other) for _ in range(2)]
+        file.value.path()
+        made[method] = {"s": time.perf_counter() - began, "peak MB": peaks[0]}
+        print(method, json.dumps(made[method]), flush=True)
+    ratio = statistics.median(busy) / statistics.median(alone)
+    return made, {"alone, s": statistics.median(alone), "meanwhile, s": statistics.median(busy), "ratio": ratio}
+
+
+def killed(app: App, browser: Browser, visitors: int) -> dict[str, int]:
+    """Visitors at work when the server is killed, and those who have their photos, mask and placement afterwards."""
+    pages = [opened(browser, app.address) for _ in range(visitors)]
+    for number, page in enumerate(pages):
+        page.locator(".gallery-card").nth(number % 4).click()
+        page.locator("#harmonize:not([disabled])").wait_for()
+        page.locator('[data-number="x"]').fill(str(20 + number))
+        page.locator('[data-number="x"]').press("Enter")
+        page.locator('.stage-work[data-state="kept"]').wait_for()
+    for page in pages:
+        page.locator("#harmonize").click()
+    app.kill()
+    app.start()
+    on = 0
+    for number, page in enumerate(pages):
+        page.locator("#harmonize:not([disabled])").wait_for(timeout=120_000)
+        page.wait_for_function("() => document.querySelector('.stage-work').dataset.state === 'kept'")
+        same = page.locator('[data-number="x"]').input_value() == str(20 + number)
+        page.locator("#harmonize").click()
+        page.locator(".run-status", has_text="methods done").wait_for()
+        on += same
+        page.context.close()
+    return {"visitors": visitors, "go on": on}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megapixels", type=float, default=48)
+    parser.add_argument("--tries", type=int, default=50)
+    parser.add_argument("--visitors", type=int, default=10)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+        folder = Path(name)
+        app = App(folder)
+        app.start()
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        try:
+            page, other = opened(browser, app.address), opened(browser, app.address)
+            other.locator(".gallery-card.has-after").last.wait_for()  # the weights are there
+            found["large"] = large(page, folder, options.megapixels)
+            print(json.dumps(found["large"]), flush=True)
+            found["downloads"], found["meanwhile"] = downloads(page, other)
+            print(json.dumps(found["meanwhile"]), flush=True)
+            found["cancel"] = cancels(page, options.tries)
+            print(json.dumps(found["cancel"]), flush=True)
+            page.context.close()
+            found["killed"] = killed(app, browser, options.visitors)
+            print(json.dumps(found["killed"]), flush=True)
+        finally:
+            browser.close()
+            app.kill()
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
