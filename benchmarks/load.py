@@ -1,11 +1,13 @@
 """Many at once: N clients, each with a picture of its own, harmonize on a running app until enough has been asked for.
 
-    python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--method srin] [--keep 60] [--queue 40] [--json F]
+    python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--method srin] [--large 0] [--keep 60] [--queue 40]
+        [--json F]
 
 Starts the app with a short queue and a short life of files, and prints a Markdown table: errors other than "Queue is
 full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times
 (fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), each of which counts as
-a new visitor's, and its disk, which stops growing once files reach their age limit. Linux only: it reads /proc.
+a new visitor's, and its disk, which stops growing once files reach their age limit. With --large, so many more clients
+have pictures of 48 megapixels, whose waits are counted apart. Linux only: it reads /proc.
 """
 
 import argparse
@@ -29,7 +31,8 @@ import numpy as np
 from gradio_client import Client, handle_file
 
 ROOT = Path(__file__).resolve().parents[1]
-SIDE = 128  # pixels of the pictures
+SIZE = (128, 128)  # height and width of the pictures
+LARGE_SIZE = (6000, 8000)
 WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
 SWEEPS = 16  # of old files in their life, see srin/ui/files.py
 PATIENCE = 300  # seconds that a client waits for the server's word
@@ -63,9 +66,12 @@ class Server:
 
 @dataclass
 class Log:
-    """What happened, from all clients' threads. waits: seconds from asking to the answer, by client."""
+    """What happened, from all clients' threads. waits: seconds from asking to the answer, by client. large: the same of
+    those with large pictures.
+    """
 
     waits: dict[int, list[float]] = field(default_factory=dict)
+    large: list[float] = field(default_factory=list)
     busy: int = 0
     errors: list[str] = field(default_factory=list)
     mixed_up: int = 0
@@ -95,13 +101,17 @@ def server(folder: Path, keep: int, queue: int) -> Iterator[Server]:
         process.wait()
 
 
-def client(number: int, running: Server, left: Iterator[int], log: Log, folder: Path, method: str) -> None:
-    """One user: a picture and a mask of its own, one request after the other until none is left."""
+def client(
+    number: int, running: Server, left: Iterator[int], log: Log, folder: Path, method: str, size: tuple[int, int]
+) -> None:
+    """One user: a picture of this size and a mask of its own, one request after the other until none is left."""
     rng = np.random.default_rng(number)
-    image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (SIDE, SIDE))
-    mask = np.zeros((SIDE, SIDE), np.uint8)
-    x, y = (int(corner) for corner in rng.integers(8, SIDE // 2, 2))
-    mask[y : y + SIDE // 3, x : x + SIDE // 3] = 255
+    height, width = size
+    interpolation = cv2.INTER_LINEAR if size == SIZE else cv2.INTER_NEAREST  # a large file that is sent quickly
+    image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (width, height), interpolation=interpolation)
+    mask = np.zeros(size, np.uint8)
+    x, y = (int(corner) for corner in rng.integers(height // 16, height // 2, 2))
+    mask[y : y + height // 3, x : x + height // 3] = 255
     paths = [str(folder / f"{kind}-{number}.png") for kind in ("image", "mask")]
     for path, array in zip(paths, (image, mask), strict=True):
         cv2.imwrite(path, array)
@@ -113,7 +123,7 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
         with log.lock:
             log.errors.append(f"no connection: {type(error).__name__}: {error}")
         return
-    waits = log.waits.setdefault(number, [])
+    waits = log.waits.setdefault(number, []) if size == SIZE else log.large
     for _ in left:
         caller.reset_session()
         while True:
@@ -137,22 +147,31 @@ def client(number: int, running: Server, left: Iterator[int], log: Log, folder: 
             break
 
 
-def crowd(clients: int, requests: int, running: Server, folder: Path, method: str) -> Log:
-    """So many clients, who share so many requests."""
+def crowd(clients: int, requests: int, running: Server, folder: Path, method: str, large: int) -> Log:
+    """So many clients, who share so many requests, and others with large pictures as long as there are any."""
     folder.mkdir()
     left, log, guard = iter(range(requests)), Log(), threading.Lock()
+    over = threading.Event()
 
     def shared() -> Iterator[int]:
         while True:
             with guard:
                 number = next(left, None)
             if number is None:
+                over.set()
                 return
             yield number
 
+    def meanwhile() -> Iterator[int]:
+        while not over.is_set():
+            yield 0
+
     threads = [
-        threading.Thread(target=client, args=(number, running, shared(), log, folder, method))
+        threading.Thread(target=client, args=(number, running, shared(), log, folder, method, SIZE))
         for number in range(clients)
+    ] + [
+        threading.Thread(target=client, args=(clients + number, running, meanwhile(), log, folder, method, LARGE_SIZE))
+        for number in range(large)
     ]
     for thread in threads:
         thread.start()
@@ -175,6 +194,8 @@ def row(clients: int, log: Log, seconds: float) -> dict[str, float]:
         "median wait": round(median, 2),
         "p95 / median": round(float(np.percentile(waits, 95)) / median, 2) if len(waits) else float("nan"),
         "slowest / quickest client": round(float(max(means) / min(means)), 2) if means else float("nan"),
+        "large: answers": len(log.large),
+        "large: median wait": round(float(np.median(log.large)), 1) if log.large else float("nan"),
     }
 
 
@@ -183,6 +204,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 16, 64])
     parser.add_argument("--requests", type=int, default=500, help="of all clients of all rounds together")
     parser.add_argument("--method", default="srin", help="a classical one shows memory without PyTorch's own noise")
+    parser.add_argument("--large", type=int, default=0, help="clients besides whose pictures have 48 megapixels")
     parser.add_argument("--keep", type=int, default=60, help="seconds after which the app deletes files")
     parser.add_argument("--queue", type=int, default=40, help="requests that may wait; more clients get to hear of it")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -207,9 +229,8 @@ def main() -> None:
             watching.start()
             for clients in options.clients:
                 began = time.perf_counter()
-                log = crowd(
-                    clients, options.requests // len(options.clients), running, folder / str(clients), options.method
-                )
+                requests = options.requests // len(options.clients)
+                log = crowd(clients, requests, running, folder / str(clients), options.method, options.large)
                 rows.append(row(clients, log, time.perf_counter() - began))
                 memory += log.memory
                 errors += log.errors
