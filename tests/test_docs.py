@@ -18,13 +18,8 @@ EXAMPLES = ROOT / "assets" / "examples"
 # the repository doesn't have. Others run some: test_batch.py torchrun, test_export.py the export, test_recipe_sets.py
 # those with RECIPES.
 LEFT_OUT = ("pip install", "--download", "accelerate launch", "torchrun", "export")
-<<<<<<< HEAD
 LEFT_OUT += ("data.root=", "RECIPES")
-PLACES = {"PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
-=======
-LEFT_OUT += ("data.root=", "train.map_study", "RECIPES")
 PLACES = {"PROJECT.srin": "project.srin", "PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
->>>>>>> 7c660bf (Endpoints with small pictures overtake large ones; a benchmark of large pictures; documentation)
 # Fewer composites, on which others of the commands work; and no checkpoint of Segment Anything comes with the repository.
 LESS = {"--count 100": "--count 8", "--segmenter sam": "--segmenter colour"}
 

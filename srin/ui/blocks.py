@@ -19,14 +19,9 @@ from srin.ui.visit import Visit
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoints of api.py are public
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-<<<<<<< HEAD
-FULL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "full"}  # endpoints: pictures of any size
-TITLE = "<h1>SRIN <span>Studio</span></h1><p>Makes a pasted object belong to its new photo.</p>"
-=======
 # Endpoints: they wait for a worker, see api.py, so that those with large pictures are overtaken by the others.
 ENDPOINTS: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "endpoints"}
-TITLE = "<h1>SRIN <span>Studio</span></h1><p>Make a pasted object belong to its new photo.</p>"
->>>>>>> 7c660bf (Endpoints with small pictures overtake large ones; a benchmark of large pictures; documentation)
+TITLE = "<h1>SRIN <span>Studio</span></h1><p>Makes a pasted object belong to its new photo.</p>"
 ABOUT = """<p>Results are computed from the original files, and differ from the composite only under the mask. Your
 files are deleted after a few hours.</p>"""
 

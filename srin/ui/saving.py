@@ -97,13 +97,8 @@ class Saving:
             yield deadline.run(_drawn, self._run, self._choice)
             return
         yield Progress("Starting", 0.0, None)
-<<<<<<< HEAD
         job = deadline.run(_job, self._scene, self._placement, self._choice, self._run)
-        if job.pixels <= LARGE:
-=======
-        job = deadline.run(_job, self._run, self._choice)
         if job.pixels <= limits.LARGE:
->>>>>>> 7c660bf (Endpoints with small pictures overtake large ones; a benchmark of large pictures; documentation)
             yield from self._rendered(job)
             return
         while not _large.acquire(timeout=WAIT):
