@@ -301,7 +301,12 @@ def _warp(
     """Colour (h, w, 3) and mask (h, w), uint8, of the foreground as it appears inside `window`."""
     # Premultiplied, so that colours from outside the mask never bleed into the edge. Halved, because the
     # cubic kernel overshoots there by up to a third, and a 16-bit alpha that clips would brighten the edge.
-    layer = np.dstack([rgb, np.full(mask.shape, 255, np.uint8)]).astype(np.uint16) * mask[..., None] // 2
+    layer = np.empty((*mask.shape, 4), np.uint16)
+    for start in range(0, len(mask), BAND):
+        rows = slice(start, start + BAND)
+        alpha = mask[rows].astype(np.uint16)
+        layer[rows, :, :3], layer[rows, :, 3] = rgb[rows] * alpha[..., None], 255 * alpha
+        layer[rows] //= 2
     height, width = mask.shape
     factor = math.hypot(*matrix[:, 0])
     if factor < 1:  # an interpolating warp would skip pixels: average them first, the warp does the rest
@@ -313,9 +318,11 @@ def _warp(
     centred = np.column_stack([matrix[:, :2], matrix[:, 2] + offset])
     target = (window[1].stop - window[1].start, window[0].stop - window[0].start)
     warped = cv2.warpAffine(layer, centred, target, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT)
-    colour = np.empty((*warped.shape[:2], 3), np.uint8)
+    del layer
+    colour, opacity = np.empty((*warped.shape[:2], 3), np.uint8), np.empty(warped.shape[:2], np.uint8)
     for start in range(0, len(warped), BAND):
         rows = slice(start, start + BAND)
-        alpha = np.maximum(warped[rows, :, 3:], 1).astype(np.float32)
-        colour[rows] = np.rint(np.minimum(warped[rows, :, :3] * (255 / alpha), 255))
-    return colour, np.rint(np.minimum(warped[..., 3] / np.float32(127.5), 255)).astype(np.uint8)
+        share = np.maximum(warped[rows, :, 3:], 1).astype(np.float32)
+        colour[rows] = np.rint(np.minimum(warped[rows, :, :3] * (255 / share), 255))
+        opacity[rows] = np.rint(np.minimum(warped[rows, :, 3] / np.float32(127.5), 255))
+    return colour, opacity
