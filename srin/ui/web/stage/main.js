@@ -147,7 +147,18 @@ async function adopt() {
   lastRevision = next.revision;
   const before = stage.server;
   const changed = next.key !== before.key || next.placement?.serial !== before.placement?.serial;
-  const images = await loadImages(next, before);
+  let images;
+  try {
+    images = await loadImages(next, before);
+  } catch (error) {
+    // The server is gone, or the preview has expired. The page stands as it was, and waits for nothing.
+    if (next.revision !== lastRevision) return;
+    answered = Math.max(answered, next.answered);
+    stage.problem = error.message;
+    showPanel();
+    release();
+    return;
+  }
   if (next.revision !== lastRevision) return; // a newer answer came while the pictures were loading
   stage.server = next;
   Object.assign(stage.images, images);
