@@ -12,6 +12,7 @@ from page_parts import at, give, gradient, numbers, only, ragged, selected, set_
 from PIL import ExifTags, Image
 
 from srin.image_io import load_image
+from srin.offsets import Offsets
 
 pytestmark = pytest.mark.browser
 
@@ -63,6 +64,12 @@ def take(page, what, place=".stage-placing"):
     with page.expect_download() as download:
         page.locator(f'{place} [data-take="{what}"]:not([disabled])').click()
     return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def settings(data):
+    """What a downloaded picture says about how it was made."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return json.loads(picture.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment][8:])
 
 
 def inside(page, *selectors):
@@ -125,6 +132,30 @@ def test_strength_goes_from_nothing_to_twice(first):
     assert np.array_equal(canvas(first), shown[100])
 
 
+def test_the_networks_own_change_can_be_changed_and_put_back(first):
+    first.locator(".look summary").click()
+    shows = {name: first.locator(f'[data-shows="look-{name}"]') for name in ("exposure", "temperature", "saturation")}
+    for shown in shows.values():
+        assert shown.inner_text() != "", "what the network chose"
+    before, chosen = canvas(first), shows["exposure"].inner_text()
+    slider, back = (first.locator(f'[data-{kind}="exposure"]') for kind in ("offset", "reset"))
+    assert back.is_disabled()
+    slider.fill("0.5")  # of two stops
+    number = float(chosen.split()[0].replace("−", "-"))
+    assert float(shows["exposure"].inner_text().split()[0].replace("−", "-")) == pytest.approx(number + 1, abs=0.011)
+    first.locator(".stage-live", has_text="Harmonized").wait_for()
+    lighter = canvas(first)
+    changed = np.abs(lighter - before).max(2) > 3
+    assert changed.mean() > 0.01 and (lighter - before)[changed].mean() > 10
+    name, data = take(first, "picture")
+    assert settings(data)["offsets"] == {**Offsets().to_dict(), "exposure": 1.0}
+    back.click()
+    harmonized(first)
+    assert np.array_equal(canvas(first), before) and shows["exposure"].inner_text() == chosen
+    assert "offsets" not in settings(take(first, "picture")[1])
+    first.locator(".look summary").click()
+
+
 def test_a_click_in_the_inset_corrects_and_the_object_stays(first):
     set_numbers(first, 40, 50, 60, 0)
     harmonized(first)
@@ -168,9 +199,7 @@ def test_the_download_is_what_comparing_gives(first, photos):
     assert np.array_equal(ours, compared)
     outside = load_image(mask)[..., 0] == 0
     assert np.array_equal(ours[outside], scene[outside])
-    with Image.open(io.BytesIO(data)) as picture:
-        comment = picture.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
-    assert json.loads(comment[8:])["strength"] == 1.4
+    assert settings(data)["strength"] == 1.4
     first.evaluate("scrollTo(0, 0)")
     first.locator('[data-look="strength"]').fill("100")
 
