@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_parts import at, give, gradient, numbers, only, ragged, selected, set_numbers, settle, write
+from page_parts import (
+    at, give, gradient, numbers, only, ragged, selected, serious_findings, set_numbers, settle, write,
+)  # fmt: skip
 from PIL import ExifTags, Image
 
 from srin.image_io import load_image
@@ -92,6 +94,7 @@ def test_the_page_opens_with_an_example_split_through_its_object(open_page):
     assert inside(page, ".opening", '.stage-waiting [data-choose="background"]', '.stage-waiting [data-choose="picture"]')
     assert page.locator(".stage-offer .example").count() == page.locator(".gallery-card").count() > 0
     assert inside(page, ".stage-offer-cards")
+    assert serious_findings(page) == {}
     line = page.locator(".opening").evaluate("(box) => box.style.getPropertyValue('--divider')")
     divider.focus()
     divider.press("End")
@@ -105,6 +108,9 @@ def test_two_photos_and_a_click_give_a_harmonized_picture_in_one_view(first):
     assert first.locator(".stage-placing").is_visible() and first.evaluate("scrollY") == 0
     steps = ['.stage-placing [data-act="harmonize"]', '.stage-placing [data-act="why"]']
     assert inside(first, ".stage-board", '[data-look="strength"]', '.stage-placing [data-take="picture"]', *steps)
+    first.locator(".look summary").click()
+    assert serious_findings(first) == {}
+    first.locator(".look summary").click()
     after = canvas(first)
     hold = first.locator('[data-act="before"]').bounding_box()
     first.mouse.move(hold["x"] + 9, hold["y"] + 9)
