@@ -18,18 +18,24 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 DOCS = Path(__file__).resolve().parent
-SIZE = {"width": 1280, "height": 900}
+SIZE = {"width": 1366, "height": 768}
 WIDTHS = (390, 768, 1280, 1920)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def take(page: Page) -> None:
-    page.locator(".gallery-card").nth(1).click()
+    page.locator(".opening").wait_for()
+    page.wait_for_timeout(500)
+    page.screenshot(path=DOCS / "opening.png")
+    page.locator(".stage-offer .example").nth(1).click()
+    page.locator(".stage-live", has_text="Harmonized by").wait_for()
+    page.wait_for_timeout(500)
+    page.screenshot(path=DOCS / "stage.png")
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     page.wait_for_timeout(1500)
-    page.screenshot(path=DOCS / "stage.png")
     page.locator(".results").screenshot(path=DOCS / "compare.png")
+    page.evaluate("scrollTo(0, 0)")
     page.locator('[data-tool="brush"]').click()
     page.wait_for_timeout(500)
     page.locator("#stage").screenshot(path=DOCS / "cut-out.png")

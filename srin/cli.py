@@ -187,13 +187,14 @@ def _harmonize_file(
 
 
 def _harmonize_project(options: argparse.Namespace) -> int:
-    """As the page would, by the project's own method, strength and feather, unless others are asked for."""
+    """As the page would, by the project's own method, strength, offsets and feather, unless others are asked for."""
     import json
 
     from srin import outputs
     from srin.composite import check_strength, mixed
-    from srin.harmonizer import Harmonizer
+    from srin.harmonizer import NETWORKS, Harmonizer
     from srin.image_io import SAVE_OPTIONS, save_photo
+    from srin.offsets import Offsets
     from srin.project import Project
 
     if options.mask or options.invert_mask:
@@ -209,7 +210,12 @@ def _harmonize_project(options: argparse.Namespace) -> int:
     harmonizer = Harmonizer.from_pretrained(settings["method"], options.device)
     composite = project.composite()
     semantic_map = harmonizer.map_for(composite, options.map, options.segmenter)
-    harmonized = harmonizer.harmonize_composite(composite, semantic_map, working_size=options.working_size)
+    if settings["method"] not in NETWORKS:
+        settings.pop("offsets", None)
+    offsets = Offsets(**settings.get("offsets", {}))
+    harmonized = harmonizer.harmonize_composite(
+        composite, semantic_map, working_size=options.working_size, offsets=offsets
+    )
     feather = settings.get("feather", 0.0) * max(composite.mask.shape)
     result = mixed(harmonized, composite, settings["strength"], feather)
     photo = project.photos["picture" if project.ready else "background"]

@@ -14,6 +14,7 @@ from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.gpu import on_gpu
 from srin.image_io import Source
+from srin.offsets import Offsets
 from srin.reference import Reference, filled, lenders
 from srin.segmentation.semantic_map import SemanticMap, build, draw, read_or_draw
 from srin.working_size import Seen, seen
@@ -75,6 +76,7 @@ class Harmonizer:
         strength: float = 1.0,
         working_size: int | None = None,
         reference: Reference | None = None,
+        offsets: Offsets | None = None,
     ) -> Harmonized:
         """Makes the masked foreground match the light and the colours of its background.
 
@@ -88,6 +90,7 @@ class Harmonizer:
                 None: that of its training. The result has the picture's own size in any case.
             reference: for networks: who of the background may lend its light and colours. A mask of the same size,
                 white where it may, or ids of the semantic map's regions (then the map must be given). None: all of it.
+            offsets: for networks: a person's changes to what the network decided. None: none.
 
         Returns:
             uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha,
@@ -97,7 +100,7 @@ class Harmonizer:
         Raises:
             SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
                 a full mask, a map of another size, a strength or a working size out of range, a reference that leaves
-                nothing, that names regions which aren't there, or for a method that is no network.
+                nothing, that names regions which aren't there; a reference or offsets for a method that is no network.
         """
         composite = Composite.load(image, mask)
         if semantic_map is not None:
@@ -105,7 +108,7 @@ class Harmonizer:
             name = semantic_map.segmenter if isinstance(semantic_map, SemanticMap) else "provided"
             reference = self.allowed(composite, reference, given)
             semantic_map = build(_without(composite, reference), given, name)
-        harmonized = self.harmonize_composite(composite, semantic_map, strength, working_size, reference)
+        harmonized = self.harmonize_composite(composite, semantic_map, strength, working_size, reference, offsets)
         return Harmonized.of(composite.with_alpha(harmonized), harmonized.adjustment)
 
     def harmonize_composite(
@@ -115,6 +118,7 @@ class Harmonizer:
         strength: float = 1.0,
         working_size: int | None = None,
         reference: Reference | None = None,
+        offsets: Offsets | None = None,
     ) -> Harmonized:
         """`harmonize` for a composite that is already decoded, with a map that was built for it (or None).
 
@@ -122,6 +126,7 @@ class Harmonizer:
         """
         check_strength(strength)
         allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
+        self._check(offsets)
         if self._network is None:
             return Harmonized.of(blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength))
         import torch
@@ -129,17 +134,34 @@ class Harmonizer:
         from srin.full_resolution import apply_coefficients
 
         small = self._seen(composite, semantic_map, working_size, allowed)
-        coefficients = _transform(self, small)
-        result = apply_coefficients(coefficients, composite, strength)
-        return Harmonized.of(result, _adjustment(small, torch.from_numpy(coefficients)) if self._decides else None)
+        decided = _transform(self, small)
+        result = apply_coefficients(self._changed(decided, small, offsets), composite, strength)
+        return Harmonized.of(result, _adjustment(small, torch.from_numpy(decided)) if self._decides else None)
 
-    def coefficients(self, composite: Composite, semantic_map: SemanticMap | None = None) -> np.ndarray | None:
+    def coefficients(
+        self, composite: Composite, semantic_map: SemanticMap | None = None, offsets: Offsets | None = None
+    ) -> np.ndarray | None:
         """What a network does to a composite's colours, to be applied to a larger copy of it as well.
 
-        composite, semantic_map: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
+        composite, semantic_map, offsets: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
         `srin.full_resolution.apply_coefficients`; None for methods that are no network.
         """
-        return None if self._network is None else _transform(self, self._seen(composite, semantic_map))
+        self._check(offsets)
+        if self._network is None:
+            return None
+        small = self._seen(composite, semantic_map)
+        return self._changed(_transform(self, small), small, offsets)
+
+    def _check(self, offsets: Offsets | None) -> None:
+        if offsets and not offsets.change_nothing and not self._decides:
+            raise SrinError(f"{self.method} takes no offsets: only the networks {', '.join(NETWORKS)} do.")
+
+    @staticmethod
+    def _changed(decided: np.ndarray, small: Seen, offsets: Offsets | None) -> np.ndarray:
+        """What a network decided, with offsets."""
+        if offsets is None or offsets.change_nothing:
+            return decided
+        return offsets.applied(decided, _mean(small, decided))
 
     def _seen(
         self,
@@ -312,6 +334,20 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
         else:
             coefficients = fit_coefficients(network(image, mask, regions).float(), image, mask)
     return coefficients.float().cpu().numpy()
+
+
+def _mean(small: Seen, decided: np.ndarray) -> np.ndarray:
+    """(3,), sRGB in [0, 1]: of the object as the network makes it; of one too small to be seen, grey."""
+    import torch
+
+    from srin.models.network import apply_affine
+
+    if not small.mask.any():
+        return np.full(3, 0.5)
+    coefficients = torch.from_numpy(decided)
+    image, mask, _, _ = small.tensors(coefficients.device)
+    changed = (apply_affine(coefficients, image).clamp(-1, 1) + 1) / 2
+    return ((changed * mask).sum((0, 2, 3)) / mask.sum()).double().numpy()
 
 
 def _adjustment(small: Seen, coefficients: "Tensor") -> Adjustment | None:

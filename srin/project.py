@@ -18,6 +18,7 @@ from srin.errors import ProjectError
 from srin.foreground import cut_out
 from srin.image_io import load_image, load_mask, load_rgba, read_file, write_whole
 from srin.limits import MAX_FILE
+from srin.offsets import Offsets
 from srin.place_data import without_place
 
 FORMAT, VERSION = "SRIN Studio project", 1
@@ -56,8 +57,8 @@ class Mask:
 class Project:
     """photos: by the keys of PHOTOS. masks: by those of MASKED. ready: whether the composite is finished ("picture"), and
     not a background and an object to be placed on it. truth: the name of an example whose truth is known. settings:
-    "method", "strength" (0 to 2) and "feather" (of `srin.composite.mixed`, over the composite's longer side), as far as
-    they are there.
+    "method", "strength" (0 to 2), "offsets" (see `srin.offsets`) and "feather" (of `srin.composite.mixed`, over the
+    composite's longer side), as far as they are there.
     """
 
     photos: Mapping[str, Photo]
@@ -221,4 +222,6 @@ def _settings(data: dict[str, Any]) -> dict[str, Any]:
     for name, most in (("strength", MAX_STRENGTH), ("feather", 1.0)):
         if name in data:
             found[name] = _number(data, name, 0, most, 1.0 if name == "strength" else 0.0)
+    if "offsets" in data:
+        found["offsets"] = Offsets.clipped(data["offsets"]).to_dict()
     return found

@@ -10,6 +10,7 @@ from srin.adjustment import Harmonized
 from srin.errors import OutputError
 from srin.harmonizer import Harmonizer
 from srin.image_io import write_whole
+from srin.offsets import Offsets
 from srin.segmentation.semantic_map import SemanticMap
 
 
@@ -20,17 +21,19 @@ def report(
     strength: float,
     working_size: int | None,
     milliseconds: float,
+    offsets: Offsets | None = None,
 ) -> dict[str, Any]:
     """What was done, for JSON.
 
     Args:
-        harmonized: what `harmonize_composite` returned. semantic_map, strength, working_size: what it was given.
+        harmonized: what `harmonize_composite` returned. semantic_map, strength, working_size, offsets: what it was given.
         milliseconds: that it took.
 
     Returns:
         "method", "version" of the package, "strength", "working_size" in pixels (see `srin.working_size.seen`; None for
         methods that have none of their own), "segmenter" (who drew the map; None where the method looks at none),
-        "milliseconds", and "adjustment" (`srin.adjustment.Adjustment` at strength 1, or None).
+        "milliseconds", "adjustment" (`srin.adjustment.Adjustment`, the network's own at strength 1, or None), and
+        "offsets" (`srin.offsets.Offsets`, or None).
     """
     return {
         "method": harmonizer.method,
@@ -40,6 +43,7 @@ def report(
         "segmenter": semantic_map.segmenter if semantic_map else None,
         "milliseconds": round(milliseconds, 1),
         "adjustment": harmonized.adjustment.to_dict() if harmonized.adjustment else None,
+        "offsets": offsets.to_dict() if offsets else None,
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from srin.composite import Composite
 from srin.harmonizer import WEIGHTS, Harmonizer
 from srin.image_io import save_photo
+from srin.offsets import Offsets
 from srin.outputs import digest
 from srin.segmentation.semantic_map import segmenter_name
 
@@ -21,11 +22,14 @@ def settings_of(
     working_size: int | None,
     invert_mask: bool,
     segmenter: str,
+    offsets: Offsets | None = None,
 ) -> dict[str, Any]:
     """All that a result depends on. inputs: composite, mask, and map or None. Raises SrinError."""
     inputs = tuple(inputs)
     settings: dict[str, Any] = {"method": harmonizer.method, "strength": float(strength)}
     settings |= {"working size": working_size, "mask inverted": invert_mask}
+    if offsets and not offsets.change_nothing:
+        settings["offsets"] = offsets.to_dict()
     if harmonizer.needs_map:
         settings["semantic map"] = "provided" if inputs[2] else segmenter_name(segmenter)
     settings["weights"] = digest(sorted(WEIGHTS.glob(f"{harmonizer.method}*.safetensors")))

@@ -77,3 +77,16 @@ def at(page, size, x, y):
         box["y"] + box["height"] / 2 + (y - 0.5) * size[1] * scale,
     )
 
+
+def serious_findings(page):
+    """What axe finds serious or critical, in light and in dark: the elements by rule and scheme."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = {}
+    for scheme in ("dark", "light"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_timeout(200)
+        for finding in Axe().run(page).response["violations"]:
+            if finding["impact"] in ("serious", "critical"):
+                found[scheme, finding["id"]] = [node["html"][:150] for node in finding["nodes"]]
+    return found

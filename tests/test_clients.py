@@ -24,6 +24,7 @@ from srin.cli import main
 from srin.compare import CAPTION, GAP
 from srin.harmonizer import METHODS
 from srin.image_io import load_image
+from srin.offsets import Offsets
 from srin.ui.blocks import build
 from srin.ui.serving import credentials
 from srin.ui.why import overlay
@@ -111,6 +112,17 @@ def test_harmonize_and_segment_equal_the_command_line_to_the_bit(client, files, 
         assert same_bytes(result, tmp_path / f"{way}.png"), way
 
 
+def test_offsets_are_those_of_python(client, files):
+    """On top of what the network decided, which the report tells all the same."""
+    image, mask = map(handle_file, files)
+    result, about = client.predict(image, mask, "srin", exposure=0.5, saturation=1.5, api_name="/harmonize")
+    offsets = Offsets(exposure=0.5, saturation=1.5)
+    harmonizer = Harmonizer.from_pretrained("srin")
+    expected, plain = harmonizer.harmonize(*files, offsets=offsets), harmonizer.harmonize(*files)
+    assert np.array_equal(load_image(result), expected) and not np.array_equal(expected, plain)
+    assert about["offsets"] == offsets.to_dict() and about["adjustment"] == plain.adjustment.to_dict()
+
+
 def test_compare_equals_the_command_line_but_for_the_times(client, files, tmp_path):
     sheet, said = client.predict(*map(handle_file, files), api_name="/compare")
     assert [method["method"] for method in said["methods"]] == list(METHODS)
@@ -144,6 +156,9 @@ def test_explain_equals_python(client, files):
         ({"method": "magic"}, "no method 'magic'"),
         ({"strength": "much"}, "strength must be a number"),
         ({"strength": 2.5}, "between 0 and 2"),
+        ({"exposure": "much"}, "exposure must be a number"),
+        ({"contrast": 9}, "between 0.25 and 4"),
+        ({"tint": 3, "method": "poisson"}, "poisson takes no offsets"),
         ({"semantic_map": {"path": "\0"}}, "map must be an uploaded file"),
         ({"segmenter": {"a": 1}}, "no segmenter"),
     ],

@@ -258,6 +258,10 @@ def test_odd_pictures_go_all_the_way(name, uploads, caplog):
     for what in ("picture", "mask", "sheet", "animation"):
         *_, saved = compare.save(visitor, Event({"what": what, "method": "srin", "format": "png"}))
         assert "url" in saved["saved"], (what, saved)
+    for what in ("picture", "mask", "cutout"):
+        *_, saved = stage.save(visitor, Event({"what": what, "method": "srin", "format": "png"}))
+        assert "url" in saved["saved"], (what, saved)
+    assert "url" in compare.difference(visitor, Event({"method": "srin", "other": "poisson"}))["difference"]
     explained = why.explain(visitor, Event({"x": 0.5, "y": 0.1}))["why"]
     assert explained.get("problem") != UNEXPECTED
     assert not ours(caplog)
@@ -308,7 +312,7 @@ names = st.sampled_from(
         "run",
         "what",
     ]
-    + ["format", "strength", "feather"]
+    + ["format", "strength", "feather", "offsets", "exposure", "saturation", "other"]
 )
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(
     [
@@ -323,6 +327,8 @@ texts = st.text(st.characters(), max_size=20) | st.sampled_from(
         "histogram",
         "sheet",
         "animation",
+        "picture",
+        "cutout",
         "png",
     ]
 )
@@ -364,6 +370,7 @@ def test_arbitrary_values_from_the_browser(prepared, kind, data):
         answers += [stage.draw_map(prepared, event), why.explain(prepared, event)]
         compare.cancel(prepared, event)
         answers += [*compare.start(prepared, event), *compare.save(prepared, event)]
+        answers += [compare.difference(prepared, event), *stage.save(prepared, event)]
         for answer in answers:
             orjson.dumps(answer)
             assert UNEXPECTED not in json.dumps(answer)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_parts import give, only, ragged, settle, write
+from page_parts import give, only, ragged, serious_findings, settle, write
 from PIL import ExifTags, Image
 
 pytestmark = pytest.mark.browser
@@ -204,19 +204,7 @@ def test_everything_can_be_taken_away(compared):
 
 
 def test_no_serious_accessibility_finding(compared):
-    from axe_playwright_python.sync_playwright import Axe
-
-    for scheme in ("light", "dark"):
-        compared.emulate_media(color_scheme=scheme)
-        compared.wait_for_timeout(200)
-        found = Axe().run(compared).response["violations"]
-        serious = {
-            finding["id"]: [node["html"][:150] for node in finding["nodes"]]
-            for finding in found
-            if finding["impact"] in ("serious", "critical")
-        }
-        assert not serious
-    compared.emulate_media(color_scheme="light")
+    assert serious_findings(compared) == {}
 
 
 def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_page, compared):

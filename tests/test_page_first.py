@@ -8,10 +8,13 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_parts import at, give, gradient, numbers, only, ragged, selected, set_numbers, settle, write
+from page_parts import (
+    at, give, gradient, numbers, only, ragged, selected, serious_findings, set_numbers, settle, write,
+)  # fmt: skip
 from PIL import ExifTags, Image
 
 from srin.image_io import load_image
+from srin.offsets import Offsets
 
 pytestmark = pytest.mark.browser
 
@@ -65,6 +68,12 @@ def take(page, what, place=".stage-placing"):
     return download.value.suggested_filename, download.value.path().read_bytes()
 
 
+def settings(data):
+    """What a downloaded picture says about how it was made."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return json.loads(picture.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment][8:])
+
+
 def inside(page, *selectors):
     """Whether all of these are in the window as it stands."""
     size = page.viewport_size
@@ -85,6 +94,7 @@ def test_the_page_opens_with_an_example_split_through_its_object(open_page):
     assert inside(page, ".opening", '.stage-waiting [data-choose="background"]', '.stage-waiting [data-choose="picture"]')
     assert page.locator(".stage-offer .example").count() == page.locator(".gallery-card").count() > 0
     assert inside(page, ".stage-offer-cards")
+    assert serious_findings(page) == {}
     line = page.locator(".opening").evaluate("(box) => box.style.getPropertyValue('--divider')")
     divider.focus()
     divider.press("End")
@@ -98,6 +108,9 @@ def test_two_photos_and_a_click_give_a_harmonized_picture_in_one_view(first):
     assert first.locator(".stage-placing").is_visible() and first.evaluate("scrollY") == 0
     steps = ['.stage-placing [data-act="harmonize"]', '.stage-placing [data-act="why"]']
     assert inside(first, ".stage-board", '[data-look="strength"]', '.stage-placing [data-take="picture"]', *steps)
+    first.locator(".look summary").click()
+    assert serious_findings(first) == {}
+    first.locator(".look summary").click()
     after = canvas(first)
     hold = first.locator('[data-act="before"]').bounding_box()
     first.mouse.move(hold["x"] + 9, hold["y"] + 9)
@@ -123,6 +136,30 @@ def test_strength_goes_from_nothing_to_twice(first):
     assert np.abs(shown[200] - further.clip(0, 255))[changed].mean() < 6
     slider.fill("100")
     assert np.array_equal(canvas(first), shown[100])
+
+
+def test_the_networks_own_change_can_be_changed_and_put_back(first):
+    first.locator(".look summary").click()
+    shows = {name: first.locator(f'[data-shows="look-{name}"]') for name in ("exposure", "temperature", "saturation")}
+    for shown in shows.values():
+        assert shown.inner_text() != "", "what the network chose"
+    before, chosen = canvas(first), shows["exposure"].inner_text()
+    slider, back = (first.locator(f'[data-{kind}="exposure"]') for kind in ("offset", "reset"))
+    assert back.is_disabled()
+    slider.fill("0.5")  # of two stops
+    number = float(chosen.split()[0].replace("−", "-"))
+    assert float(shows["exposure"].inner_text().split()[0].replace("−", "-")) == pytest.approx(number + 1, abs=0.011)
+    first.locator(".stage-live", has_text="Harmonized").wait_for()
+    lighter = canvas(first)
+    changed = np.abs(lighter - before).max(2) > 3
+    assert changed.mean() > 0.01 and (lighter - before)[changed].mean() > 10
+    name, data = take(first, "picture")
+    assert settings(data)["offsets"] == {**Offsets().to_dict(), "exposure": 1.0}
+    back.click()
+    harmonized(first)
+    assert np.array_equal(canvas(first), before) and shows["exposure"].inner_text() == chosen
+    assert "offsets" not in settings(take(first, "picture")[1])
+    first.locator(".look summary").click()
 
 
 def test_a_click_in_the_inset_corrects_and_the_object_stays(first):
@@ -168,9 +205,7 @@ def test_the_download_is_what_comparing_gives(first, photos):
     assert np.array_equal(ours, compared)
     outside = load_image(mask)[..., 0] == 0
     assert np.array_equal(ours[outside], scene[outside])
-    with Image.open(io.BytesIO(data)) as picture:
-        comment = picture.getexif().get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment]
-    assert json.loads(comment[8:])["strength"] == 1.4
+    assert settings(data)["strength"] == 1.4
     first.evaluate("scrollTo(0, 0)")
     first.locator('[data-look="strength"]').fill("100")
 

@@ -68,7 +68,7 @@ def visitor(browser):
 
 
 def begin(page, photos):
-    """Photos, a mask with a stroke on it, a placement, two settings."""
+    """Photos, a mask with a stroke on it, a placement, the strength, and more light."""
     for role in ("background", "object", "mask"):
         give(page, role, photos[role])
     page.locator('[data-tool="brush"]').click()
@@ -77,6 +77,9 @@ def begin(page, photos):
     page.locator('[data-tool="place"]').click()
     set_numbers(page, 31, 62, 70, 25)
     page.locator('[data-act="flip"]').click()
+    page.locator('[data-look="strength"]').fill("140")
+    page.locator(".look summary").click()
+    page.locator('[data-offset="exposure"]').fill("0.3")
     page.locator(KEPT).wait_for()
     return state(page)
 
@@ -88,7 +91,9 @@ def state(page):
     flip = page.locator('[data-act="flip"]').get_attribute("aria-pressed")
     names = page.locator(".slot:visible .slot-name").all_inner_texts()
     by = page.locator(".stage-maker").text_content()
-    return [numbers(page), flip, names, by, sha256(mask.tobytes()).hexdigest(), page.evaluate(STORED)["files"]]
+    sliders = '[data-look="strength"]', '[data-view="strength"]', '[data-offset="exposure"]', '[data-offset="contrast"]'
+    look = [page.locator(slider).input_value() for slider in sliders]
+    return [[*numbers(page), *look], flip, names, by, sha256(mask.tobytes()).hexdigest(), page.evaluate(STORED)["files"]]
 
 
 def brought_back(page):
@@ -193,7 +198,7 @@ def test_forget_my_work_forgets_it_everywhere(app_address, visitor, photos):
     assert len(page.evaluate(STORED)["records"]) == 1
     page.locator('[data-work="forget"]').click()
     page.locator('[data-work="really"]').click()
-    page.locator(".stage-empty-text", has_text="Begin with two photos").wait_for()
+    page.locator(".stage-begin", has_text="Begin with your own").wait_for()
     settle(page)
     assert page.evaluate(STORED) == {"records": [], "files": {}}
     page.reload()

@@ -23,6 +23,7 @@ from srin.errors import ImageError, SrinError, UnknownMethod
 from srin.formats import HEAD, signature
 from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import header_size, load_image, save_image
+from srin.offsets import Offsets
 from srin.remarks import collected
 from srin.report import report
 from srin.results import save_result, settings_of
@@ -71,6 +72,11 @@ def harmonize(
     segmenter: Segmenter = "auto",
     invert_mask: bool = False,
     reference: gr.FileData = NO_FILE,
+    exposure: float = 0.0,
+    temperature: float = 0.0,
+    tint: float = 0.0,
+    contrast: float = 1.0,
+    saturation: float = 1.0,
 ) -> tuple[gr.FileData, dict]:
     """Makes an object that was pasted into a photo match the light and colours of its background.
 
@@ -83,10 +89,15 @@ def harmonize(
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
         invert_mask: true where the mask is black on the object and white elsewhere
         reference: an uploaded picture, white where the background may lend its light and colours; only for networks
+        exposure: stops, -3 to 3, on top of what the network decided, as are the next four; only for networks
+        temperature: warmer above 0, cooler below, -40 to 40: units of CIELAB b* of the object's mean colour
+        tint: more magenta above 0, greener below, -40 to 40: units of CIELAB a*
+        contrast: a ratio, 0.25 to 4; 1 leaves it as it is
+        saturation: a ratio, 0 to 4; 1 leaves it as it is, 0 is grey
 
     Returns:
         a PNG of the same size, identical to the composite where the mask is black
-        JSON of the method, strength, who drew the map, milliseconds, version, what a network decided, and of warnings:
+        JSON of the method, strength, who drew the map, milliseconds, version, what a network decided, offsets, warnings:
             sentences on what was guessed about the files, such as that the mask looks inverted
     """
     files = _uploaded(image, "image"), _uploaded(mask, "mask"), _optional(semantic_map, "semantic map")
@@ -97,13 +108,14 @@ def harmonize(
         allowed = harmonizer.allowed(composite, lending)
     regions = harmonizer.map_for(composite, files[2] if harmonizer.needs_map else None, segmenter, allowed)
     share = _number(strength, "strength")
+    offsets = Offsets(exposure, temperature, tint, contrast, saturation)
     began = time.perf_counter()
-    harmonized = harmonizer.harmonize_composite(composite, regions, share, reference=allowed)
+    harmonized = harmonizer.harmonize_composite(composite, regions, share, reference=allowed, offsets=offsets)
     milliseconds = 1000 * (time.perf_counter() - began)
     path = new_file(f"{method}.png")
-    settings = settings_of(harmonizer, (*files, lending), share, None, invert_mask is True, segmenter)
+    settings = settings_of(harmonizer, (*files, lending), share, None, invert_mask is True, segmenter, offsets)
     save_result(harmonized, composite, path, files[0], settings)
-    about = report(harmonizer, harmonized, regions, share, None, milliseconds)
+    about = report(harmonizer, harmonized, regions, share, None, milliseconds, offsets)
     return _data(path), {**about, "warnings": warnings + more}
 
 

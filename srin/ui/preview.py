@@ -3,21 +3,25 @@
 import cv2
 import numpy as np
 
+from srin.adjustment import Adjustment
 from srin.composite import MAX_STRENGTH, Composite, Placement, place
 from srin.errors import MissingWeights
 from srin.harmonizer import METHODS, Harmonizer
+from srin.offsets import Offsets
 from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
 from srin.ui.saving import mixed
 from srin.ui.scene import Scene
 
 
-def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[list[np.ndarray], list[float]]:
+def harmonized(
+    scene: Scene, placement: Placement, method: str, offsets: Offsets
+) -> tuple[list[np.ndarray], list[float], Adjustment | None]:
     """The harmonized object as it lies on the background.
 
     Returns:
         uint8 (h, w, 4), at strength 1 and at MAX_STRENGTH: the picture inside the mask's bounding box, opaque where the
-        mask is not 0; and that box, x, y, width and height, in fractions of the background.
+        mask is not 0; that box, x, y, width and height, in fractions of the background; and what the network decided.
 
     Raises:
         SrinError: as Scene.preview and Harmonizer.from_pretrained.
@@ -30,14 +34,14 @@ def harmonized(scene: Scene, placement: Placement, method: str) -> tuple[list[np
         semantic_map = scene.semantic_map(composite, placement)
     else:  # nobody waits for a map here
         semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
-    result = harmonizer.harmonize_composite(composite, semantic_map)
+    result = harmonizer.harmonize_composite(composite, semantic_map, offsets=offsets)
     x, y, width, height = cv2.boundingRect(composite.mask)
     window = (slice(y, y + height), slice(x, x + width))
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
     rows, columns = composite.mask.shape
     strong = mixed(result, composite, MAX_STRENGTH, 0)
     pictures = [np.dstack([picture[window], opaque]) for picture in (result, strong)]
-    return pictures, [x / columns, y / rows, width / columns, height / rows]
+    return pictures, [x / columns, y / rows, width / columns, height / rows], result.adjustment
 
 
 def small_composite(scene: Scene, placement: Placement) -> Composite:

@@ -18,6 +18,7 @@ from srin.foreground import estimate_foreground
 from srin.full_size import Job, Progress, Rendering
 from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
+from srin.offsets import Offsets
 from srin.ui import deadline
 from srin.ui.files import new_file
 from srin.ui.harmonizing import LABELS, Run
@@ -36,7 +37,7 @@ _large = threading.Semaphore(1)
 @dataclass(frozen=True)
 class Choice:
     """what: "picture", "mask" or "cutout"; of a comparison also "sheet" or "animation".
-    feather: standard deviation in pixels of the preview.
+    feather: standard deviation in pixels of the preview. offsets: of a network's picture, see srin.offsets.
     """
 
     what: str
@@ -44,6 +45,7 @@ class Choice:
     format: str
     strength: float
     feather: float
+    offsets: Offsets = Offsets()
 
 
 def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iterator[Data]:
@@ -56,6 +58,7 @@ def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iter
             text(data, "format"),
             number(data, "strength", 0, MAX_STRENGTH, 1.0),
             number(data, "feather", 0, 100),
+            Offsets.clipped(data.get("offsets")),
         )
         with closing(visit.begin_saving(request, begun(choice)).steps()) as steps:
             for step in steps:
@@ -190,7 +193,7 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
         output=new_file(f"{scene.stem}-{choice.method}.{choice.format}"),
         method=choice.method,
         label=LABELS[choice.method],
-        coefficients=harmonizer.coefficients(composite, semantic_map),
+        coefficients=harmonizer.coefficients(composite, semantic_map, choice.offsets),
         strength=choice.strength,
         feather=choice.feather / max(composite.mask.shape),
         comment=json.dumps(_settings(scene, placement, semantic_map.segmenter, choice)),
@@ -218,6 +221,8 @@ def _check_picked(run: Run, choice: Choice) -> None:
 def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) -> dict:
     """Enough to make the picture again."""
     settings: dict = {"method": choice.method, "strength": choice.strength, "feather": choice.feather}
+    if not choice.offsets.change_nothing:
+        settings["offsets"] = choice.offsets.to_dict()
     settings["semantic map"] = segmenter
     if not scene.ready:
         settings["placement"] = {

@@ -13,6 +13,7 @@ import gradio as gr
 from srin.composite import Placement
 from srin.errors import OutputError, SrinError, TookTooLong
 from srin.mask_values import remark_if_inverted, selects_nothing
+from srin.offsets import LIMITS, Offsets
 from srin.project import PHOTOS
 from srin.remarks import collected
 from srin.segmentation import checkpoints
@@ -29,7 +30,8 @@ from srin.ui.visit import Visit
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "result", "files", "requests", "background", "../cards", "storage", "work", "main"),
+    *("panel", "empty", "inset", "look", "result", "files", "requests", "background", "../cards", "storage", "work"),
+    "main",
 )
 ROLES = {**PHOTOS, "mask": "mask"}
 
@@ -83,15 +85,17 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
     """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release."""
     data = data_of(event)
     place, method = placement(data.get("placement")), text(data, "method")
-    return gr.update(live=answer(data, deadline.stage, _live, visit.scene, place, method))
+    changes = Offsets.clipped(data.get("offsets"))
+    return gr.update(live=answer(data, deadline.stage, _live, visit.scene, place, method, changes))
 
 
-def _live(scene: Scene, place: Placement, method: str) -> Data:
+def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data:
     began = time.perf_counter()
-    pictures, window = preview.harmonized(scene, place, method)
+    pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
     urls = [inline(picture) for picture in pictures]
-    return {"urls": urls, "window": window, "ms": milliseconds, "label": LABELS[method]}
+    chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
+    return {"urls": urls, "window": window, "ms": milliseconds, "label": LABELS[method], "chosen": chosen}
 
 
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:

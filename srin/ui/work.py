@@ -16,6 +16,7 @@ from srin.composite import MAX_STRENGTH, Placement
 from srin.errors import ImageError, ProjectError
 from srin.harmonizer import METHODS
 from srin.image_io import load_mask, read_file, write_whole
+from srin.offsets import Offsets
 from srin.project import FLAGS, MASKED, PHOTOS
 from srin.ui import deadline
 from srin.ui.examples import load_recoloured
@@ -110,6 +111,9 @@ def _settings(scene: Scene, data: Data) -> Data:
     settings: Data = given if isinstance(given, dict) else {}
     found: Data = {"method": text(settings, "method")} if text(settings, "method") in METHODS else {}
     found["strength"] = number(settings, "strength", 0, MAX_STRENGTH, 1.0)
+    changes = Offsets.clipped(settings.get("offsets"))
+    if not changes.change_nothing:
+        found["offsets"] = changes.to_dict()
     photo = scene.picture if scene.ready else scene.background
     found["feather"] = number(settings, "feather", 0, 100) / max(photo.proxy.shape) if photo else 0.0
     return found

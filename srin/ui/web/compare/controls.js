@@ -111,7 +111,7 @@ function showSetting(name) {
 // settings: { strength, feather, method }, each of which may be missing, of work that was brought back or opened.
 function adoptSettings(settings) {
   for (const name of ["strength", "feather"]) {
-    const value = Number(settings[name]);
+    const value = settings[name];
     if (!Number.isFinite(value)) continue;
     compare[name] = value;
     find(`[data-view="${name}"]`).value = name === "strength" ? 100 * value : value;
@@ -150,6 +150,7 @@ function connectControls() {
     input.addEventListener("input", () => {
       compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
       showSetting(name);
+      if (name === "strength") tell("use-settings", { strength: compare.strength }); // on the Stage it is the same
       drawViewer();
       askDifference();
     });

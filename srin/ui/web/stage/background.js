@@ -20,7 +20,7 @@ function askLive() {
   if (!isLive || server.missing || view !== "place" || !method) return;
   liveBegan = performance.now();
   clearTimeout(liveTimer); // several reasons to ask at once are one
-  liveTimer = setTimeout(() => trigger("live", { request: liveRequests, placement, method }));
+  liveTimer = setTimeout(() => trigger("live", { request: liveRequests, placement, method, offsets: offsets() }));
 }
 
 async function adoptLive() {
@@ -32,6 +32,8 @@ async function adoptLive() {
     const images = await Promise.all(live.urls.map(loadImage));
     if (live.request !== liveRequests || gesture) return;
     stage.live = { images, window: live.window };
+    stage.chosen = live.chosen;
+    showLook();
     stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
   }
   showStatus();

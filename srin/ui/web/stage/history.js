@@ -1,4 +1,4 @@
-// Undo and redo over everything on the Stage. An entry is the whole of what can be undone: { placement, points, box,
+// Undo and redo over everything on the Stage. An entry is the whole of what can be undone: { placement, points, box, look,
 // version, photos }, the last two being the server's numbers of the mask and of the set of photos.
 
 const MOST_STEPS = 40;

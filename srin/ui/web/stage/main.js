@@ -19,6 +19,8 @@ const stage = {
   cursor: null,
   live: null, // { images, window } of the live preview, at strengths 1 and 2
   strength: 1, // of the harmonization on the canvas and in its download
+  moved: {}, // by slider: how far from where the network set it, -1 to 1
+  chosen: null, // by slider: what the network set
   holds: false, // what was before it is shown
   isEditing: false, // by fingers: else one scrolls the page
   asked: "", // the kind of the last request
@@ -107,9 +109,13 @@ function commitStroke() {
 // --- history
 
 function record() {
-  const { placement, points, box, server } = stage;
-  stage.history.push({ placement, points, box, version: server.mask?.version ?? null, photos: server.photos });
+  stage.history.push(undoable(stage.server));
   showPanel();
+}
+
+function undoable({ mask, photos }) {
+  const { placement, points, box, strength, moved } = stage;
+  return { placement, points, box, look: { strength, moved }, version: mask?.version ?? null, photos };
 }
 
 function undo(steps) {
@@ -118,6 +124,7 @@ function undo(steps) {
     if (!entry) return;
     stage.points = entry.points;
     stage.box = entry.box;
+    useLook(entry.look);
     if (entry.version !== (stage.server.mask?.version ?? null) || entry.photos !== stage.server.photos) {
       stage.restoring = entry;
       request("restore", { version: entry.version, photos: entry.photos }, "Going back");
@@ -169,6 +176,9 @@ async function adopt() {
   answered = Math.max(answered, next.answered);
   stage.problem = next.problem;
   stage.way = next.way;
+  if (["background", "object", "picture"].some((role) => next[role]?.url !== before[role]?.url)) {
+    useLook(stage.restoring?.look ?? { strength: 1, moved: {} }); // of another scene, the look is another
+  }
   work.saysProject = "";
   if (JSON.stringify(next.work.settings) !== JSON.stringify(before.work?.settings ?? {})) {
     work.settings = next.work.settings;
@@ -236,8 +246,7 @@ function adoptMask(next, before) {
   else if (next.mask && next.mask.url !== before.mask?.url && !hasNewer && !isOurs) {
     stage.mask.show(stage.images.maskPicture, photo.width, photo.height);
   }
-  const { placement, points, box } = stage;
-  if (!stage.restoring) stage.history.push({ placement, points, box, version: next.mask?.version ?? null, photos: next.photos });
+  if (!stage.restoring) stage.history.push(undoable(next));
   stage.restoring = null;
 }
 
@@ -275,6 +284,7 @@ function announce() {
 
 connectPanel();
 connectInset();
+connectLook();
 connectResult();
 connectFiles();
 connectGestures();

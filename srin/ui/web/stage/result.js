@@ -9,16 +9,30 @@ function showResult() {
   find(".stage-position").hidden = way === "ready";
   find('[data-look="strength"]').value = Math.round(stage.strength * 100);
   find('[data-shows="look-strength"]').textContent = `${Math.round(stage.strength * 100)} %`;
+  showLook();
   for (const button of findAll("[data-take]")) {
     const lacks = button.dataset.take === "picture" && !stage.method;
     button.disabled = download.busy || lacks || !server.mask;
   }
 }
 
+// In the comparison too: there is one strength.
+function useLook({ strength, moved }) {
+  stage.moved = moved;
+  work.settings = { ...work.settings, strength, offsets: offsets() };
+  tell("use-settings", { strength });
+}
+
 function setStrength(strength) {
   stage.strength = strength;
   showResult();
   redraw();
+}
+
+// Of work that was brought back, or from the comparison: there is one strength.
+function useSettings({ strength, offsets: told }) {
+  if (told) useOffsets(told);
+  if (Number.isFinite(strength)) setStrength(strength);
 }
 
 function showBefore(holds) {
@@ -31,12 +45,21 @@ function take(what) {
   download.begin(async () => {
     await settled();
     const { placement, method, strength } = stage;
-    return { what, placement, method, strength, format: find('[data-look="format"]').value };
+    return { what, placement, method, strength, offsets: offsets(), format: find('[data-look="format"]').value };
   });
 }
 
 function connectResult() {
-  find('[data-look="strength"]').addEventListener("input", (event) => setStrength(event.target.value / 100));
+  const slider = find('[data-look="strength"]');
+  slider.addEventListener("input", () => {
+    setStrength(slider.value / 100);
+    tell("use-settings", { strength: stage.strength });
+  });
+  slider.addEventListener("change", () => {
+    record();
+    tell("settings", { strength: stage.strength });
+  });
+  hear("use-settings", useSettings);
   const format = find('[data-look="format"]');
   format.value = recall("format", format.value);
   format.addEventListener("change", () => remember("format", format.value));

@@ -11,7 +11,7 @@ const work = {
   offered: null, // the record of another tab
   notice: "",
   replaced: false, // whether the last answer brought other photos in the place of some that had a mask
-  settings: null, // the comparison's
+  settings: null, // { strength, feather, offsets } of the result, as far as they were set
   picked: null, // the method that is looked at closely
   saysProject: "",
 };
@@ -127,6 +127,7 @@ async function resumeWork(record) {
   await settled();
   work.resuming = null;
   for (const [path, blob] of blobs) keepFile(path, blob);
+  work.settings = record.settings;
   if (record.settings) tell("use-settings", record.settings);
   keepWork();
 }
@@ -239,7 +240,7 @@ function connectWork() {
   watch("project", adoptProject);
   hear("looked-at", (method) => (work.picked = method));
   hear("settings", (settings) => {
-    work.settings = settings;
+    work.settings = { ...work.settings, ...settings };
     keepWork();
   });
   work.begun = beginWork();
