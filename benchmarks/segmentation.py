@@ -28,6 +28,7 @@ from tqdm import tqdm
 from srin.errors import SegmentationError
 from srin.image_io import load_image, load_mask
 from srin.segmentation.candidate import Candidate
+from srin.segmentation.embedded import EmbeddedEngine
 from train.data.prompts import correction, is_one_thing, place
 from train.data.tables import read_table
 
@@ -201,18 +202,6 @@ def subjects_of(corpus: Path, photos: dict[str, Any]) -> list[tuple[str, np.ndar
     return found
 
 
-def grabcut(image: np.ndarray) -> Engine:
-    from srin.segmentation.candidate import from_mask
-    from srin.segmentation.embedded import EmbeddedEngine
-    from srin.segmentation.grabcut import subject_mask
-
-    class Both(EmbeddedEngine):
-        def subject(self) -> Candidate:
-            return from_mask(subject_mask(image) > 0, "GrabCut")
-
-    return Both(image)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "corpus")
@@ -230,7 +219,7 @@ def main() -> None:
             writer.writerows(draw_objects(arguments.corpus))
         return
     objects = read_table(arguments.objects, ("source", "image", "mask"), ())
-    report = measure(grabcut, arguments.corpus, objects, arguments.clicks)
+    report = measure(EmbeddedEngine, arguments.corpus, objects, arguments.clicks)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1))
     for key, value in report.items():

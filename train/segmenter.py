@@ -9,10 +9,13 @@ state_STEP.pt (what it needs to go on) and log.csv. An hour or two on one core o
 import contextlib
 import copy
 import csv
+import json
+import math
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,6 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from srin.models.checkpoint import save_weights
+from srin.segmentation.embedded import picture_tensor
 from srin.segmentation.network import ANSWERS, Features, Prompts, SegmenterConfig, SegmenterNet
 from train.config import DataConfig, command, command_line, convert, read_settings
 from train.data.photos import Photos, fingerprint, load_photos
@@ -31,6 +35,7 @@ from train.state import load_state, save_state
 
 ROUNDS = (0, 0, 1, 1, 3)  # corrections between the first prompt and the last one that is learnt from
 VALIDATION_SIDE = 384  # pixels of the longer side
+DATA_SETTINGS = ("photo_side", "source_weights", "part_weights", "leave_out")  # of those under data, what matters here
 LOG_COLUMNS = ("step", "loss", "one_click", "three_clicks", "box", "subject", "seconds")
 
 
@@ -103,13 +108,9 @@ def answers_loss(logits: Tensor, quality: Tensor, truth: Tensor, single: Tensor)
     return loss + ((quality.sigmoid() - overlap) ** 2 * counts).sum() / counts.sum()
 
 
-def normalized(pictures: np.ndarray) -> Tensor:
-    """(B, 3, H, W) in [-1, 1], channels last, from uint8 (B, H, W, 3)."""
-    return (torch.from_numpy(pictures).float() / 127.5 - 1).permute(0, 3, 1, 2)
-
-
 def prompts_of(clicks: Clicks, previous: Tensor) -> Prompts:
-    return Prompts(*(torch.tensor(part) for part in (clicks.points, clicks.labels, clicks.boxes)), previous)
+    # Copies: more clicks are added while gradients wait.
+    return Prompts(torch.tensor(clicks.points), torch.tensor(clicks.labels), torch.tensor(clicks.boxes), previous)
 
 
 def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig, step: int) -> Tensor:
@@ -125,7 +126,7 @@ def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig,
     target = torch.from_numpy(truth)
     owners = torch.arange(config.batch).repeat_interleave(config.prompts)
     with _precision(config):
-        features = network.encode(normalized(np.stack([crop.picture for crop in drawn]))).of(owners)
+        features = network.encode(picture_tensor(np.stack([crop.picture for crop in drawn]))).of(owners)
         previous = torch.zeros(len(truth), 1, *truth.shape[1:])
         logits, quality = network(features, prompts_of(clicks, previous))
     total = answers_loss(logits, quality, target, torch.tensor(clicks.single))
@@ -162,7 +163,7 @@ def validate(network: SegmenterNet, photos: Photos, subjects: tuple[str, ...]) -
         if not masks:
             continue
         with torch.autocast("cpu", torch.bfloat16):
-            features = network.encode(normalized(picture[None]))
+            features = network.encode(picture_tensor(picture[None]))
         for number, mask in enumerate(masks):
             small = cv2.resize(mask.astype(np.float32), (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
             if (small > 0.5).sum() < 4:
@@ -239,7 +240,7 @@ def train(config: SegmenterTrainConfig) -> None:
     def save() -> None:
         parts = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         save_state(config.output_dir, step, {**parts, "step": step, "seconds": seconds()}, config.keep)
-        notes = {**about, "steps": f"{step} of {config.steps}", "settings": str(asdict(config))}
+        notes = {**about, "steps": f"{step} of {config.steps}", "settings": json.dumps(settings_of(config))}
         save_weights(
             config.output_dir / "weights.safetensors", config.network, average.state_dict(), torch.float16, notes
         )
@@ -274,9 +275,18 @@ def train(config: SegmenterTrainConfig) -> None:
         save()
 
 
+def settings_of(config: SegmenterTrainConfig) -> dict[str, Any]:
+    """What the weights depend on, as plain values: all settings but where things lie and how often they are looked at."""
+    settings = json.loads(json.dumps(asdict(config), default=str))
+    for name in ("output_dir", "minutes", "evaluate_every", "save_every", "keep", "licence"):
+        del settings[name]
+    settings["data"] = {name: settings["data"][name] for name in DATA_SETTINGS}
+    return settings
+
+
 def learning_rate(step: int, config: SegmenterTrainConfig) -> float:
     """The share of the largest rate: a warm-up, then a cosine down to 0."""
-    return min(1.0, (step + 1) / max(1, config.warm_up)) * 0.5 * (1 + np.cos(np.pi * step / config.steps))
+    return min(1.0, (step + 1) / max(1, config.warm_up)) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
 def _log(path: Path, row: tuple[float, ...]) -> None:

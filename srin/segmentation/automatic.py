@@ -39,8 +39,8 @@ class PointDecoder(Protocol):
     size: tuple[int, int]
 
     def decode(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Float points (N, 2), x and y as fractions of width and height -> float32 logits (N, 3, h, w), above 0
-        inside the mask, and float32 predicted IoU (N, 3).
+        """Float points (N, 2), x and y as fractions of width and height -> float32 logits (N, A, h, w) of A answers
+        each, above 0 inside the mask, and float32 predicted IoU (N, A).
         """
         ...
 
@@ -53,13 +53,14 @@ class AutomaticMap:
         labels: int32 (h, w) at the decoder's resolution, consecutive from 0.
         objects: bool (N, h, w), at most PROPOSALS masks of whole objects, the most certain first.
         decoded_points: how many points were asked.
-        segmenter: who made it, to be shown to people.
+        segmenter: who drew the regions, to be shown to people. finder: who found the objects.
     """
 
     labels: np.ndarray
     objects: np.ndarray
     decoded_points: int
     segmenter: str
+    finder: str
 
 
 def adaptive_map(
@@ -80,7 +81,7 @@ def adaptive_map(
         labels, certainty = evidence.partition()
         room = min(ROUND, MAX_POINTS - len(evidence.points))
         places = _next_points(labels, certainty, evidence.pixels, room)
-    return AutomaticMap(_without_gaps(labels), evidence.objects(), len(evidence.points), segmenter)
+    return AutomaticMap(_without_gaps(labels), evidence.objects(), len(evidence.points), segmenter, segmenter)
 
 
 class _Evidence:
@@ -101,7 +102,7 @@ class _Evidence:
         return np.minimum((self.points[:, ::-1] * self._size).astype(int), (height - 1, width - 1))
 
     def add(self, points: np.ndarray, logits: np.ndarray, scores: np.ndarray) -> None:
-        """points (N, 2), logits (N, 3, h, w) and scores (N, 3), as decoded."""
+        """points (N, 2), logits (N, A, h, w) and scores (N, A), as decoded."""
         self.points = np.concatenate([self.points, points])
         places = self.pixels[-len(points) :]
         for (row, column), answers, ious in zip(places, logits, scores, strict=True):

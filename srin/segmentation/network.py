@@ -7,6 +7,7 @@ What tells the decoder where to look, besides the clicks themselves: how similar
 positive and under negative clicks, and to what the box or the previous mask encloses.
 """
 
+import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srin.errors import WeightsError
+from srin.models.checkpoint import filled, read_weights
 from srin.models.encoder import MEANING_STAGES, STAGES, Encoder
 
 ANSWERS = 4  # masks a prompt is answered with: one for any prompt, and three for the meanings of a single click
@@ -150,6 +153,16 @@ class SegmenterNet(nn.Module):
         whole = y16.mean((2, 3))[:, None].expand(-1, ANSWERS, -1)
         numbers = torch.stack([inside.mean((2, 3)).sqrt(), sure, firm], 2).to(y8.dtype)
         return self.quality(torch.cat([under, whole, numbers, which], 2))[..., 0].float()
+
+
+def load_segmenter(path: str | os.PathLike[str]) -> SegmenterNet:
+    """The network of a weights file, on the CPU, in fp32, ready for inference. Raises WeightsError."""
+    name, values, state = read_weights(path)
+    try:
+        config = SegmenterConfig(**values)
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"The weights file {name} has a broken configuration: {error}") from error
+    return filled(SegmenterNet(config), name, state)
 
 
 class _Residual(nn.Module):

@@ -78,7 +78,8 @@ class Crops:
         areas = [mask.sum() for mask in masks]
         largest = int(np.argmax(areas))
         small = (size[1] // CELL, size[0] // CELL)
-        kept, shares, subject = [], [], -1
+        kept: list[np.ndarray] = []
+        subject = -1
         for k, mask in enumerate(masks):
             inside = mask[y0:y1, x0:x1]
             shrunk = cv2.resize(inside.astype(np.float32), small, interpolation=cv2.INTER_AREA)
@@ -89,7 +90,6 @@ class Crops:
             if k == largest and share > SUBJECT_KEPT and self.has_subject(photo, masks, largest):
                 subject = len(kept)
             kept.append(shrunk[:, ::-1] if flipped else shrunk)
-            shares.append(chances[k])
         if not kept:
             return None
         picture = cv2.resize(
