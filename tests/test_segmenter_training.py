@@ -140,7 +140,7 @@ def test_simulated_prompts():
     x, y = clicks.points[0, 0] * (60, 40)
     assert 10 <= x <= 31 and 10 <= y <= 31
     near = np.abs(clicks.boxes[1:3] * (60, 40, 60, 40) - (10, 10, 31, 31)).max()
-    assert near < 4, "noise, but no other box"
+    assert near < 6, "noise, or some room, but no other box"
     clicks.correct(np.zeros((4, 40, 60), bool))
     assert (clicks.labels == 1).sum(1).tolist() == [2, 1, 2, 1] and not clicks.single.any()
     for _ in range(20):

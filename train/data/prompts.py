@@ -15,6 +15,7 @@ MIN_CELLS, MAX_INSIDE = 10, 0.85  # of a mask in a crop: cells, and share of the
 KEPT = 0.4  # share of a mask that a crop must keep; of the subject, SUBJECT_KEPT
 SUBJECT_KEPT = 0.75
 SUBJECT_SHARE, SECOND_SHARE = 0.05, 0.34  # of a photo: its subject's; of the subject: that of anything else beside it
+LOOSE = 0.25  # of a box's sides: room that is left around an object at most
 ONE_THING = 0.7  # share of a mask in its largest piece; below it, the mask may merge several things
 
 
@@ -242,8 +243,12 @@ def _noisy_box(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
     sides = np.array([box[2] - box[0], box[3] - box[1]] * 2)
-    noise = 0.0 if rng.random() < 0.3 else 0.06
-    x0, y0, x1, y1 = box + rng.normal(0, 1, 4).clip(-2, 2) * noise * sides
+    chance = rng.random()
+    if chance < 0.25:  # drawn with much room
+        moved = rng.uniform(0, LOOSE, 4) * (-1, -1, 1, 1)
+    else:
+        moved = rng.normal(0, 1, 4).clip(-2, 2) * (0.0 if chance < 0.5 else 0.06)
+    x0, y0, x1, y1 = box + moved * sides
     x0, y0 = np.clip([x0 / width, y0 / height], 0, 0.98)
     x1, y1 = np.clip([x1 / width, y1 / height], 0.02, 1)
     return np.array([min(x0, x1 - 0.01), min(y0, y1 - 0.01), x1, y1], np.float32)
