@@ -453,13 +453,13 @@ def _cut(options: argparse.Namespace) -> int:
     from srin import outputs
     from srin.image_io import load_image, save_image
     from srin.remarks import collected
-    from srin.segmentation.cutting import SUFFIXES, cut_out
+    from srin.segmentation.cutting import SUFFIXES, cutout_of
 
     def one(job: "Job", settings: dict[str, Any]) -> str:
         with collected() as remarks:
             picture = load_image(job.image)
             _tell(job.image.name, remarks)
-        cutout, name = cut_out(picture, options.point, options.box, options.segmenter)
+        cutout, name = cutout_of(picture, options.point, options.box, options.segmenter)
         save_image(cutout, job.output, {outputs.SETTINGS: json.dumps(settings or {"cut out by": name})})
         return f"{(cutout[..., 3] > 127).mean():.0%} of the photo, cut out by {name}"
 

@@ -11,7 +11,7 @@ from test_embedded import animal
 from srin.cli import main
 from srin.errors import SegmentationError
 from srin.image_io import load_image, save_image
-from srin.segmentation.cutting import cut_out
+from srin.segmentation.cutting import cutout_of
 from train.data.prompts import place
 
 pytest_plugins = ["tiny_sam"]
@@ -59,11 +59,11 @@ def test_segment_anything_answers_where_it_is(tiny, otter):
 
     image = otter[1]
     with pytest.raises(SegmentationError, match="no Segment Anything checkpoint"):
-        cut_out(image, [(20, 30)], segmenter="sam")
+        cutout_of(image, [(20, 30)], segmenter="sam")
     download(tiny)
     for segmenter, name in (("auto", "sam (tiny)"), ("sam", "sam (tiny)"), ("embedded", "embedded network")):
-        assert cut_out(image, [(image.shape[1] / 2, image.shape[0] / 2)], segmenter=segmenter)[1] == name
-    assert cut_out(image)[1] == "embedded network", "the subject needs no checkpoint"
+        assert cutout_of(image, [(image.shape[1] / 2, image.shape[0] / 2)], segmenter=segmenter)[1] == name
+    assert cutout_of(image)[1] == "embedded network", "the subject needs no checkpoint"
 
 
 @pytest.mark.parametrize(

@@ -127,9 +127,14 @@ def test_more_clicks_correct_the_mask(photos, engines):
         points.append((column + 0.5, row + 0.5))
         labels.append(label)
     assert max(scores[1:]) > scores[0] and scores[-1] > 0.8
-    x, y = points[0]
-    without = selected(engine.candidates([(x, y), (x + 1, y)], [1, 0])[0], truth)
-    assert without.sum() < truth.sum(), "a click beside the object takes away"
+
+
+def test_a_negative_click_takes_away(photos, engines):
+    truth, engine = photos["otter"][1], engines["otter"]
+    body, head = deep(truth), (630, 60)
+    before = selected(engine.candidates([body], [1])[0], truth)
+    after = selected(engine.candidates([body, head], [1, 0])[0], truth)
+    assert before[60, 630] and not after[60, 630] and after[round(body[1]), round(body[0])]
 
 
 def test_a_former_mask_is_corrected(photos, engines):

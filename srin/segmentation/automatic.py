@@ -64,7 +64,10 @@ class AutomaticMap:
 
 
 def adaptive_map(
-    decoder: PointDecoder, segmenter: str, proceed: Callable[[float], None] = lambda done: None
+    decoder: PointDecoder,
+    segmenter: str,
+    proceed: Callable[[float], None] = lambda done: None,
+    least: tuple[float, float] = (MIN_SCORE, MIN_STABILITY),
 ) -> AutomaticMap:
     """Splits a picture into regions, asking coarse to fine, and only where the map is not certain yet.
 
@@ -72,8 +75,9 @@ def adaptive_map(
         decoder: answers the points. At most MAX_POINTS are asked.
         segmenter: its name.
         proceed: called before every round with the share of the points asked; may raise an exception to stop.
+        least: predicted IoU and stability of an answer that is believed.
     """
-    evidence = _Evidence(decoder.size)
+    evidence = _Evidence(decoder.size, least)
     places = (np.stack(np.meshgrid(*[np.arange(FIRST_GRID)] * 2), axis=-1).reshape(-1, 2) + 0.5) / FIRST_GRID
     while len(places):
         proceed(len(evidence.points) / MAX_POINTS)
@@ -87,8 +91,8 @@ def adaptive_map(
 class _Evidence:
     """Everything answered so far: distinct masks, and how many answers and points stand behind each."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
+    def __init__(self, size: tuple[int, int], least: tuple[float, float]) -> None:
+        self._size, self._least = size, least
         self.points = np.zeros((0, 2))
         self._masks = np.zeros((0, *size), bool)
         self._halves = np.zeros((0, len(range(0, size[0], 2)) * len(range(0, size[1], 2))), np.float32)
@@ -108,7 +112,7 @@ class _Evidence:
         for (row, column), answers, ious in zip(places, logits, scores, strict=True):
             voted = set()
             for k in np.argsort(-ious, kind="stable"):
-                mask = _usable(answers[k], float(ious[k]))
+                mask = _usable(answers[k], float(ious[k]), self._least)
                 # An answer that leaves out the point it was asked about is a mistake.
                 if mask is not None and mask[row, column]:
                     index = self._index(mask)
@@ -181,12 +185,12 @@ class _Evidence:
         return self._masks[order[weight[order] > 0]]
 
 
-def _usable(logits: np.ndarray, score: float) -> np.ndarray | None:
+def _usable(logits: np.ndarray, score: float, least: tuple[float, float]) -> np.ndarray | None:
     """The mask (h, w) of an answer that passes the filters, without specks; otherwise None."""
-    if score < MIN_SCORE:
+    if score < least[0]:
         return None
     wide = int(np.count_nonzero(logits > -STABILITY_OFFSET))
-    if np.count_nonzero(logits > STABILITY_OFFSET) < MIN_STABILITY * max(wide, 1):
+    if np.count_nonzero(logits > STABILITY_OFFSET) < least[1] * max(wide, 1):
         return None
     mask = _without_specks(logits > 0)
     return mask if mask.sum() >= MIN_AREA * mask.size else None

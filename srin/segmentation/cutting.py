@@ -18,7 +18,7 @@ SUFFIXES = (".png", ".webp")  # formats with transparency
 NO_CHECKPOINT = "There is no Segment Anything checkpoint on this machine. Leave --segmenter out, or download one."
 
 
-def cut_out(
+def cutout_of(
     image: np.ndarray,
     points: Sequence[Sequence[float]] = (),
     box: Sequence[float] | None = None,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from srin.errors import SegmentationError
-from srin.segmentation.automatic import PROPOSALS, AutomaticMap, adaptive_map
+from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap, adaptive_map
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.regions import colour_regions
@@ -41,6 +41,10 @@ SURELY_NOT = -12.0  # logit outside a second look
 REMEMBERED = 32  # chains of clicks
 MOST_CLICKS = 12  # that the network sees at once, the last ones, as it has learnt; earlier ones live on in the mask
 LONGEST_CHAIN = 24  # clicks
+GRID = 6  # clicks a side that are tried for proposals
+PROPOSAL_SCORE, MIN_OBJECT = 0.7, 0.01  # of a proposal: least score and share of the photo
+SAME = 0.6  # IoU with another proposal that makes it one
+MAP_SCORE, MAP_STABILITY = 0.4, 0.6  # of an answer that the map believes: the network is less sure than Segment Anything
 
 
 class Prompt(NamedTuple):
@@ -141,9 +145,8 @@ class EmbeddedEngine:
                 objects.append(cv2.resize(self.subject().logits, size[::-1]) > 0)
             except SegmentationError:
                 pass  # nothing stands out, and nobody asked
-            for mask in adaptive_map(_PointDecoder(self._view()), self.segmenter, proceed).objects:
-                if all(_overlap(mask, other) < TWINS for other in objects):
-                    objects.append(mask)
+            proceed(0.5)
+            objects += self._proposals(objects)
         shaped = np.array(objects[:PROPOSALS], bool).reshape(-1, *size)
         return AutomaticMap(labels, shaped, 0, self.map_segmenter, self.segmenter)
 
@@ -152,7 +155,22 @@ class EmbeddedEngine:
         if self._one_colour:
             size = self._view().cells
             return AutomaticMap(np.zeros(size, np.int32), np.zeros((0, *size), bool), 0, self.segmenter, self.segmenter)
-        return adaptive_map(_PointDecoder(self._view()), self.segmenter)
+        return adaptive_map(_PointDecoder(self._view()), self.segmenter, least=(MAP_SCORE, MAP_STABILITY))
+
+    def _proposals(self, known: list[np.ndarray]) -> list[np.ndarray]:
+        """Whole objects, bool (h, w), other than those known: what clicks on a grid select, the surest first."""
+        steps = (np.arange(GRID) + 0.5) / GRID
+        points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+        logits, scores = self._view().answers(points)
+        found: list[np.ndarray] = []
+        for number in np.argsort(-scores.max(1), kind="stable"):
+            best = int(scores[number].argmax())
+            mask = logits[number, best] > 0
+            if scores[number, best] < PROPOSAL_SCORE or not MIN_OBJECT < mask.mean() < MAX_OBJECT:
+                continue
+            if all(_overlap(mask, other) < SAME for other in known + found):
+                found.append(mask)
+        return found
 
     def _check_colours(self) -> None:
         if self._one_colour:
