@@ -1,215 +1,233 @@
-"""The adaptive automatic map against the library's own generator: how good, in how many decoded points, how fast.
+"""How well clicks, boxes and "Select subject" find objects, on photos that nothing was trained on: a table.
 
-    python -m benchmarks.segmentation [--corpus ../shared/corpus] [--photos 100] [--checkpoint FILE] [--json FILE]
+    python -m benchmarks.segmentation [--corpus ../shared/corpus] [--objects FILE.csv] [--json FILE]
 
-Covering: both ask the same oracle (srin/segmentation/oracle.py) on photos whose regions people drew, the first of them
-from bsds500, drawn with seed 0; the score is the segmentation covering of their regions. The library's masks overlap,
-so its figure is the best of three readings of them: as a label map with smaller masks on top, as one with surer masks
-on top, and each region's best mask (which no label map reaches). All three are printed.
+Objects: those of segmentation_objects.csv beside this file, from the corpus's test split: up to 12 of each source and
+size (below 5 %, 5 to 15 %, above 15 % of the photo), drawn with seed 0 by --draw. Masks in several pieces, of which none
+holds 70 %, are left out: a click can't mean them.
 
-Cost: encode, click and full map in seconds, decoded points and peak memory, each in a process of its own, on a photo of
-the examples. Without --checkpoint it is a vit_b with random weights, whose arithmetic is the same but whose masks are
-noise: only covering tells about quality. Seconds on a shared machine are not comparable between runs; ratios are.
+Protocol: the first candidate counts. The first click goes to the place deepest inside the object, each further one
+to the deepest place of the largest error, and what was answered before is not given back. Boxes are the objects' own.
+A figure is the mean over an object's source and size first, then over these. "clicks to 85 %" counts 20 where they
+don't suffice. Boundary F allows 0.75 % of the diagonal. Two objects: of the pairs of objects that lie apart in one
+photo, the share in which each click's mask fits its own object better than the other one. Times are medians on this
+machine, of a first click: on objects above 15 % of the photo, and on those below 5 %, most of which are looked at twice.
 """
 
 import argparse
+import csv
 import json
-import multiprocessing
-import os
-import resource
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from tqdm import tqdm
 
-from srin.image_io import load_image, load_labels
-from srin.segmentation.automatic import FULL_GRID, MAX_POINTS, adaptive_map, covering, full_grid_masks, painted
-from srin.segmentation.oracle import OracleDecoder
-from srin.segmentation.semantic_map import enlarged
+from srin.errors import SegmentationError
+from srin.image_io import load_image, load_mask
+from srin.segmentation.candidate import Candidate
+from srin.segmentation.embedded import EmbeddedEngine
+from train.data.prompts import correction, is_one_thing, place
+from train.data.tables import read_table
 
-PHOTO = Path(__file__).resolve().parents[1] / "assets" / "examples" / "otter.jpg"
-SOURCES = ("bsds500", "ccp", "voc_animals")  # in this order, until there are enough photos
-SEED = 0
-
-
-def corpus_photos(corpus: Path, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Pictures uint8 (H, W, 3) and the regions that people drew, int32 (H, W)."""
-    rng = np.random.default_rng(SEED)
-    paths: list[Path] = []
-    for source in SOURCES:
-        here = sorted((corpus / "segments").glob(f"{source}*.png"))
-        paths += [here[i] for i in rng.permutation(len(here))]
-    for path in paths[:count]:
-        labels = load_labels(path)
-        yield load_image(corpus / "images" / f"{path.stem}.webp"), labels
+OBJECTS = Path(__file__).with_name("segmentation_objects.csv")
+CELL_OBJECTS = 12
+SIZES = ((0.0, 0.05), (0.05, 0.15), (0.15, 0.8))
+MOST_CLICKS = 20
+TARGETS = (0.85, 0.9)
+TOLERANCE = 0.0075  # of the diagonal
+SUBJECTS = ("ccp", "voc_animals", "balloon")  # sources with photos of one main object
+SUBJECT_SHARE, SECOND_SHARE = 0.05, 0.34  # see train.data.prompts
 
 
-class _OraclePredictor:
-    """The oracle as the SamPredictor that the library's generator expects."""
+class Engine(Protocol):
+    def candidates(self, points: Any, labels: Any, box: Any = None) -> list[Candidate]: ...
 
-    device = "cpu"
-
-    def __init__(self, oracle: OracleDecoder) -> None:
-        self._oracle = oracle
-        self.transform = self
-        encoder = SimpleNamespace(img_size=max(oracle.size))
-        self.model = SimpleNamespace(mask_threshold=0.0, image_encoder=encoder, device=self.device)
-
-    def apply_coords(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        return points / np.array(size[::-1])
-
-    def predict_torch(self, points: Any, labels: Any, multimask_output: bool, return_logits: bool) -> tuple[Any, ...]:
-        import torch
-
-        logits, scores = self._oracle.decode(points[:, 0].numpy())
-        return torch.from_numpy(logits), torch.from_numpy(scores), None
+    def subject(self) -> Candidate: ...
 
 
-def measure_covering(corpus: Path, count: int) -> dict[str, Any]:
-    """Mean covering and decoded points a photo, of both strategies on the same oracle."""
-    readings: dict[str, list[float]] = {"smaller on top": [], "surer on top": [], "best mask of each region": []}
-    library_points, ours, our_points = [], [], []
-    for index, (image, truth) in enumerate(tqdm(corpus_photos(corpus, count), total=count, unit="photo")):
-        oracle = OracleDecoder(image, truth, seed=index)
-        masks, scores = full_grid_masks(_OraclePredictor(oracle), oracle.size, FULL_GRID)
-        library_points.append(oracle.decoded_points)
-        readings["smaller on top"].append(covering(enlarged(painted(masks), truth.shape), truth))
-        readings["surer on top"].append(covering(enlarged(_by_score(masks, scores), truth.shape), truth))
-        readings["best mask of each region"].append(_best_masks(masks, enlarged(truth, oracle.size)))
+def draw_objects(corpus: Path) -> list[dict[str, str]]:
+    """Rows (source, image, mask) of test objects, by source and size."""
+    rng = np.random.default_rng(0)
+    cells: dict[tuple[str, int], list[dict[str, str]]] = {}
+    for row in read_table(corpus / "manifest.csv", ("source", "image", "mask", "fg_ratio", "split"), ()):
+        if row["split"] == "test" and is_one_thing(load_mask(corpus / row["mask"]) > 127):
+            size = next((k for k, (low, high) in enumerate(SIZES) if low <= float(row["fg_ratio"]) < high), None)
+            if size is not None:
+                cells.setdefault((row["source"], size), []).append(row)
+    chosen = []
+    for key in sorted(cells):
+        order = rng.permutation(len(cells[key]))[:CELL_OBJECTS]
+        chosen += [{name: cells[key][i][name] for name in ("source", "image", "mask")} for i in sorted(order)]
+    return chosen
 
-        oracle = OracleDecoder(image, truth, seed=index)
-        found = adaptive_map(oracle, "oracle")
-        our_points.append(oracle.decoded_points)
-        ours.append(covering(enlarged(found.labels, truth.shape), truth))
-    means = {name: float(np.mean(values)) for name, values in readings.items()}
-    library: dict[str, Any] = {"covering": max(means.values()), "decoded_points": float(np.mean(library_points))}
-    library["readings"] = means
-    adaptive: dict[str, Any] = {"covering": float(np.mean(ours)), "decoded_points": float(np.mean(our_points))}
-    adaptive |= {"most_decoded_points": max(our_points), "lowest_covering": min(ours)}
-    return {
-        "photos": len(ours),
-        "library": library,
-        "adaptive": adaptive,
-        "covering_ratio": adaptive["covering"] / library["covering"],
-        "points_ratio": adaptive["decoded_points"] / library["decoded_points"],
+
+def first_mask(ask: Callable[[], list[Candidate]], size: tuple[int, int]) -> np.ndarray:
+    """bool (H, W): the first candidate; nothing where nothing was found."""
+    try:
+        return ask()[0].mask(*size) > 127
+    except SegmentationError:
+        return np.zeros(size, bool)
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / max((one | other).sum(), 1))
+
+
+def boundary_f(found: np.ndarray, truth: np.ndarray) -> float:
+    """Harmonic mean of the shares of each outline that lie near the other."""
+    reach = max(1, round(TOLERANCE * float(np.hypot(*truth.shape))))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+
+    def outline(mask: np.ndarray) -> np.ndarray:
+        return cv2.morphologyEx(np.pad(mask, 1).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+
+    one, other = outline(found), outline(truth)
+    near = [cv2.dilate(line.astype(np.uint8), disc) > 0 for line in (other, one)]
+    precision, recall = (one & near[0]).sum() / max(one.sum(), 1), (other & near[1]).sum() / max(other.sum(), 1)
+    return float(2 * precision * recall / max(precision + recall, 1e-9))
+
+
+def measure_object(engine: Engine, truth: np.ndarray, clicks: int) -> dict[str, float]:
+    """Scores of one object; "masks" of one click are kept for `told_apart`."""
+    size = truth.shape
+    points: list[tuple[float, float]] = []
+    labels: list[int] = []
+    following: tuple[tuple[int, int], int] | None = (place(truth), 1)
+    ious: list[float] = []
+    found: dict[str, Any] = {}
+    while following is not None and len(points) < clicks:
+        (row, column), label = following
+        points.append((column + 0.5, row + 0.5))
+        labels.append(label)
+        began = time.perf_counter()
+        mask = first_mask(lambda: engine.candidates(points, labels), (size[0], size[1]))
+        found.setdefault("click_seconds", time.perf_counter() - began)
+        ious.append(iou(mask, truth))
+        if len(points) == 1:
+            found["first"], found["boundary"] = mask, boundary_f(mask, truth)
+        if len(points) == 3:
+            found["boundary_three"] = boundary_f(mask, truth)
+        if len(points) >= 3 and max(ious) >= TARGETS[-1]:
+            break
+        following = correction(truth, mask)
+    found["one click"], found["three clicks"] = ious[0], ious[min(2, len(ious) - 1)]
+    found.setdefault("boundary_three", found["boundary"])
+    if clicks >= MOST_CLICKS:
+        for target in TARGETS:
+            enough = [k for k, value in enumerate(ious, start=1) if value >= target]
+            found[f"clicks to {target:.0%}"] = enough[0] if enough else MOST_CLICKS
+    rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
+    box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
+    mask = first_mask(lambda: engine.candidates([], [], box), (size[0], size[1]))
+    found["box"], found["boundary_box"] = iou(mask, truth), boundary_f(mask, truth)
+    return found
+
+
+def told_apart(results: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
+    """For pairs of objects (truth, mask) of one photo that lie apart: whether each mask fits its own the better."""
+    answers = []
+    for i, (one, mask) in enumerate(results):
+        for other, second in results[i + 1 :]:
+            if iou(one, other) < 0.05:
+                own, foreign = iou(mask, one) + iou(second, other), iou(mask, other) + iou(second, one)
+                answers.append(float(own > foreign))
+    return answers
+
+
+def measure(
+    make: Callable[[np.ndarray], Engine], corpus: Path, objects: list[dict[str, str]], clicks: int
+) -> dict[str, Any]:
+    """All figures of one segmenter. make: an engine for uint8 (H, W, 3)."""
+    cells: dict[tuple[str, int], list[dict[str, float]]] = {}
+    apart: list[float] = []
+    subjects: list[float] = []
+    encodings: list[float] = []
+    photos: dict[str, list[dict[str, str]]] = {}
+    for row in objects:
+        photos.setdefault(row["image"], []).append(row)
+    for name, rows in tqdm(photos.items(), unit="photo", mininterval=5):
+        image = load_image(corpus / name)
+        engine = make(image)
+        began = time.perf_counter()
+        getattr(engine, "prepare", lambda: None)()
+        encodings.append(time.perf_counter() - began)
+        results = []
+        for row in rows:
+            truth = load_mask(corpus / row["mask"]) > 127
+            found: dict[str, Any] = measure_object(engine, truth, clicks)
+            results.append((truth, found.pop("first")))
+            size = next(k for k, (low, high) in enumerate(SIZES) if low <= truth.mean() < high or k == len(SIZES) - 1)
+            cells.setdefault((row["source"], size), []).append(found)
+        apart += told_apart(results)
+    for name, truth in subjects_of(corpus, photos):
+        try:
+            mask = make(load_image(corpus / name)).subject().mask(*truth.shape) > 127
+        except SegmentationError:
+            mask = np.zeros(truth.shape, bool)
+        subjects.append(iou(mask, truth))
+    names = [key for key in next(iter(cells.values()))[0] if not key.endswith("seconds")]
+    report: dict[str, Any] = {
+        key: float(np.mean([np.mean([one[key] for one in cell]) for cell in cells.values()])) for key in names
     }
+    report |= {"subject": float(np.mean(subjects)), "subjects": len(subjects), "told apart": float(np.mean(apart))}
+    report |= {"pairs": len(apart), "objects": len(objects), "photos": len(photos)}
+    report["encode_ms"] = 1000 * float(np.median(encodings))
+    for name, chosen in (("click_ms", len(SIZES) - 1), ("small_click_ms", 0)):
+        times = [one["click_seconds"] for (_, size), cell in cells.items() if size == chosen for one in cell]
+        report[name] = 1000 * float(np.median(times)) if times else float("nan")
+    report["cells"] = {
+        f"{source}, {SIZES[size][0]:.0%} to {SIZES[size][1]:.0%}": {
+            "objects": len(cell),
+            **{key: float(np.mean([one[key] for one in cell])) for key in ("one click", "three clicks", "box")},
+        }
+        for (source, size), cell in sorted(cells.items())
+    }
+    return report
 
 
-def _by_score(masks: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    labels = np.zeros(masks.shape[1:], np.int32)
-    for label, index in enumerate(np.argsort(scores, kind="stable"), start=1):
-        labels[masks[index]] = label
-    return labels
-
-
-def _best_masks(masks: np.ndarray, truth: np.ndarray) -> float:
-    """Covering by masks that may overlap: every region is given the one that matches it best."""
-    total = 0.0
-    for region in np.unique(truth):
-        inside = truth == region
-        shared, either = (masks & inside).sum((1, 2)), (masks | inside).sum((1, 2))
-        total += inside.sum() * float((shared / either).max(initial=0))
-    return total / truth.size
-
-
-def measure_cost(checkpoint: Path, work: str) -> dict[str, float]:
-    """Seconds, decoded points and peak memory of one piece of work, in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        return pool.apply(_cost, (str(checkpoint), work))
-
-
-def _cost(checkpoint: str, work: str) -> dict[str, float]:
-    from srin.segmentation.sam import SamEngine
-    from srin.segmentation.sam_model import load_sam
-
-    cv2.setNumThreads(1)
-    image = load_image(PHOTO)
-    engine = SamEngine(image, load_sam(checkpoint))
-    loaded = _peak()
-    began = time.perf_counter()
-    engine.prepare()
-    result = {"encode_seconds": time.perf_counter() - began}
-    engine.candidates([(10, 10)], [1])  # the first one also wakes threads and allocates
-    began = time.perf_counter()
-    if work == "click":
-        for step in range(5):
-            engine.candidates([(50 * step + 20, 100)], [1])
-        result |= {"seconds": (time.perf_counter() - began) / 5, "decoded_points": 1}
-    elif work == "adaptive":
-        found = engine.automatic()
-        result |= {"seconds": time.perf_counter() - began, "decoded_points": found.decoded_points}
-    else:
-        engine.full_grid_map()
-        result |= {"seconds": time.perf_counter() - began, "decoded_points": FULL_GRID**2}
-    return result | {"peak_mb": _peak(), "peak_mb_with_model_loaded": loaded}
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def random_vit_b(folder: Path) -> Path:
-    """A vit_b checkpoint of random weights, so sure of itself that its noise passes the generators' filters."""
-    import torch
-    from segment_anything import sam_model_registry
-
-    torch.manual_seed(SEED)
-    model = sam_model_registry["vit_b"]()
-    with torch.no_grad():
-        model.mask_decoder.iou_prediction_head.layers[-1].bias += 1
-    path = folder / "random_vit_b.pth"
-    torch.save(model.state_dict(), path)
-    return path
+def subjects_of(corpus: Path, photos: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
+    """Photos among these with one main object, and its mask: of all their masks, one large one that the others lie in."""
+    masks: dict[str, list[str]] = {}
+    for row in read_table(corpus / "manifest.csv", ("source", "image", "mask"), ()):
+        if row["source"] in SUBJECTS and row["image"] in photos:
+            masks.setdefault(row["image"], []).append(row["mask"])
+    found = []
+    for image, files in masks.items():
+        truths = [load_mask(corpus / file) > 127 for file in files]
+        largest = max(truths, key=np.count_nonzero)
+        beside = max(np.count_nonzero(truth & ~largest) for truth in truths)
+        if largest.mean() >= SUBJECT_SHARE and beside <= SECOND_SHARE * largest.sum() and is_one_thing(largest):
+            found.append((image, largest))
+    return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "corpus")
-    parser.add_argument("--photos", type=int, default=100)
-    parser.add_argument("--checkpoint", type=Path, help="of Segment Anything, to time")
-    parser.add_argument("--only", choices=["covering", "cost"], help="leave the other part out")
+    parser.add_argument("--objects", type=Path, default=OBJECTS)
+    parser.add_argument("--draw", action="store_true", help="draw the objects and write their list instead")
+    parser.add_argument("--clicks", type=int, default=MOST_CLICKS, help="fewer than 20 leave the clicks needed out")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    report: dict[str, Any] = {}
-    if arguments.only != "cost":
-        if not (arguments.corpus / "segments").is_dir():
-            parser.error(f"there is no folder {arguments.corpus / 'segments'}")
-        report |= measure_covering(arguments.corpus, arguments.photos)
-        _print_covering(report)
-    if arguments.only != "covering":
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ.pop("SRIN_SEGMENT_CACHE", None)
-            checkpoint = arguments.checkpoint or random_vit_b(Path(folder))
-            weights = str(arguments.checkpoint or "vit_b with random weights")
-            report["cost"] = {work: measure_cost(checkpoint, work) for work in ("click", "adaptive", "library")}
-        _print_cost(report["cost"], weights)
-        report["cost"]["weights"] = weights
+    if not (arguments.corpus / "manifest.csv").is_file():
+        parser.error(f"there is no file {arguments.corpus / 'manifest.csv'}")
+    if arguments.draw:
+        with open(arguments.objects, "w", newline="") as stream:
+            writer = csv.DictWriter(stream, ("source", "image", "mask"), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(draw_objects(arguments.corpus))
+        return
+    objects = read_table(arguments.objects, ("source", "image", "mask"), ())
+    report = measure(EmbeddedEngine, arguments.corpus, objects, arguments.clicks)
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1))
-
-
-def _print_covering(report: dict[str, Any]) -> None:
-    print(f"{report['photos']} photos, at most {MAX_POINTS} points each for the adaptive map\n")
-    print(f"{'':34}covering  decoded points")
-    for name, value in report["library"]["readings"].items():
-        print(f"library, {name:25}{value:8.3f} {report['library']['decoded_points']:15.1f}")
-    print(f"{'adaptive map':34}{report['adaptive']['covering']:8.3f} {report['adaptive']['decoded_points']:15.1f}")
-    print(f"{'ratio to the best reading':34}{report['covering_ratio']:8.3f} {report['points_ratio']:15.3f}\n")
-
-
-def _print_cost(cost: dict[str, dict[str, float]], weights: str) -> None:
-    print(f"{weights}; {cost['click']['peak_mb_with_model_loaded']:.0f} MB with the model loaded\n")
-    print(f"{'':10}  seconds  decoded points   peak MB")
-    print(f"{'encode':10}{cost['click']['encode_seconds']:9.2f}{0:16.0f}")
-    for work, row in cost.items():
-        print(f"{work:10}{row['seconds']:9.2f}{row['decoded_points']:16.0f}{row['peak_mb']:10.0f}")
+    for key, value in report.items():
+        if not isinstance(value, dict):
+            print(f"{key:20}{value:8.3f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The command line: `srin harmonize`, `srin compare`, `srin segment`, `srin export`; also `python -m srin`.
+"""The command line: `srin harmonize`, `compare`, `segment`, `cut` and `export`; also `python -m srin`.
 
 Heavy imports wait until a command runs, so that `srin --help` answers at once.
 """
 
 import argparse
+import json
 import sys
 import time
 import warnings
@@ -79,12 +80,47 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--download", action="store_true", help="fetch a named checkpoint that is not here yet")
     segment.set_defaults(run=_segment)
 
+    cut = commands.add_parser(
+        "cut",
+        help="the object of a photo, or of each in a folder, on transparency",
+        description="Without a prompt, the photo's subject. In a folder, cut-outs that were made like this are kept.",
+    )
+    cut.add_argument("image", type=Path, metavar="PHOTO", help="a photo, or a folder of photos")
+    cut.add_argument("-o", "--output", required=True, type=Path, metavar="CUTOUT.png", help="picture, or folder")
+    cut.add_argument(
+        "--point", type=_numbers(2), action="append", default=[], metavar="X,Y", help="a pixel of the object; repeatable"
+    )
+    cut.add_argument("--box", type=_numbers(4), metavar="X0,Y0,X1,Y1", help="around the object, in pixels")
+    cut.add_argument(
+        "--segmenter",
+        default="auto",
+        choices=["auto", "sam", "embedded"],
+        help="who answers points and a box; auto: Segment Anything where it has a checkpoint, else the embedded network",
+    )
+    cut.add_argument("--overwrite", action="store_true", help="in a folder, replace files that srin didn't make")
+    cut.set_defaults(run=_cut)
+
     export = commands.add_parser("export", help="a network for other programs, as an ONNX file")
     export.add_argument("--method", required=True, help="baseline, bain or srin")
     export.add_argument("--format", default="onnx", choices=["onnx"], help="default: onnx")
     export.add_argument("-o", "--output", required=True, type=Path, metavar="NETWORK.onnx")
     export.set_defaults(run=_export)
     return parser
+
+
+def _numbers(count: int) -> "Callable[[str], tuple[float, ...]]":
+    """A type for argparse: so many numbers with commas between them."""
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != count:
+            raise argparse.ArgumentTypeError(f"{text!r} is not {count} numbers with commas between them, as in 40,60")
+        return numbers
+
+    return read
 
 
 def _add_composite(parser: argparse.ArgumentParser, image: str, masks: str | None = None) -> None:
@@ -104,7 +140,7 @@ def _add_segmenter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--segmenter",
         default="auto",
-        choices=["auto", "sam", "colour"],
+        choices=["auto", "sam", "embedded", "colour"],
         help="who draws the semantic map; auto: Segment Anything where there is a checkpoint, else colour regions",
     )
 
@@ -358,8 +394,6 @@ def _checkpoint(options: argparse.Namespace) -> str | None:
 
 def _segment_folder(options: argparse.Namespace, name: str, one: "Callable[[Job, dict[str, Any]], str]") -> int:
     """Runs `one` over the pictures that have no map drawn like this yet. Returns how many failed."""
-    from tqdm import tqdm
-
     from srin import batch, outputs
     from srin.parts import sweep
     from srin.segmentation.semantic_map import painted_path
@@ -369,10 +403,9 @@ def _segment_folder(options: argparse.Namespace, name: str, one: "Callable[[Job,
     outputs.check_inputs(targets, (path for job in listed for path in job.inputs))
     batch.make_folder(options.output)
     sweep(options.output)
-    kept = 0
     settings: dict[Path, dict[str, Any]] = {}
 
-    def look(job: batch.Job) -> None:
+    def look(job: batch.Job) -> bool:
         made_from = outputs.digest(job.inputs)
         settings[job.image] = {"segmenter": name, "mask inverted": options.invert_mask, "made from": made_from}
         found = outputs.state(job.output, settings[job.image], job.inputs)
@@ -383,20 +416,35 @@ def _segment_folder(options: argparse.Namespace, name: str, one: "Callable[[Job,
         others += [painted] if outputs.state(painted, {}, ()) == "another's" else []
         if others and not options.overwrite:
             raise OutputError(f"{others[0]} was not made by srin and is kept. Add --overwrite to replace it.")
-        if found == "done" and outputs.is_whole(painted):
-            finished.add(job.image)
+        return found == "done" and outputs.is_whole(painted)
 
     def work(job: batch.Job) -> None:
         one(job, settings[job.image])
 
     results = {job.output for job in listed}
+    kept, failed = _run_folder(listed, look, work)
+    done = len(listed) - kept - failed
+    print(f"{done} of {len(listed)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
+    return failed
+
+
+def _run_folder(listed: "Sequence[Job]", look: "Callable[[Job], bool]", work: "Callable[[Job], None]") -> tuple[int, int]:
+    """Works on the pictures of a folder, with a progress bar. look: whether a picture's result is there already.
+
+    A bad picture is reported, and the rest goes on. Returns how many were there, and how many failed.
+    """
+    from tqdm import tqdm
+
+    from srin import batch
+
     finished: set[Path] = set()
-    todo = []
-    for job, problem in batch.run(look, listed, workers=1):
-        if job.image in finished:
-            kept += 1
-        else:
-            todo.append(replace(job, problem=problem))
+
+    def check(job: "Job") -> None:
+        if look(job):
+            finished.add(job.image)
+
+    found = batch.run(check, listed, workers=1)
+    todo = [replace(job, problem=problem) for job, problem in found if job.image not in finished]
     failed = 0
     with tqdm(total=len(todo), unit="picture", disable=not sys.stderr.isatty()) as bar:
         for job, problem in batch.run(work, todo, workers=1):
@@ -404,8 +452,61 @@ def _segment_folder(options: argparse.Namespace, name: str, one: "Callable[[Job,
             if problem:
                 failed += 1
                 tqdm.write(_printable(f"srin: {job.image.name}: {problem}"), file=sys.stderr)
-    done = len(todo) - failed
-    print(f"{done} of {len(listed)} maps drawn by {name}, {kept} were there, {failed} failed", file=sys.stderr)
+    return len(finished), failed
+
+
+def _cut(options: argparse.Namespace) -> int:
+    from srin import outputs
+    from srin.image_io import load_image, save_image
+    from srin.remarks import collected
+    from srin.segmentation.cutting import SUFFIXES, cutout_of
+
+    def one(job: "Job", settings: dict[str, Any]) -> str:
+        with collected() as remarks:
+            picture = load_image(job.image)
+            _tell(job.image.name, remarks)
+        cutout, name = cutout_of(picture, options.point, options.box, options.segmenter)
+        save_image(cutout, job.output, {outputs.SETTINGS: json.dumps(settings or {"cut out by": name})})
+        return f"{(cutout[..., 3] > 127).mean():.0%} of the photo, cut out by {name}"
+
+    if options.image.is_dir():
+        return _cut_folder(options, one)
+    from srin.batch import Job
+
+    _check_files(options)
+    outputs.check_file(options.output, SUFFIXES, [options.image])
+    print(one(Job(options.image, None, None, options.output), {}), file=sys.stderr)
+    return 0
+
+
+def _cut_folder(options: argparse.Namespace, one: "Callable[[Job, dict[str, Any]], str]") -> int:
+    """The subjects of a folder's photos. Returns how many failed."""
+    from srin import batch, outputs
+    from srin.parts import sweep
+    from srin.segmentation.cutting import weights_digest
+
+    if options.point or options.box:
+        raise SrinError("--point and --box go with one photo, and not with a folder of them.")
+    outputs.check_folder(options.output, [options.image])
+    listed = batch.single_jobs(options.image, None, options.output)
+    outputs.check_inputs((job.output for job in listed), (job.image for job in listed))
+    batch.make_folder(options.output)
+    sweep(options.output)
+    settings: dict[Path, dict[str, Any]] = {}
+
+    def look(job: batch.Job) -> bool:
+        settings[job.image] = {"cut out": "subject", "weights": weights_digest(), "made from": outputs.digest(job.inputs)}
+        found = outputs.state(job.output, settings[job.image], job.inputs)
+        if found == "another's" and not options.overwrite:
+            raise OutputError(f"{job.output} was not made by srin and is kept. Add --overwrite to replace it.")
+        return found == "done"
+
+    def work(job: batch.Job) -> None:
+        one(job, settings[job.image])
+
+    kept, failed = _run_folder(listed, look, work)
+    done = len(listed) - kept - failed
+    print(f"{done} of {len(listed)} photos cut out, {kept} were there, {failed} failed", file=sys.stderr)
     return failed
 
 

@@ -344,6 +344,34 @@ FAULTS = (
         "repr((config.photo_side, chosen))",
         "test_photos",
     ),
+    Fault(
+        "where one clicks makes no difference",
+        "srin/segmentation/network.py",
+        "of_kind = distance.masked_fill(labels != kind, torch.inf)",
+        "of_kind = distance.masked_fill(labels >= -1, torch.inf)",
+        "test_segmenter_training",
+    ),
+    Fault(
+        "the worst candidate first",
+        "srin/segmentation/embedded.py",
+        "for k in np.argsort(-scores",
+        "for k in np.argsort(scores",
+        "test_embedded",
+    ),
+    Fault(
+        "a former mask forgotten",
+        "srin/segmentation/embedded.py",
+        "before = None if previous is None else _probability(previous, view.cells)",
+        "before = None",
+        "test_embedded",
+    ),
+    Fault(
+        "small objects never looked at again",
+        "srin/segmentation/embedded.py",
+        "if inside.mean() >= SMALL or corrected:",
+        "if True:",
+        "test_embedded",
+    ),
 )
 
 

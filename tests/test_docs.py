@@ -77,7 +77,7 @@ def test_commands_do_what_they_say(command, folder, monkeypatch):
 
 
 def test_python_runs(folder, monkeypatch):
-    (code,) = blocks("README.md", "python")
+    code = "\n".join(blocks("README.md", "python"))
     foreground = np.argwhere(load_image(folder / "mask.png")[..., 0] > 200)
     y, x = foreground[len(foreground) // 2]
     (point,) = re.findall(r"point=\(\d+, \d+\)", code)
@@ -86,3 +86,5 @@ def test_python_runs(folder, monkeypatch):
     exec(code.replace(point, f"point=({x}, {y})"), names)
     assert names["result"].shape == load_image(folder / "composite.jpg").shape
     assert names["shown"].sentence.endswith(".")
+    assert names["mask"].shape == load_image(folder / "photo.jpg").shape[:2] and 0.1 < (names["mask"] > 0).mean() < 0.6
+    assert 0.1 < names["subject"].area < 0.6

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from page_parts import at, give, gradient, selected, settle, write
 
-from srin.segmentation import session
+from srin.segmentation import PhotoSegmenter
 from srin.segmentation.checkpoints import download
 from srin.segmentation.sam import SamEngine
 from srin.ui.blocks import LAUNCH, build
@@ -69,7 +69,7 @@ def test_segment_anything_in_the_page(tiny, held, open_page, tmp_path, monkeypat
     assert "No Segment Anything here" in said.locator("summary").inner_text()
     said.locator("summary").click()
     text = said.locator("p").inner_text()
-    assert "no Segment Anything checkpoint on this machine" in text and "GrabCut" in text
+    assert "no Segment Anything checkpoint on this machine" in text and "embedded network" in text
     assert "SRIN_OFFLINE=1 forbids downloads here" in text and "SRIN_SAM_CHECKPOINT=FILE" in text
 
     monkeypatch.delenv("SRIN_OFFLINE")
@@ -122,5 +122,5 @@ def test_hair_gives_a_soft_edge(cache, open_page, tmp_path):
 
 def test_a_named_checkpoint_that_is_missing_is_said(cache, monkeypatch):
     monkeypatch.setenv("SRIN_SAM_CHECKPOINT", "/nowhere/sam.pth")
-    status = session.Session(gradient(40, 50)).status
-    assert status.state == "failed" and "/nowhere/sam.pth" in status.reason and "GrabCut" in status.reason
+    status = PhotoSegmenter(gradient(40, 50)).status
+    assert status.state == "failed" and "/nowhere/sam.pth" in status.reason and "embedded network" in status.reason

@@ -233,7 +233,7 @@ def test_a_box_and_points_select_and_say_by_what(cutting, photos):
     drag(cutting, at(cutting, OBJECT, 0.03, 0.03), at(cutting, OBJECT, 0.97, 0.97))
     first = selected(cutting) > 127
     assert (first & truth).sum() / (first | truth).sum() > 0.9
-    assert "GrabCut" in cutting.locator(".stage-maker").inner_text()
+    assert "embedded network" in cutting.locator(".stage-maker").inner_text()
     canvas.press("n")
     cutting.mouse.click(*at(cutting, OBJECT, 0.25, 0.5))
     assert selected(cutting)[120, 75] == 0 or truth[120, 75]

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,14 +17,17 @@ from srin.models import build
 from srin.models.config import ModelConfig
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from srin.models import Network
 
+N = TypeVar("N", bound=torch.nn.Module)
 OLD_SETTINGS = {"painting", "keys"}  # of configurations before version 0.5; none of them has `members`
 
 
 def save_weights(
     path: str | os.PathLike[str],
-    config: ModelConfig,
+    config: "DataclassInstance",
     state: Mapping[str, torch.Tensor],
     dtype: torch.dtype,
     notes: Mapping[str, str],
@@ -33,7 +36,7 @@ def save_weights(
 
     Args:
         path: ends in .safetensors; its folder exists.
-        state: a `build(config).state_dict()`.
+        config: of the network, all that is needed to build it. state: its `state_dict()`.
         dtype: stored precision, usually torch.float16.
         notes: what else is to be known of the weights: of trained ones `command`, which made them, and `data`, a
             fingerprint of what they learnt from; others are free.
@@ -54,6 +57,21 @@ def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu
         WeightsError: not a safetensors file, no or a broken configuration, one of an older version, missing, unexpected
             or misshapen tensors.
     """
+    name, values, state = read_weights(path)
+    if _is_old(values):
+        raise WeightsError(
+            f"The weights file {name} was made by an older version, whose networks are not supported any more. "
+            "Take the weights that come with this version, or train anew."
+        )
+    try:
+        config = ModelConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise WeightsError(f"The weights file {name} has a broken configuration: {error}") from error
+    return filled(build(config), name, state).to(device)
+
+
+def read_weights(path: str | os.PathLike[str]) -> tuple[str, Any, dict[str, torch.Tensor]]:
+    """The name of a weights file, its configuration as plain values, and its tensors in fp32. Raises WeightsError."""
     name = Path(path).name
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -63,27 +81,20 @@ def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu
         raise WeightsError(f"The weights file {name} can't be read: {error}") from error
     if "config" not in metadata:
         raise WeightsError(f"The weights file {name} doesn't say which network it belongs to.")
-    broken = f"The weights file {name} has a broken configuration"
     try:
-        values = json.loads(metadata["config"])
+        return name, json.loads(metadata["config"]), state
     except ValueError as error:
-        raise WeightsError(f"{broken}: {error}") from error
-    if _is_old(values):
-        raise WeightsError(
-            f"The weights file {name} was made by an older version, whose networks are not supported any more. "
-            "Take the weights that come with this version, or train anew."
-        )
-    try:
-        config = ModelConfig.from_dict(values)
-    except (ValueError, TypeError) as error:
-        raise WeightsError(f"{broken}: {error}") from error
-    network = build(config)
+        raise WeightsError(f"The weights file {name} has a broken configuration: {error}") from error
+
+
+def filled(network: N, name: str, state: dict[str, torch.Tensor]) -> N:
+    """A network with the tensors of the weights file `name`, ready for inference. Raises WeightsError: they don't fit."""
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]  # torch lists the tensors, over many lines
         raise WeightsError(f"The weights file {name} doesn't fit its own configuration: {reason}") from error
-    return network.eval().requires_grad_(False).to(device)
+    return network.eval().requires_grad_(False)
 
 
 def _is_old(config: Any) -> bool:

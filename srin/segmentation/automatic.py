@@ -39,8 +39,8 @@ class PointDecoder(Protocol):
     size: tuple[int, int]
 
     def decode(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Float points (N, 2), x and y as fractions of width and height -> float32 logits (N, 3, h, w), above 0
-        inside the mask, and float32 predicted IoU (N, 3).
+        """Float points (N, 2), x and y as fractions of width and height -> float32 logits (N, A, h, w) of A answers
+        each, above 0 inside the mask, and float32 predicted IoU (N, A).
         """
         ...
 
@@ -53,17 +53,21 @@ class AutomaticMap:
         labels: int32 (h, w) at the decoder's resolution, consecutive from 0.
         objects: bool (N, h, w), at most PROPOSALS masks of whole objects, the most certain first.
         decoded_points: how many points were asked.
-        segmenter: who made it, to be shown to people.
+        segmenter: who drew the regions, to be shown to people. finder: who found the objects.
     """
 
     labels: np.ndarray
     objects: np.ndarray
     decoded_points: int
     segmenter: str
+    finder: str
 
 
 def adaptive_map(
-    decoder: PointDecoder, segmenter: str, proceed: Callable[[float], None] = lambda done: None
+    decoder: PointDecoder,
+    segmenter: str,
+    proceed: Callable[[float], None] = lambda done: None,
+    least: tuple[float, float] = (MIN_SCORE, MIN_STABILITY),
 ) -> AutomaticMap:
     """Splits a picture into regions, asking coarse to fine, and only where the map is not certain yet.
 
@@ -71,8 +75,9 @@ def adaptive_map(
         decoder: answers the points. At most MAX_POINTS are asked.
         segmenter: its name.
         proceed: called before every round with the share of the points asked; may raise an exception to stop.
+        least: predicted IoU and stability of an answer that is believed.
     """
-    evidence = _Evidence(decoder.size)
+    evidence = _Evidence(decoder.size, least)
     places = (np.stack(np.meshgrid(*[np.arange(FIRST_GRID)] * 2), axis=-1).reshape(-1, 2) + 0.5) / FIRST_GRID
     while len(places):
         proceed(len(evidence.points) / MAX_POINTS)
@@ -80,14 +85,14 @@ def adaptive_map(
         labels, certainty = evidence.partition()
         room = min(ROUND, MAX_POINTS - len(evidence.points))
         places = _next_points(labels, certainty, evidence.pixels, room)
-    return AutomaticMap(_without_gaps(labels), evidence.objects(), len(evidence.points), segmenter)
+    return AutomaticMap(_without_gaps(labels), evidence.objects(), len(evidence.points), segmenter, segmenter)
 
 
 class _Evidence:
     """Everything answered so far: distinct masks, and how many answers and points stand behind each."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._size = size
+    def __init__(self, size: tuple[int, int], least: tuple[float, float]) -> None:
+        self._size, self._least = size, least
         self.points = np.zeros((0, 2))
         self._masks = np.zeros((0, *size), bool)
         self._halves = np.zeros((0, len(range(0, size[0], 2)) * len(range(0, size[1], 2))), np.float32)
@@ -101,13 +106,13 @@ class _Evidence:
         return np.minimum((self.points[:, ::-1] * self._size).astype(int), (height - 1, width - 1))
 
     def add(self, points: np.ndarray, logits: np.ndarray, scores: np.ndarray) -> None:
-        """points (N, 2), logits (N, 3, h, w) and scores (N, 3), as decoded."""
+        """points (N, 2), logits (N, A, h, w) and scores (N, A), as decoded."""
         self.points = np.concatenate([self.points, points])
         places = self.pixels[-len(points) :]
         for (row, column), answers, ious in zip(places, logits, scores, strict=True):
             voted = set()
             for k in np.argsort(-ious, kind="stable"):
-                mask = _usable(answers[k], float(ious[k]))
+                mask = _usable(answers[k], float(ious[k]), self._least)
                 # An answer that leaves out the point it was asked about is a mistake.
                 if mask is not None and mask[row, column]:
                     index = self._index(mask)
@@ -180,12 +185,12 @@ class _Evidence:
         return self._masks[order[weight[order] > 0]]
 
 
-def _usable(logits: np.ndarray, score: float) -> np.ndarray | None:
+def _usable(logits: np.ndarray, score: float, least: tuple[float, float]) -> np.ndarray | None:
     """The mask (h, w) of an answer that passes the filters, without specks; otherwise None."""
-    if score < MIN_SCORE:
+    if score < least[0]:
         return None
     wide = int(np.count_nonzero(logits > -STABILITY_OFFSET))
-    if np.count_nonzero(logits > STABILITY_OFFSET) < MIN_STABILITY * max(wide, 1):
+    if np.count_nonzero(logits > STABILITY_OFFSET) < least[1] * max(wide, 1):
         return None
     mask = _without_specks(logits > 0)
     return mask if mask.sum() >= MIN_AREA * mask.size else None

@@ -1,40 +1,103 @@
-"""The embedded segmenters behind the same methods as Segment Anything's, for when there is no checkpoint."""
+"""The embedded segmenter: a small network of our own on one photo, for when there is no Segment Anything.
 
+A photo is encoded once, in a tenth of a second or so; a click then costs the decoder alone. An object that turns out
+small is looked at again: the network encodes a crop around it.
+"""
+
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
 from srin.errors import SegmentationError
-from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap
-from srin.segmentation.candidate import Candidate, from_mask
-from srin.segmentation.grabcut import INSET, PROXY_SIDE, box_mask, subject_mask
+from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap, adaptive_map
+from srin.segmentation.candidate import Candidate
 from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.regions import colour_regions
+from srin.segmentation.semantic_map import COLOUR_REGIONS, EMBEDDED
 
-STROKE = 0.012  # of the longer side: radius of the disc that a click stands for
-MIN_OBJECT = 0.01  # share of the picture below which a colour region is no object
+if TYPE_CHECKING:
+    from srin.segmentation.network import Features, SegmenterNet
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "weights" / "segmenter.safetensors"
+SEEN_SIDE = 384  # pixels of the longer side that the network sees; of a multiple of STRIDE
+STRIDE = 32
+CANDIDATES = 3
+TWINS = 0.9  # IoU above which two candidates are no choice
+SPECK = 0.02  # islands and holes smaller than this share of the object are noise
+SMALL = 0.05  # share of the photo below which an object is looked at again
+CLOSE = 0.45  # share of the crop's side that such an object takes
+LEAST_CROP, MOST_CROP = 0.12, 0.7  # of the photo's sides
+AGREE = 0.4  # IoU of the second look with the first below which it is not believed
+RESULT_SIDE = 640  # pixels of the longer side of a second look's answer, laid into the whole photo
+NOTHING = 0.0005  # share of the photo: fewer is no object
+SURELY_NOT = -12.0  # logit outside a second look
+REMEMBERED = 32  # chains of clicks
+MOST_CLICKS = 12  # that the network sees at once, the last ones, as it has learnt; earlier ones live on in the mask
+LONGEST_CHAIN = 24  # clicks
+GRID = 6  # clicks a side that are tried for proposals
+PROPOSAL_SCORE, MIN_OBJECT = 0.7, 0.01  # of a proposal: least score and share of the photo
+SAME = 0.6  # IoU with another proposal that makes it one
+MAP_SCORE, MAP_STABILITY = 0.4, 0.6  # of an answer that the map believes: the network is less sure than Segment Anything
+
+
+class Prompt(NamedTuple):
+    """A person's prompt, in fractions of the photo: points (N, 2), labels (N,), box (4,) or None."""
+
+    points: np.ndarray
+    labels: np.ndarray
+    box: np.ndarray | None
+
+    def in_window(self, window: np.ndarray) -> "Prompt":
+        """The same in fractions of a window (x0, y0, x1, y1); clicks outside it are left out."""
+        size = window[2:] - window[:2]
+        points = (self.points - window[:2]) / size
+        inside = ((points >= 0) & (points <= 1)).all(1)
+        box = None if self.box is None else ((self.box.reshape(2, 2) - window[:2]) / size).clip(0, 1).ravel()
+        return Prompt(points[inside], self.labels[inside], box)
+
+    def until(self, count: int) -> "Prompt":
+        """The first so many clicks; of more than MOST_CLICKS the last."""
+        start = max(0, count - MOST_CLICKS)
+        return Prompt(self.points[start:count], self.labels[start:count], self.box)
+
+    @property
+    def key(self) -> bytes:
+        box = b"" if self.box is None else self.box.tobytes()
+        return self.points.tobytes() + self.labels.tobytes() + box
 
 
 class EmbeddedEngine:
-    """GrabCut and colour regions on one picture. May be shared by threads.
+    """The embedded network on one picture. May be shared by threads.
 
     Args:
-        image: uint8 (H, W, 3), sRGB. A copy of at most 640 px is kept.
+        image: uint8 (H, W, 3), sRGB; it is kept, so a small copy of the photo does.
+        size: (height, width) of the photo, if `image` is a smaller copy of it. Prompts are in the photo's pixels.
 
     Attributes:
-        segmenter, map_segmenter: the names to show beside masks and maps.
+        segmenter: the name to show beside masks. map_segmenter: beside maps, which are of colour regions.
     """
 
-    segmenter = "GrabCut"
-    map_segmenter = "colour regions"
+    segmenter = EMBEDDED
+    map_segmenter = COLOUR_REGIONS
 
-    def __init__(self, image: np.ndarray) -> None:
-        self._size = image.shape[:2]
-        shrink = min(1.0, PROXY_SIDE / max(self._size))
-        height, width = (max(1, round(length * shrink)) for length in self._size)
-        self._proxy = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    def __init__(self, image: np.ndarray, size: tuple[int, int] | None = None) -> None:
+        self._size = size or image.shape[:2]
+        self._image = image
+        self._one_colour = bool((image == image[0, 0]).all())
+        self._lock = threading.Lock()
+        self._whole: _View | None = None
+        self._close: _View | None = None  # the last second look
+
+    def prepare(self) -> None:
+        """Encodes the photo, unless it is. Raises SegmentationError, WeightsError."""
+        self._view()
 
     def candidates(
         self,
@@ -43,45 +106,290 @@ class EmbeddedEngine:
         box: Sequence[float] | None = None,
         previous: Candidate | np.ndarray | None = None,
     ) -> list[Candidate]:
-        """One candidate, by GrabCut; arguments and errors as in SamEngine.candidates.
+        """Selects an object; arguments and errors as in SamEngine.candidates.
 
-        Clicks count as small strokes. Without a box, the object may be anywhere but at the photo's border.
+        A single click is ambiguous (a shirt, or its wearer?) and gives up to three candidates, the one that the network
+        thinks best first; other prompts give one. Several clicks count one after the other, as a person makes them.
         """
         height, width = self._size
         coordinates, marks = checked_points(points, labels, height, width)
-        if not len(coordinates) and box is None:
+        corners = None if box is None else np.array(checked_box(box, height, width)) / (width, height, width, height)
+        if not len(coordinates) and corners is None:
             raise SegmentationError("Click on the object or draw a box around it.")
-        rows, columns = self._proxy.shape[:2]
-        scale = np.array([columns / width, rows / height])
-        if box is None:
-            corners = np.array([INSET, INSET, 1 - INSET, 1 - INSET]) * (columns, rows, columns, rows)
-        else:
-            corners = np.array(checked_box(box, height, width)) * np.tile(scale, 2)
-        strokes = np.zeros((2, rows, columns), np.uint8)
-        for (x, y), mark in zip(coordinates * scale, marks, strict=True):
-            cv2.circle(strokes[mark], (int(x), int(y)), max(1, round(STROKE * max(rows, columns))), 1, -1)
-        found = box_mask(self._proxy, corners.tolist(), strokes[1] > 0, strokes[0] > 0, self._on_proxy(previous))
-        return [from_mask(found > 0, self.segmenter)]
+        prompt = Prompt(coordinates.astype(np.float64) / (width, height), marks, corners)
+        self._check_colours()
+        view = self._view()
+        single = len(marks) == 1 and corners is None and previous is None
+        before = None if previous is None else _probability(previous, view.cells)
+        found = [answer for answer in view.asked(prompt, before, single) if (answer.logits > 0).any()]
+        if not found:
+            raise SegmentationError("Nothing was found there. Click elsewhere on the object, or draw a box around it.")
+        found[0] = self._second_look(found[0], prompt, single, before is not None)
+        return [Candidate(answer.logits, answer.score, self.segmenter) for answer in found]
+
+    def subject(self) -> Candidate:
+        """The photo's main object, without a prompt. Raises SegmentationError where nothing stands out."""
+        self._check_colours()
+        answer = self._view().asked(Prompt(np.zeros((0, 2)), np.zeros(0, np.int32), None), None, False)[0]
+        if (answer.logits > 0).mean() < NOTHING:
+            raise SegmentationError("Nothing stands out in this photo. Click on the object, or draw a box around it.")
+        return Candidate(answer.logits, answer.score, self.segmenter)
 
     def automatic(self, proceed: Callable[[float], None] = lambda done: None) -> AutomaticMap:
-        """Colour regions; as objects, the subject by GrabCut and the larger regions away from the border."""
-        labels = colour_regions(self._proxy)
-        proceed(0.5)
-        objects = []
-        try:
-            objects.append(subject_mask(self._proxy) > 0)
-        except SegmentationError:
-            pass  # nothing stands out, and nobody asked
-        areas = np.bincount(labels.ravel()) / labels.size
-        border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-        areas[np.unique(border)] = 0
-        for region in np.argsort(-areas, kind="stable")[: PROPOSALS - len(objects)]:
-            if MIN_OBJECT < areas[region] < MAX_OBJECT:
-                objects.append(labels == region)
-        return AutomaticMap(labels, np.array(objects, bool).reshape(-1, *labels.shape), 0, self.map_segmenter)
+        """Colour regions; as objects, the subject and what the network finds on a grid of points."""
+        labels = colour_regions(self._image)
+        size = self._view().cells
+        objects: list[np.ndarray] = []
+        if not self._one_colour:
+            try:
+                objects.append(cv2.resize(self.subject().logits, size[::-1]) > 0)
+            except SegmentationError:
+                pass  # nothing stands out, and nobody asked
+            proceed(0.5)
+            objects += self._proposals(objects)
+        shaped = np.array(objects[:PROPOSALS], bool).reshape(-1, *size)
+        return AutomaticMap(labels, shaped, 0, self.map_segmenter, self.segmenter)
 
-    def _on_proxy(self, previous: Candidate | np.ndarray | None) -> np.ndarray | None:
+    def regions(self) -> AutomaticMap:
+        """The network's own regions of the whole picture: what it answers on a grid of points, fine over coarse."""
+        if self._one_colour:
+            size = self._view().cells
+            return AutomaticMap(np.zeros(size, np.int32), np.zeros((0, *size), bool), 0, self.segmenter, self.segmenter)
+        return adaptive_map(_PointDecoder(self._view()), self.segmenter, least=(MAP_SCORE, MAP_STABILITY))
+
+    def _proposals(self, known: list[np.ndarray]) -> list[np.ndarray]:
+        """Whole objects, bool (h, w), other than those known: what clicks on a grid select, the surest first."""
+        steps = (np.arange(GRID) + 0.5) / GRID
+        points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
+        logits, scores = self._view().answers(points)
+        found: list[np.ndarray] = []
+        for number in np.argsort(-scores.max(1), kind="stable"):
+            best = int(scores[number].argmax())
+            mask = logits[number, best] > 0
+            if scores[number, best] < PROPOSAL_SCORE or not MIN_OBJECT < mask.mean() < MAX_OBJECT:
+                continue
+            if all(_overlap(mask, other) < SAME for other in known + found):
+                found.append(mask)
+        return found
+
+    def _check_colours(self) -> None:
+        if self._one_colour:
+            raise SegmentationError("The photo is of one colour, so no object can be found in it.")
+
+    def _view(self) -> "_View":
+        with self._lock:
+            if self._whole is None:
+                self._whole = _View(self._image, np.array([0.0, 0.0, 1.0, 1.0]))
+            return self._whole
+
+    def _second_look(self, answer: "_Answer", prompt: Prompt, single: bool, corrected: bool) -> "_Answer":
+        """A small object as a crop around it shows it; the first answer where the two don't agree."""
+        inside = answer.logits > 0
+        if inside.mean() >= SMALL or corrected:
+            return answer
+        window = _around(inside, prompt)
+        if (window[2:] - window[:2]).max() > MOST_CROP:
+            return answer
+        with self._lock:
+            if self._close is None or not np.array_equal(self._close.window, window):
+                self._close = _View(self._image, window)
+            view = self._close
+        whole = cv2.resize(answer.logits, self._result_size()[::-1], interpolation=cv2.INTER_LINEAR)
+        rows, columns = (_pixels(window[axis::2], length) for axis, length in ((1, whole.shape[0]), (0, whole.shape[1])))
+        first = whole[rows, columns] > 0
+        best, most = None, AGREE
+        for one in view.asked(prompt.in_window(window), None, single):
+            piece = cv2.resize(one.logits, first.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            agreement = _overlap(piece > 0, first)
+            if agreement > most:
+                best, most = (piece, one.score), agreement
+        if best is None:
+            return answer
+        result = np.full(whole.shape, SURELY_NOT, np.float32)
+        result[rows, columns] = best[0]
+        return _Answer(result, max(answer.score, best[1]))
+
+    def _result_size(self) -> tuple[int, int]:
+        height, width = self._size
+        scale = RESULT_SIDE / max(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+class _Answer(NamedTuple):
+    """logits: float32 (h, w). score: what the network thinks its IoU is."""
+
+    logits: np.ndarray
+    score: float
+
+
+class _View:
+    """A window of a picture, encoded. window: x0, y0, x1, y1 as fractions."""
+
+    def __init__(self, image: np.ndarray, window: np.ndarray) -> None:
+        import torch
+
+        self.window = window
+        rows, columns = (_pixels(window[axis::2], image.shape[axis ^ 1]) for axis in (1, 0))
+        piece = image[rows, columns]
+        scale = SEEN_SIDE / max(piece.shape[:2])
+        height, width = (max(STRIDE, round(length * scale / STRIDE) * STRIDE) for length in piece.shape[:2])
+        smaller = piece.shape[1] > width
+        seen = cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+        self.cells = (height // 4, width // 4)
+        self._network = _network()
+        with torch.inference_mode():
+            self._features: Features = self._network.encode(picture_tensor(seen[None]))
+        self._chains: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def asked(self, prompt: Prompt, previous: np.ndarray | None, single: bool) -> list[_Answer]:
+        """Answers, the best first: up to CANDIDATES different ones for a single click, otherwise one.
+
+        previous: float32 (h, w), a mask to be corrected, as probabilities.
+        """
         if previous is None:
-            return None
-        values = previous.logits if isinstance(previous, Candidate) else previous.astype(np.float32) / 255 - 0.5
-        return cv2.resize(values, self._proxy.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+            # The network has learnt one click after the other, each with the answer to those before.
+            count = len(prompt.labels)
+            for number in range(max(1, count - LONGEST_CHAIN), count):
+                previous = self._chained(prompt, number, previous)
+        logits, scores = self._decoded(prompt.until(len(prompt.labels)), previous)
+        if not single:
+            return [_Answer(_cleaned(logits[0], prompt), float(scores[0]))]
+        found: list[_Answer] = []
+        for k in np.argsort(-scores, kind="stable"):
+            one = _cleaned(logits[k], prompt)
+            if all(_overlap(one > 0, other.logits > 0) < TWINS for other in found):
+                found.append(_Answer(one, float(scores[k])))
+        return found[:CANDIDATES]
+
+    def answers(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Single clicks, each for itself: points (N, 2) as fractions -> logits (N, A, h, w), scores (N, A)."""
+        import torch
+
+        from srin.segmentation.network import Prompts
+
+        count = len(points)
+        with torch.inference_mode():
+            prompts = Prompts(
+                torch.from_numpy(points.astype(np.float32))[:, None],
+                torch.ones(count, 1, dtype=torch.int64),
+                torch.zeros(count, 4),
+                torch.zeros(count, 1, *self.cells),
+            )
+            logits, quality = self._network(self._features.of(torch.zeros(count, dtype=torch.int64)), prompts)
+            return logits.numpy(), quality.sigmoid().numpy()
+
+    def _chained(self, prompt: Prompt, number: int, previous: np.ndarray | None) -> np.ndarray:
+        """The probabilities that the first clicks of a prompt leave for the next one."""
+        key = Prompt(prompt.points[:number], prompt.labels[:number], prompt.box).key
+        known = self._chains.get(key)
+        if known is None:
+            logits, scores = self._decoded(prompt.until(number), previous)
+            single = number == 1 and prompt.box is None
+            known = 1 / (1 + np.exp(-logits[int(np.argmax(scores)) if single else 0]))
+            self._chains[key] = known
+            while len(self._chains) > REMEMBERED:
+                self._chains.popitem(last=False)
+        return known
+
+    def _decoded(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """logits (A, h, w) and scores (A,)."""
+        import torch
+
+        from srin.segmentation.network import Prompts
+
+        points, labels = prompt.points, prompt.labels
+        if not len(labels):
+            points, labels = np.zeros((1, 2)), np.full(1, -1)
+        box = np.zeros(4) if prompt.box is None else prompt.box
+        before = np.zeros(self.cells, np.float32) if previous is None else previous
+        with torch.inference_mode():
+            logits, quality = self._network(
+                self._features,
+                Prompts(
+                    torch.from_numpy(points.astype(np.float32))[None],
+                    torch.from_numpy(labels.astype(np.int64))[None],
+                    torch.from_numpy(box.astype(np.float32))[None],
+                    torch.from_numpy(before)[None, None],
+                ),
+            )
+            return logits[0].numpy(), quality[0].sigmoid().numpy()
+
+
+class _PointDecoder:
+    """A PointDecoder (see automatic.py) on a whole picture."""
+
+    def __init__(self, view: _View) -> None:
+        self._view = view
+        self.size = view.cells
+
+    def decode(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._view.answers(points)
+
+
+def picture_tensor(pictures: np.ndarray) -> "torch.Tensor":  # type: ignore[name-defined]  # noqa: F821
+    """What the network sees: (B, 3, H, W) in [-1, 1], channels last, from uint8 (B, H, W, 3)."""
+    import torch
+
+    return (torch.from_numpy(np.ascontiguousarray(pictures)).float() / 127.5 - 1).permute(0, 3, 1, 2)
+
+
+@lru_cache(maxsize=1)
+def _network() -> "SegmenterNet":
+    import torch
+
+    from srin.segmentation.network import load_segmenter
+
+    return load_segmenter(WEIGHTS).to(memory_format=torch.channels_last)
+
+
+def _probability(previous: Candidate | np.ndarray, cells: tuple[int, int]) -> np.ndarray:
+    """float32 (h, w)."""
+    if isinstance(previous, Candidate):
+        values = 1 / (1 + np.exp(-previous.logits.clip(-30, 30)))
+    else:
+        values = previous.astype(np.float32) / 255
+    return cv2.resize(values.astype(np.float32), cells[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _cleaned(logits: np.ndarray, prompt: Prompt) -> np.ndarray:
+    """Without small islands that nobody clicked on and small holes that nobody excluded."""
+    result = logits.copy()
+    limit = SPECK * np.count_nonzero(logits > 0)
+    rows, columns = ((prompt.points[:, axis] * logits.shape[axis ^ 1]).astype(int) for axis in (1, 0))
+    rows, columns = rows.clip(0, logits.shape[0] - 1), columns.clip(0, logits.shape[1] - 1)
+    for value in (1, 0):
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats(
+            ((result > 0) == value).astype(np.uint8), connectivity=4
+        )
+        small = stats[:, cv2.CC_STAT_AREA] < limit
+        small[0] = False  # everything else
+        asked = prompt.labels == value
+        small[pieces[rows[asked], columns[asked]]] = False
+        noise = small[pieces]
+        result[noise] = -0.5 if value else 0.5
+    return result
+
+
+def _around(inside: np.ndarray, prompt: Prompt) -> np.ndarray:
+    """x0, y0, x1, y1 of a window around an object, its positive clicks and its box, as fractions."""
+    height, width = inside.shape
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    corners = [[columns[0] / width, rows[0] / height], [(columns[-1] + 1) / width, (rows[-1] + 1) / height]]
+    corners += prompt.points[prompt.labels == 1].tolist()
+    if prompt.box is not None:
+        corners += prompt.box.reshape(2, 2).tolist()
+    low, high = np.min(corners, 0), np.max(corners, 0)
+    # Of the photo's own proportions, and in steps, so that a further click mostly finds the same window.
+    side = float(np.clip(2 ** (np.ceil(np.log2((high - low).max() / CLOSE) * 2) / 2), LEAST_CROP, 1))
+    centre = np.round((low + high) / 2 / (side / 8)) * (side / 8)
+    start = (centre - side / 2).clip(0, max(0.0, 1 - side))
+    return np.array([*start, *(start + side).clip(0, 1)])
+
+
+def _pixels(fractions: np.ndarray, length: int) -> slice:
+    first = min(int(np.floor(fractions[0] * length)), length - 1)
+    return slice(first, max(first + 1, int(np.ceil(fractions[1] * length - 1e-9))))
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return int(np.count_nonzero(one & other)) / max(int(np.count_nonzero(one | other)), 1)

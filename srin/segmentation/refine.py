@@ -18,6 +18,7 @@ TILE = 512
 MARGIN = 16  # pixels around a tile that are solved with it, so that tiles agree at their seams
 EPSILON = 1e-6  # closed-form regularization; larger values smooth the matte
 TOLERANCE = 1e-4  # of the solver, relative; its default is far below a step of 8 bits
+EDGE, EDGE_SIDE = 0.8, 1280  # softens the stairs of a hard edge: pixels of a photo of that longer side, or smaller
 SHIFTS = (1e-3, 1e-2, 0.1, 0.5, 1.0)  # of the preconditioner; smaller ones fail, noisily, before one of these is tried
 
 
@@ -41,6 +42,11 @@ def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.nda
     if not 1 <= reach <= max(limit, 1):
         raise MaskError(f"The feather must reach 1 to {limit:.0f} pixels for this photo, not {reach:g}.")
     return np.rint(_matte(image, mask, reach).clip(0, 1) * 255).astype(np.uint8)
+
+
+def softened(mask: np.ndarray) -> np.ndarray:
+    """A hard mask, uint8 (H, W), with an edge as soft as a photo's own, so that neither stairs nor fringes show."""
+    return cv2.GaussianBlur(mask, (0, 0), EDGE * max(1.0, max(mask.shape) / EDGE_SIDE))
 
 
 def warm_up() -> None:

@@ -133,7 +133,7 @@ class SamEngine:
                 found = adaptive_map(_PointDecoder(self), self.segmenter, proceed)
                 arrays = {"labels": found.labels, "objects": found.objects, "points": np.array(found.decoded_points)}
                 cache.put(f"{self._key}-map", arrays)
-        return AutomaticMap(arrays["labels"], arrays["objects"], int(arrays["points"]), self.segmenter)
+        return AutomaticMap(arrays["labels"], arrays["objects"], int(arrays["points"]), self.segmenter, self.segmenter)
 
     def full_grid_map(self) -> np.ndarray:
         """int32 (h, w): the map of the library's own generator, smaller masks over larger ones. Minutes on a CPU."""

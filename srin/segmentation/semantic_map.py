@@ -35,7 +35,8 @@ SAM_SIDE = 1024  # pixels of the longer side at which Segment Anything sees a co
 MAP_SIZE = 128  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 COLOUR_REGIONS = "colour regions"  # the name of what draws without Segment Anything
-SEGMENTERS = ("auto", "sam", "colour")
+EMBEDDED = "embedded network"
+SEGMENTERS = ("auto", "sam", "embedded", "colour")
 
 
 @dataclass(frozen=True, eq=False)  # comparing arrays has no single truth value
@@ -47,7 +48,7 @@ class SemanticMap:
             sides of the mask, there are at most BACKGROUND_REGIONS and FOREGROUND_REGIONS, and the background's ids
             come before the foreground's.
         segmenter: who drew the regions, to be shown to people: "sam (vit_b)", "colour regions",
-            "provided", "one region".
+            "embedded network", "provided", "one region".
 
     Raises:
         SegmentationError: the labels are not as described.
@@ -190,8 +191,8 @@ def segment(
 
     Args:
         picture: a Composite, or uint8 (H, W, 3); the latter is all background.
-        segmenter: "sam" for Segment Anything, "colour" for colour regions, "auto" for Segment Anything where
-            one of its checkpoints is found, otherwise colour regions.
+        segmenter: "sam" for Segment Anything, "embedded" for the embedded network, "colour" for colour regions, "auto"
+            for Segment Anything where one of its checkpoints is found, otherwise colour regions.
         checkpoint: of Segment Anything, see `load_sam`; by default what `find_checkpoint` finds.
 
     Raises:
@@ -207,6 +208,8 @@ def segment(
 
 def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
     """Who would draw a map, in the words of SemanticMap.segmenter; arguments and errors as in `segment`."""
+    if segmenter == "embedded":
+        return EMBEDDED
     sam = _sam(segmenter, checkpoint)
     return f"sam ({sam.architecture})" if sam else COLOUR_REGIONS
 
@@ -279,6 +282,11 @@ def enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] | None) -> tuple[np.ndarray, str]:
+    if segmenter == "embedded":
+        from srin.segmentation.embedded import EmbeddedEngine
+
+        found = EmbeddedEngine(image).regions()
+        return enlarged(found.labels, image.shape[:2]), found.segmenter
     sam = _sam(segmenter, checkpoint)
     if sam is not None:
         from srin.segmentation.sam import SamEngine

@@ -36,7 +36,7 @@ from srin.ui.why import overlay
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
 Network = Literal[tuple(reversed(NETWORKS))]  # type: ignore[valid-type]
-Segmenter = Literal["auto", "sam", "colour"]
+Segmenter = Literal["auto", "sam", "embedded", "colour"]
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
@@ -86,7 +86,7 @@ def harmonize(
         method: baseline, bain and srin are networks, the others classical; copy-paste returns the composite as it is
         strength: 0 leaves the composite as it is, 1 takes the method's result in full, up to 2 exaggerates its change
         semantic_map: an uploaded label picture, as segment returns it; only srin uses it; without one it is drawn
-        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions (colour)
         invert_mask: true where the mask is black on the object and white elsewhere
         reference: an uploaded picture, white where the background may lend its light and colours; only for networks
         exposure: stops, -3 to 3, on top of what the network decided, as are the next four; only for networks
@@ -132,7 +132,7 @@ def compare(
         image: the composite, an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on the pasted object and black elsewhere
         semantic_map: an uploaded label picture, as segment returns it; without one it is drawn
-        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions (colour)
 
     Returns:
         a PNG with the mask, the semantic map and every method's result as captioned tiles
@@ -158,7 +158,7 @@ def segment(
     Args:
         image: an uploaded picture: JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF or BMP
         mask: an uploaded picture of the same size, white on an object whose regions are to be kept apart
-        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions (colour)
 
     Returns:
         a PNG of labels: each pixel's value is the number of its region
@@ -199,7 +199,7 @@ def explain(
         y: pixels from the upper edge, of the same point
         method: one of the networks; srin borrows from regions and places, bain from places, baseline from all alike
         semantic_map: an uploaded label picture, as segment returns it, whose regions are left out; else it is drawn
-        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions
+        segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions (colour)
 
     Returns:
         a PNG with transparency, to lay over the composite: bright where a place weighs more than by its area

@@ -10,11 +10,9 @@ from srin.errors import MaskError
 from srin.image_io import load_mask, load_rgba
 from srin.mask_values import remark_if_inverted
 from srin.segmentation.candidate import Candidate
-from srin.segmentation.grabcut import subject_mask
-from srin.segmentation.refine import feathered_alpha
+from srin.segmentation.refine import feathered_alpha, softened
 from srin.ui.scene import Photo, Selection
 
-EDGE = 0.8  # pixels of the proxy: standard deviation that softens the stairs of a segmenter's hard edge
 MOST_PIXELS = 400  # how far a mask can be grown, shrunk or feathered
 MOST_PROMPTS = 200
 
@@ -39,12 +37,13 @@ def from_prompts(
 
 def from_candidate(photo: Photo, candidate: Candidate) -> np.ndarray:
     """A segmenter's answer at the photo's size."""
-    return softened(candidate.mask(photo.height, photo.width), photo)
+    return softened(candidate.mask(photo.height, photo.width))
 
 
 def subject(photo: Photo) -> tuple[np.ndarray, str]:
-    """Whatever stands out from the photo's border. Raises SegmentationError."""
-    return softened(_enlarged(subject_mask(photo.proxy), photo), photo), "GrabCut, the subject"
+    """The photo's main object, and who found it. Raises SegmentationError."""
+    candidate = photo.segmentation.subject()
+    return from_candidate(photo, candidate), f"{candidate.segmenter}, the subject"
 
 
 def edited(photo: Photo, before: Selection | None, painted: Path) -> np.ndarray:
@@ -83,16 +82,10 @@ def adjusted(mask: np.ndarray, photo: Photo, kind: str, amount: float) -> np.nda
     side = mask <= 127 if amount > 0 else mask > 127
     distance = cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, 5)
     moved = distance <= reach if amount > 0 else distance > reach
-    result = softened(moved.astype(np.uint8) * 255, photo)
+    result = softened(moved.astype(np.uint8) * 255)
     if result.max() <= 127:
         raise MaskError("Nothing would be left of the mask. Shrink it by less.")
     return result
-
-
-def softened(mask: np.ndarray, photo: Photo) -> np.ndarray:
-    """A hard mask with an edge as soft as a photo's own, so that neither stairs nor fringes show."""
-    sigma = EDGE * photo.height / photo.proxy.shape[0]
-    return cv2.GaussianBlur(mask, (0, 0), sigma)
 
 
 def fitting(path: Path, photo: Photo, what: str = "mask") -> np.ndarray:
@@ -105,7 +98,3 @@ def fitting(path: Path, photo: Photo, what: str = "mask") -> np.ndarray:
             "Both must have the same size."
         )
     return mask
-
-
-def _enlarged(mask: np.ndarray, photo: Photo) -> np.ndarray:
-    return cv2.resize(mask, (photo.width, photo.height), interpolation=cv2.INTER_LINEAR)

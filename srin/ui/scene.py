@@ -20,8 +20,8 @@ from srin.foreground import cut_out, estimate_foreground
 from srin.image_io import load_mask, load_preview, load_rgba
 from srin.mask_values import extent
 from srin.remarks import collected
+from srin.segmentation.photo_segmenter import PhotoSegmenter
 from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
-from srin.segmentation.session import Session
 from srin.ui.pictures import LIVE_SIDE, PROXY_SIDE, shown, shown_cutout, shown_file, shown_mask, shrink
 
 ENOUGH = 2 * PROXY_SIDE  # pixels of the longer side of a JPEG that previews and masks are made from
@@ -59,7 +59,7 @@ class Photo:
     width: int
     height: int
     proxy: np.ndarray
-    segmentation: Session
+    segmentation: PhotoSegmenter
     seen: tuple[int, int]
     alpha: np.ndarray | None = None
 
@@ -71,7 +71,7 @@ class Photo:
         if seen == size:
             _remember(path, (image, alpha))
         proxy = None if alpha is None else shrink(alpha)
-        return cls(path, name or path.name, *size, shrink(image), Session(image), seen, proxy)
+        return cls(path, name or path.name, *size, shrink(image), PhotoSegmenter(image), seen, proxy)
 
     @cached_property
     def address(self) -> str:

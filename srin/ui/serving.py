@@ -107,7 +107,7 @@ async def _upkeep(app: App) -> AsyncIterator[None]:
 
 
 def _fetch_checkpoint() -> None:
-    """Meanwhile masks come from GrabCut, as without a checkpoint."""
+    """Meanwhile masks come from the embedded network, as without a checkpoint."""
     try:
         fetch_chosen()
     except SegmentationError as error:

@@ -120,9 +120,9 @@ def _map(scene: Scene, place: Placement) -> Data:
 
 
 def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
-    """What a click at a point would select, where Segment Anything answers at once."""
+    """What a click at a point would select."""
     data, photo = data_of(event), visit.scene.masked_photo
-    if photo is None or photo.segmentation.status.state != "ready":
+    if photo is None:
         return gr.update(hover={"request": number(data, "request", 0, 1e9), "url": None})
     point = (number(data, "x", 0, 1), number(data, "y", 0, 1), 1)
     return gr.update(hover=answer(data, deadline.stage, _hover, photo, point))
@@ -283,7 +283,7 @@ def by_prompts(visit: Visit, data: Data) -> None:
 def propose(visit: Visit, data: Data) -> None:
     """Whole objects of the photo, to choose from."""
     found = _masked_photo(visit).segmentation.automatic_map()
-    visit.proposals = [from_mask(mask, found.segmenter) for mask in found.objects]
+    visit.proposals = [from_mask(mask, found.finder) for mask in found.objects]
     if not visit.proposals:
         raise SrinError("No whole object was found. Click on it, or draw a box around it.")
 

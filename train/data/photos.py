@@ -83,15 +83,15 @@ class Photos:
     """All photos of one part (training or validation), at `side` pixels on the shorter side at most.
 
     Attributes:
-        sources: of each photo. masks: of each photo, how many it has.
+        sources: of each photo. sizes: (height, width). masks: of each photo, how many it has.
     """
 
     def __init__(self, folder: Path) -> None:
         index = json.loads((folder / "index.json").read_text())
         self.sources: list[str] = index["sources"]
-        self._sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
+        self.sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
         self.masks: list[int] = index["masks"]
-        areas = [height * width for height, width in self._sizes]
+        areas = [height * width for height, width in self.sizes]
         self._pixels_from = np.concatenate([[0], np.cumsum([3 * area for area in areas])])
         packed = [count * -(-area // 8) for count, area in zip(self.masks, areas, strict=True)]
         self._masks_from = np.concatenate([[0], np.cumsum(packed)])
@@ -99,16 +99,16 @@ class Photos:
         self._bits = np.memmap(folder / "masks.bin", np.uint8, "r") if sum(packed) else np.zeros(0, np.uint8)
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        return len(self.sizes)
 
     def image(self, photo: int) -> np.ndarray:
         """uint8 (h, w, 3), sRGB."""
         first, last = self._pixels_from[photo : photo + 2]
-        return np.asarray(self._pixels[first:last]).reshape(*self._sizes[photo], 3)
+        return np.asarray(self._pixels[first:last]).reshape(*self.sizes[photo], 3)
 
     def mask(self, photo: int, number: int) -> np.ndarray:
         """bool (h, w), the photo's mask of this number."""
-        height, width = self._sizes[photo]
+        height, width = self.sizes[photo]
         length = -(-height * width // 8)
         first = self._masks_from[photo] + number * length
         return np.unpackbits(self._bits[first : first + length], count=height * width).reshape(height, width) > 0

@@ -71,7 +71,7 @@ function hovered(at) {
     redraw();
   }
   const asks = at && stage.tool === "point" && stage.view === "cut" && !stage.points.length;
-  if (!asks || stage.server.segmentation?.state !== "ready") return;
+  if (!asks || !stage.server.segmentation) return;
   hoverTimer = setTimeout(() => trigger("hover", { request: hoverRequests, ...at }), HOVER_MS);
 }
 

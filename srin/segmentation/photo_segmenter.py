@@ -1,14 +1,15 @@
 """One object a photo: made on upload, prepared in the background, then asked for masks and for the map.
 
-    session = Session(image)               # returns at once; Segment Anything starts in the background
-    session.status                         # what to show: preparing, ready, failed, unavailable, cancelled; and why
-    session.candidates([(x, y)], [1])      # up to three masks to choose from
-    session.automatic_map().objects        # masks for a strip of thumbnails
-    session.cancel()                       # when the photo is replaced
+    segmenter = PhotoSegmenter(image)        # returns at once; the encodings start in the background
+    segmenter.candidates([(x, y)], [1])      # up to three masks to choose from
+    segmenter.subject()                      # the photo's main object, without a prompt
+    segmenter.automatic_map().objects        # masks for a strip of thumbnails
+    segmenter.status                         # what to show: preparing, ready, failed, unavailable, cancelled; and why
+    segmenter.cancel()                       # when the photo is replaced
 
-All methods work in every state: where Segment Anything can't be had, the embedded segmenters answer (GrabCut, colour
-regions), and `status` and every mask say which one did. What is expensive is cached for all sessions by the photo's
-content, so a second session on the same photo is ready at once.
+All methods work in every state: the embedded network answers until Segment Anything has read the photo, and where it
+can't be had; `status` and every mask say which one did. What is expensive is cached for all photos by their content, so
+a second one on the same photo is ready at once.
 """
 
 import atexit
@@ -23,7 +24,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from srin.errors import SegmentationError
+from srin.errors import SegmentationError, SrinError
+from srin.image_io import Source, load_image
 from srin.segmentation.automatic import AutomaticMap
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.checkpoints import find_checkpoint
@@ -41,10 +43,9 @@ class Status:
     """What the page shows of a session.
 
     Attributes:
-        state: "preparing": Segment Anything is reading the photo; `candidates` would wait for it.
-            "ready": it answers clicks at once.
+        state: "preparing": Segment Anything is reading the photo. "ready": it answers.
             "unavailable": there is no checkpoint. "failed": there is one, but it can't be used. "cancelled".
-            In the last three the embedded segmenters answer, at once.
+            In all but "ready" the embedded network answers.
         reason: a sentence for people; empty when ready.
         progress: share of the preparation that is done, 0 to 1.
         segmenter: who makes masks now.
@@ -58,17 +59,21 @@ class Status:
     map_segmenter: str | None
 
 
-class Session:
-    """A photo to be asked about. Safe to use from several threads; holds some 4 MB, never the full photo.
+class PhotoSegmenter:
+    """A photo to be asked about. Safe to use from several threads; holds some 6 MB, never the full photo.
 
     Args:
-        image: uint8 (H, W, 3), sRGB.
+        image: uint8 (H, W, 3), sRGB; or an image file's path or bytes, or a PIL picture.
+
+    Raises:
+        ImageError: the file can't be read.
     """
 
-    def __init__(self, image: np.ndarray) -> None:
-        self._image = limited(image)
-        self._size = image.shape[:2]
-        self._embedded = EmbeddedEngine(image)
+    def __init__(self, image: Source) -> None:
+        pixels = load_image(image)
+        self._image = limited(pixels)
+        self._size = pixels.shape[:2]
+        self._embedded = EmbeddedEngine(self._image, (pixels.shape[0], pixels.shape[1]))
         self._sam: SamEngine | None = None
         self._state: State = "preparing"
         self._reason = "Segment Anything is reading the photo."
@@ -76,7 +81,7 @@ class Session:
         self._map: AutomaticMap | None = None
         self._cancelled = False
         self._lock = threading.Lock()
-        self._prepared, self._mapped = threading.Event(), threading.Event()
+        self._mapped = threading.Event()
         try:
             if find_checkpoint() is None:
                 self._give_up("unavailable", NO_CHECKPOINT)
@@ -103,7 +108,7 @@ class Session:
         box: Sequence[float] | None = None,
         previous: Candidate | np.ndarray | None = None,
     ) -> list[Candidate]:
-        """Selects an object. Waits for the preparation; never encodes by itself.
+        """Selects an object, at once.
 
         Args:
             points: N clicks (x, y) in pixels of the photo.
@@ -112,15 +117,18 @@ class Session:
             previous: the mask to be corrected: the candidate chosen before, or uint8 (H, W).
 
         Returns:
-            One to three different candidates, the likeliest first: Segment Anything is given a single click's three
-            meanings. `candidates(...)[0].mask(height, width)` is a mask.
+            One to three different candidates, those thought best first: a single click has several meanings (a shirt,
+            or its wearer?). `candidates(...)[0].mask(height, width)` is a mask.
 
         Raises:
             SegmentationError: no prompt, or a wrong one; or nothing was found.
         """
         self._renew()
-        self._prepared.wait()
         return self._engine.candidates(points, labels, box, previous)
+
+    def subject(self) -> Candidate:
+        """The photo's main object, found by the embedded network. Raises SegmentationError where nothing stands out."""
+        return self._embedded.subject()
 
     def automatic_map(self) -> AutomaticMap:
         """The regions of the whole photo, and proposals of whole objects. Waits until the background has drawn it."""
@@ -130,12 +138,10 @@ class Session:
 
     @property
     def _engine(self) -> SamEngine | EmbeddedEngine:
-        usable = self._sam is not None and self._state in ("preparing", "ready")
-        return self._sam if usable and self._sam else self._embedded
+        return self._sam if self._sam is not None and self._state == "ready" else self._embedded
 
     def _give_up(self, state: State, reason: str) -> None:
         self._state, self._reason = state, f"{reason} {_INSTEAD}"
-        self._prepared.set()
 
     def _proceed(self, done: float) -> None:
         if self._cancelled or _worker.ending:
@@ -144,7 +150,11 @@ class Session:
             self._progress = done
 
     def _prepare(self) -> None:
-        """In the background: loads the model, encodes the photo, and queues its map."""
+        """In the background: encodes the photo, for the embedded network first, and queues its map."""
+        try:
+            self._embedded.prepare()
+        except SrinError as error:  # who clicks is told
+            logging.error("%s", error)
         if self._state == "preparing":
             try:
                 checkpoint = find_checkpoint()
@@ -165,7 +175,6 @@ class Session:
             except Exception as error:  # out of memory, a driver's fault: the photo can still be worked on
                 logging.exception("Segment Anything failed")
                 self._give_up("failed", f"Segment Anything failed ({error}).")
-        self._prepared.set()
         if self._map is None:
             _worker.submit(_MAP, self._draw_map)
 
@@ -186,7 +195,6 @@ class Session:
         with self._lock:
             if self._state == "ready" and self._sam is not None and not self._sam.is_prepared:
                 self._state, self._reason = "preparing", "Segment Anything is reading the photo again."
-                self._prepared.clear()
                 _worker.submit(_ENCODE, self._prepare)
 
 
@@ -194,7 +202,7 @@ class _Cancelled(Exception):
     pass
 
 
-_INSTEAD = "Masks come from GrabCut and the map from colour regions."
+_INSTEAD = "Masks come from the embedded network and the map from colour regions."
 _ENCODE, _MAP, _CHECK = range(3)  # the more urgent, the smaller
 
 
