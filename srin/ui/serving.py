@@ -60,8 +60,8 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         auth_message="SRIN Studio is for those who have a password.",
         app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": _upkeep},
         prevent_thread_lock=True,
-        # Gradio would ask itself whether it answers, and give up after 3 seconds: too few where many pages have waited for
-        # the server to come back.
+        # Gradio would ask itself whether it answers, and give up after 3 seconds: too few where many pages have waited
+        # for the server to come back.
         _frontend=False,
     )
     if demo.mcp_server_obj:
