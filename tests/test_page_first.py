@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from page_parts import (
-    at, give, gradient, numbers, only, ragged, selected, serious_findings, set_numbers, settle, write,
+    at,
+    give,
+    gradient,
+    numbers,
+    only,
+    ragged,
+    selected,
+    serious_findings,
+    set_numbers,
+    settle,
+    write,
 )  # fmt: skip
 from PIL import ExifTags, Image
 
