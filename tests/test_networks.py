@@ -1,7 +1,6 @@
 """Slot, transform and the whole network: formulas in float64, what must hold exactly, and that no part is idle."""
 
 import copy
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from srin.models.config import FOREGROUND_REGIONS, ModelConfig
-from srin.models.network import CELL, HarmonizationNet, apply_affine, without_small
+from srin.models.network import CELL, HarmonizationNet, apply_affine
 from srin.models.slot import LENDERS, RELATIONS, relations
 from srin.models.transform import STEP, Transform, around
 from srin.models.units import BORROWING, CELLS, EMPTY, GRID, LENDING, partition, sides
@@ -31,8 +30,8 @@ def scene(seed=1, batch=2, height=H, width=W):
     return composite, mask, regions + 5 * mask[:, 0].long()
 
 
-def network(slot, members=1, seed=0, spread=1.0):
-    """With random weights that change the picture by some twenty grey levels, and statistics on a common scale."""
+def network(slot, members=1, seed=0, spread=0.3):
+    """With random weights that do something, and statistics on a common scale."""
     torch.manual_seed(seed)
     net = HarmonizationNet(ModelConfig(slot=slot, members=members)).eval()
     torch.nn.init.normal_(net.project.weight, std=0.05)
@@ -213,8 +212,7 @@ def test_a_mirrored_picture_gets_the_mirrored_result(networks, slot):
         torch.testing.assert_close(cells[1].flip(-1), cells[0], atol=1e-4, rtol=1e-3)
 
 
-def test_several_members_decide_by_their_mean(monkeypatch):
-    monkeypatch.setattr("srin.models.network.SMALL", 0.0)  # what is small is told by the mean, not by each
+def test_several_members_decide_by_their_mean():
     both = network("srin", members=2)
     composite, mask, regions = scene()
     decisions = []
@@ -231,50 +229,6 @@ def test_several_members_decide_by_their_mean(monkeypatch):
         torch.testing.assert_close(
             getattr(mean, name), (getattr(decisions[0], name) + getattr(decisions[1], name)) / 2, atol=1e-5, rtol=1e-4
         )
-
-
-@pytest.mark.parametrize("slot", SLOTS)
-def test_a_small_change_is_left_out_and_a_large_one_made(networks, slot):
-    """Of a change that is the same everywhere its size is known: so many grey levels."""
-    composite, mask, regions = scene()
-    net = networks[slot]
-    decision = net.decide(composite, mask, regions)
-    borrowers = net.units(composite, mask, regions)[net.slot.borrowers]
-    kept = {}
-    for levels in (1, 4, 5, 6, 15):
-        change = torch.zeros(3, 4)
-        change[:, 3] = levels / 127.5
-        shifted = replace(
-            decision,
-            whole=torch.eye(3, 4) + change.expand_as(decision.whole),
-            regions=torch.eye(3, 4) + change.expand_as(decision.regions),
-        )
-        found = without_small(shifted, borrowers)
-        torch.testing.assert_close(found.regions, found.whole[:, None].expand_as(found.regions))
-        assert torch.equal(found.weights, decision.weights)
-        kept[levels] = float((found.whole - torch.eye(3, 4))[..., 3].mean() / change[0, 3])
-    assert kept[1] < 1e-3 and kept[5] == pytest.approx(0.5, abs=1e-3) and kept[15] > 0.998
-    assert kept[4] < 0.25 and kept[6] > 0.7
-
-
-@pytest.mark.parametrize("slot", SLOTS)
-def test_the_size_of_a_change_is_that_of_its_pixels(networks, slot, monkeypatch):
-    """Measured on the picture: the root mean square over the foreground's inner pixels is where a change is halved."""
-    composite, mask, regions = scene(batch=1)
-    net = networks[slot]
-    monkeypatch.setattr("srin.models.network.SMALL", 0.0)
-    with torch.inference_mode():
-        decision = net.decide(composite, mask, regions)
-        weights = partition(mask, regions)[:, net.slot.borrowers]
-        share = weights / weights.sum(1, keepdim=True).clamp_min(1e-9)
-        matrix = torch.einsum("buhw,buij->bijhw", share, decision.regions)
-        changed = (matrix[:, :, :3] * composite[:, None]).sum(2) + matrix[:, :, 3]
-        inside = weights.sum(1) > 0
-        size = ((changed - composite).square().mean(1)[inside].mean().sqrt() * 127.5).item()
-        monkeypatch.setattr("srin.models.network.SMALL", size)
-        halved = net.decide(composite, mask, regions)
-    eye = torch.eye(3, 4)
-    torch.testing.assert_close(halved.regions - eye, (decision.regions - eye) / 2, atol=1e-4, rtol=2e-2)
 
 
 @pytest.mark.parametrize("slot", SLOTS)

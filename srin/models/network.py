@@ -13,7 +13,6 @@ from srin.models.transform import MEANING, Transform
 from srin.models.units import (
     CELLS,
     COLOURS,
-    EMPTY,
     FOREGROUND_REGIONS,
     GRID,
     WHOLE_BACKGROUND,
@@ -29,8 +28,6 @@ CELL = 4  # pixels of the working size for each cell of a grid of coefficients
 SMOOTH = 5  # such cells over which one region's transform turns into its neighbour's
 SIZES = [COLOURS, TEXTURES, TEXTURES, MEANING]  # of a unit's statistics, in the order in which they are scaled
 FAR = 8.0  # standard deviations at which a statistic is clipped
-# Grey levels (root mean square over the foreground) of a change that is halved, and how sharply the border is drawn.
-SMALL, SHARPNESS = 5.0, 6
 
 
 @dataclass
@@ -167,7 +164,7 @@ class HarmonizationNet(nn.Module):
         allowed: Tensor | None = None,
         uniform: bool = False,
     ) -> Decision:
-        """What to change, by the mean of all heads; while not training, small changes are left out (`without_small`).
+        """What to change, by the mean of all heads.
 
         Args:
             composite, mask, regions: as in `forward`; H and W multiples of the encoder's stride.
@@ -175,14 +172,13 @@ class HarmonizationNet(nn.Module):
                 pixels still pass through the encoder: who excludes them fills them first (`srin.reference`).
             uniform: see `Slot.forward`.
         """
-        units = self.units(composite, mask, regions, allowed)
-        decision = self._decide(units, uniform)
-        if self.training:
-            return decision
-        flipped = [None if x is None else x.flip(-1) for x in (mask, regions, allowed)]
-        mirrored = self._decide(self.units(composite.flip(-1), *flipped), uniform)  # type: ignore[arg-type]
-        mirrored.weights = _mirrored(mirrored.weights)
-        return without_small(mean_decision([decision, mirrored]), units[self.slot.borrowers])
+        decisions = [self._decide(self.units(composite, mask, regions, allowed), uniform)]
+        if not self.training:
+            flipped = [None if x is None else x.flip(-1) for x in (mask, regions, allowed)]
+            mirrored = self._decide(self.units(composite.flip(-1), *flipped), uniform)  # type: ignore[arg-type]
+            mirrored.weights = _mirrored(mirrored.weights)
+            decisions.append(mirrored)
+        return mean_decision(decisions)
 
     def units(
         self, composite: Tensor, mask: Tensor, regions: Tensor | None = None, allowed: Tensor | None = None
@@ -237,34 +233,6 @@ def mean_decision(decisions: list[Decision]) -> Decision:
         return decisions[0]
     parts = zip(*(vars(decision).values() for decision in decisions), strict=True)
     return Decision(*(torch.stack(part).mean(0) for part in parts))
-
-
-def without_small(decision: Decision, borrowers: Units) -> Decision:
-    """The same, but a change that is small over the whole foreground fades to none.
-
-    Whoever changes a photo by a few grey levels is wrong as often as right: on objects that are in their own photos, most
-    changes are of that size. A change of SMALL grey levels is halved, one of twice that is kept to 98 %.
-
-    borrowers: the I units that the decision is about.
-    """
-    with torch.autocast(borrowers.area.device.type, enabled=False):
-        mean, deviation, covariance = borrowers.colour[..., :9].split(3, -1)
-        red_green, red_blue, green_blue = covariance.unbind(-1)
-        red, green, blue = deviation.square().unbind(-1)
-        entries = [red, red_green, red_blue, red_green, green, green_blue, red_blue, green_blue, blue]
-        variance = torch.stack(entries, -1).unflatten(-1, (3, 3))
-        identity = torch.eye(3, 4, device=mean.device)
-        whole, regions = decision.whole - identity, decision.regions - identity
-        # A change A x + b has the mean square tr(A V A^T) + |A m + b|^2 over colours of mean m and covariance V.
-        matrix = regions[..., :3]
-        shift = (matrix @ mean[..., None])[..., 0] + regions[..., 3]
-        square = ((matrix @ variance) * matrix).sum((-1, -2)) + (shift**2).sum(-1)
-        share = borrowers.area / borrowers.area.sum(1, keepdim=True).clamp_min(EMPTY)
-        size = ((share * square).sum(1) / 3).clamp_min(1e-12).sqrt() * 255 / 2
-        kept = (1 / (1 + (SMALL / size) ** SHARPNESS))[:, None, None]
-        return Decision(
-            identity + kept * whole, identity + kept[:, None] * regions, decision.weights, decision.share
-        )
 
 
 def _mirrored(weights: Tensor) -> Tensor:
