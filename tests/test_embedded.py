@@ -148,6 +148,8 @@ def test_a_former_mask_is_corrected(photos, engines):
     logits = cv2.resize(half.astype(np.float32) * 20 - 10, (96, 64))
     again = engine.candidates([missing], [1], previous=Candidate(logits, 0.5, "anybody"))
     assert iou(selected(again[0], truth), selected(found[0], truth)) > 0.9
+    nearly = engine.candidates([missing], [1], previous=truth.astype(np.uint8) * 255)
+    assert not np.array_equal(nearly[0].logits, found[0].logits), "another former mask, another answer"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from srin.errors import WeightsError
 from srin.segmentation.embedded import WEIGHTS, picture_tensor
-from srin.segmentation.network import ANSWERS, Prompts, SegmenterConfig, SegmenterNet, load_segmenter
+from srin.segmentation.network import ANSWERS, Prompts, SegmenterConfig, SegmenterNet, _maps, load_segmenter
 from tests.made_up_photos import write_photos
 from train.config import DataConfig
 from train.data.photos import load_photos
@@ -75,6 +75,19 @@ def test_every_kind_of_prompt_reaches_the_answer(network, features):
             assert (one - other).abs().max() > 1e-4
     moved = prompts(labels=torch.tensor([[1, -1]]), points=torch.tensor([[[0.1, 0.2], [0.5, 0.5]]]))
     assert (answered(network, features, moved)[0] - answers[1]).abs().max() > 1e-4
+
+
+def test_what_a_person_drew_as_pictures():
+    like = torch.zeros(1, 1, 16, 24)
+    points = torch.tensor([[[6.5 / 24, 4.5 / 16], [20.5 / 24, 12.5 / 16]]])
+    box = torch.tensor([[3 / 24, 2 / 16, 12 / 24, 10 / 16]])
+    drawn = prompts(points=points, labels=torch.tensor([[1, 0]]), boxes=box)
+    positive, halo, negative, _, inside, outside, previous = _maps(drawn, like)[0]
+    assert positive[4, 6] == positive[4, 9] == 1 and positive[4, 10] == positive[12, 20] == 0
+    assert negative[12, 20] == 1 and negative[4, 6] == 0
+    assert halo.argmax() == 4 * 24 + 6 and 0 < halo[12, 20] < halo[4, 12] < 1
+    assert inside.sum() == 9 * 8 and torch.equal(inside, 1 - outside) and inside[2, 3] == 1 and inside[10, 3] == 0
+    assert not previous.any() and not _maps(prompts(), like)[0, :6].any(), "nothing where nothing was drawn"
 
 
 def test_prompts_of_a_batch_do_not_mix_and_missing_clicks_are_nothing(network, features):
