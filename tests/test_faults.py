@@ -128,8 +128,22 @@ def fails_with(number):
     return fail
 
 
+FULL_DISK = """
+import builtins, errno, os
+own = builtins.open
+def opened(file, mode="r", *rest, **named):
+    if "w" in mode:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return own(file, mode, *rest, **named)
+builtins.open = opened
+"""
+
+
 def test_a_full_disk_is_said_everywhere(visitor, pair, tmp_path, monkeypatch, capsys, caplog):
-    """The error is raised where the files are opened; nothing here fills a disk."""
+    """The error is raised where the files are opened, also in the process that makes downloads; nothing fills a disk."""
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "sitecustomize.py").write_text(FULL_DISK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "full"))
     monkeypatch.setattr(image_io, "open", fails_with(errno.ENOSPC), raising=False)
     for what in ("picture", "mask", "sheet", "animation"):
         *_, saved = compare.save(visitor, Event({"what": what, "method": "histogram", "format": "png"}))

@@ -60,10 +60,13 @@ def event(client, answer):
     return lines[-2].removeprefix("event: "), lines[-1].removeprefix("data: ")
 
 
+REST = ["histogram", 1.0, None, "auto", False, None, 0.0, 0.0, 0.0, 1.0, 1.0]  # the method, and all that follows it
+
+
 def harmonize(client, image, mask):
     """Plain HTTP, see docs: the files as the request names them."""
     files = [{**file, "meta": {"_type": "gradio.FileData"}} for file in (image, mask)]
-    data = {"data": [*files, "histogram", 1.0, None, "auto", False, None]}
+    data = {"data": [*files, *REST]}
     return event(client, client.post("/gradio_api/call/harmonize", json=data))
 
 
@@ -147,7 +150,7 @@ def test_paths_and_file_urls_in_requests_are_refused(client, secret):
         how, said = harmonize(client, {"path": path}, mask)
         assert how == "error" and "Traceback" not in said and "/site-packages" not in said, (path, said)
     for odd in (None, 7, "a", [], {"path": 3}, {"path": ["a"]}, {"path": {}}, {"url": "data:,a"}):
-        answer = client.post("/gradio_api/call/harmonize", json={"data": [odd, mask, "histogram", 1.0, None, "auto"]})
+        answer = client.post("/gradio_api/call/harmonize", json={"data": [odd, mask, *REST]})
         how, said = event(client, answer)
         assert how == "error" and "Traceback" not in said, odd
 

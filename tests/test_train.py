@@ -38,6 +38,7 @@ from train.make_composites import make_composites
 from train.objective import AREA_FLOOR, Objective, fpsnr, has_task
 from train.precompute_maps import find_pictures, precompute
 from train.runs import claim
+from train.segmenter import load as load_segmenter_config
 from train.side_by_side import SideBySideConfig
 from train.state import load_state, save_state
 from train.train import calibrate, data_fingerprint, learning_rate, main, start, train
@@ -61,6 +62,9 @@ def test_every_config_can_be_read():
             continue  # a list of variants: see test_ablation.py
         if path.stem == "shipped":
             assert convert(SideBySideConfig, read_settings("shipped", [])).composites > 0
+            continue
+        if path.stem == "segmenter":
+            assert load_segmenter_config("segmenter", []).steps > 0
             continue
         config = load_config(path.stem, [])
         assert config.steps > 0 or config.epochs > 0

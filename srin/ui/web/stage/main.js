@@ -234,7 +234,8 @@ function adoptMask(next, before) {
   const url = (next.way === "ready" ? next.picture : next.object)?.url ?? null;
   const samePhoto = url === stage.maskedPhoto;
   stage.maskedPhoto = url;
-  if (!samePhoto) {
+  // Also where the same photo was given once more: then its clicks belong to a mask that is gone.
+  if (!samePhoto || (next.photos !== before.photos && !next.mask)) {
     const { points, box } = stage.restoring ?? work.resuming ?? { points: [], box: null };
     stage.points = points;
     stage.box = box;
