@@ -41,7 +41,6 @@ SURELY_NOT = -12.0  # logit outside a second look
 REMEMBERED = 32  # chains of clicks
 MOST_CLICKS = 12  # that the network sees at once, the last ones, as it has learnt; earlier ones live on in the mask
 LONGEST_CHAIN = 24  # clicks
-WHOLE = 0.75  # share of the photo above which a box says no more than: the photo's subject
 GRID = 6  # clicks a side that are tried for proposals
 PROPOSAL_SCORE, MIN_OBJECT = 0.7, 0.01  # of a proposal: least score and share of the photo
 SAME = 0.6  # IoU with another proposal that makes it one
@@ -119,11 +118,6 @@ class EmbeddedEngine:
             raise SegmentationError("Click on the object or draw a box around it.")
         prompt = Prompt(coordinates.astype(np.float64) / (width, height), marks, corners)
         self._check_colours()
-        if corners is not None and not len(marks) and previous is None and _area(corners) > WHOLE:
-            try:
-                return [self.subject()]
-            except SegmentationError:
-                pass  # nothing stands out: then what fills the box
         view = self._view()
         single = len(marks) == 1 and corners is None and previous is None
         before = None if previous is None else _probability(previous, view.cells)
@@ -374,10 +368,6 @@ def _cleaned(logits: np.ndarray, prompt: Prompt) -> np.ndarray:
         noise = small[pieces]
         result[noise] = -0.5 if value else 0.5
     return result
-
-
-def _area(box: np.ndarray) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def _around(inside: np.ndarray, prompt: Prompt) -> np.ndarray:
