@@ -61,7 +61,7 @@ def first(open_shared_page, photos):
 def harmonized(page):
     """Waits until the canvas shows what a network made."""
     settle(page)
-    page.locator(".stage-live", has_text="Harmonized by").wait_for()
+    page.locator(".stage-live", has_text="Harmonized by").wait_for()  # not a first look, before regions are found
 
 
 def canvas(page):

@@ -12,11 +12,14 @@ from page_parts import gradient, ragged, write
 from srin.composite import Placement
 from srin.errors import SrinError
 from srin.foreground import estimate_foreground
-from srin.ui import masks, turns
+from srin.offsets import Offsets
+from srin.segmentation.semantic_map import draw
+from srin.ui import masks, stage, turns
 from srin.ui.blocks import build
+from srin.ui.examples import load_examples
 from srin.ui.files import new_file, sweep
 from srin.ui.pictures import shown, shown_mask
-from srin.ui.scene import Photo
+from srin.ui.scene import Photo, Scene
 from srin.ui.stage import act
 from srin.ui.visit import Visit
 
@@ -161,3 +164,15 @@ def test_the_old_background_leaves_the_edge(size):
     assert np.abs(cleaned[edge] - red).mean() < 8
     assert np.array_equal(cleaned[mask == 255], image[mask == 255])
     assert np.array_equal(cleaned[mask == 0], image[mask == 0])
+
+
+def test_a_first_look_is_told_from_the_picture_with_regions(monkeypatch):
+    """Only a network that looks at a map is asked again once the photos' regions are found, and not without end."""
+    visit = Visit()
+    load_examples()[0].put_into(visit)
+    placement = visit.placement
+    for method, known, awaits in (("srin", False, True), ("srin", True, False), ("baseline", False, False)):
+        monkeypatch.setattr(Scene, "has_regions", known)
+        if known:  # drawn in the background otherwise
+            monkeypatch.setattr(Scene, "semantic_map", lambda scene, composite, placement: draw(composite, "colour"))
+        assert stage._live(visit.scene, placement, method, Offsets())["awaits"] is awaits

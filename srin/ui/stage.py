@@ -12,6 +12,7 @@ import gradio as gr
 
 from srin.composite import Placement
 from srin.errors import OutputError, SrinError, TookTooLong
+from srin.harmonizer import Harmonizer
 from srin.mask_values import remark_if_inverted, selects_nothing
 from srin.offsets import LIMITS, Offsets
 from srin.project import PHOTOS
@@ -91,11 +92,14 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data:
     began = time.perf_counter()
+    known = scene.ready or scene.has_regions  # before: regions may be found meanwhile
     pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
     urls = [inline(picture) for picture in pictures]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
-    return {"urls": urls, "window": window, "ms": milliseconds, "label": LABELS[method], "chosen": chosen}
+    awaits = not known and Harmonizer.from_pretrained(method).needs_map
+    about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits}
+    return {"urls": urls, "window": window, **about}
 
 
 def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:

@@ -3,10 +3,12 @@
 
 const HOVER_MS = 150;
 const PEEK_MS = 1000;
+const MOST_WAIT_MS = 8000;
 
 let liveRequests = 0;
 let liveBegan = 0;
 let liveTimer = 0;
+let liveWait = 0; // milliseconds until a first look is followed by the next
 let mapRequests = 0;
 let hoverRequests = 0;
 let hoverTimer = 0;
@@ -14,8 +16,13 @@ let peekTimer = 0;
 
 // The picked network harmonizes the object, now that it lies still.
 function askLive() {
-  liveRequests += 1;
+  liveWait = PEEK_MS;
   stage.said = "";
+  askLiveAgain();
+}
+
+function askLiveAgain() {
+  liveRequests += 1;
   const { server, placement, isLive, view, method } = stage;
   if (!isLive || server.missing || view !== "place" || !method) return;
   liveBegan = performance.now();
@@ -34,7 +41,13 @@ async function adoptLive() {
     stage.live = { images, window: live.window };
     stage.chosen = live.chosen;
     showLook();
-    stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
+    if (live.awaits) {
+      stage.said = `A first look by ${live.label}. The photos' regions are being found…`;
+      liveTimer = setTimeout(askLiveAgain, liveWait);
+      liveWait = Math.min(2 * liveWait, MOST_WAIT_MS);
+    } else {
+      stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
+    }
   }
   showStatus();
   redraw();
