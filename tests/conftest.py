@@ -79,6 +79,26 @@ def running_app(folder, *arguments, root=ROOT, port=None, **environment):
         process.wait(20)
 
 
+@contextmanager
+def app_in_this_process(folder):
+    """The app where tests can reach into it; its address. folder: for its files."""
+    from srin.ui import gallery
+    from srin.ui.blocks import LAUNCH, build
+
+    for computed_once in (gallery._results, gallery._opening):
+        computed_once.cache_clear()  # their pictures lie in the folder of the app that was here before
+    environment = pytest.MonkeyPatch()
+    environment.setenv("GRADIO_TEMP_DIR", str(folder))
+    port = free_port()
+    demo = build()
+    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        demo.close()
+        environment.undo()
+
+
 @pytest.fixture(scope="session")
 def browser():
     require(CHROMIUM is not None, "Chromium")

@@ -3,12 +3,11 @@
 import threading
 
 import pytest
-from conftest import free_port
+from conftest import app_in_this_process
 from page_parts import only
 
 from srin import full_size
 from srin.ui import compare
-from srin.ui.blocks import LAUNCH, build
 from srin.ui.harmonizing import run_steps
 from srin.ui.visit import Visit
 
@@ -17,15 +16,9 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def app_address(tmp_path_factory):
-    """The app in this process, where its methods can be held up."""
-    environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("files")))
-    port = free_port()
-    demo = build()
-    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield f"http://127.0.0.1:{port}"
-    demo.close()
-    environment.undo()
+    """Here its methods can be held up."""
+    with app_in_this_process(tmp_path_factory.mktemp("files")) as address:
+        yield address
 
 
 class Held:

@@ -3,17 +3,16 @@
 The model is the tiny one, whose masks are noise: only what happens to them is tested.
 """
 
-import socket
 import threading
 
 import numpy as np
 import pytest
+from conftest import app_in_this_process
 from page_parts import at, give, gradient, selected, settle, write
 
 from srin.segmentation import PhotoSegmenter
 from srin.segmentation.checkpoints import download
 from srin.segmentation.sam import SamEngine
-from srin.ui.blocks import LAUNCH, build
 
 pytest_plugins = ["tiny_sam"]
 pytestmark = pytest.mark.browser
@@ -23,17 +22,9 @@ SIZE = (320, 240)
 
 @pytest.fixture(scope="module")
 def app_address(tmp_path_factory):
-    """The app in this process, where its model can be held up."""
-    environment = pytest.MonkeyPatch()
-    environment.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("files")))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    demo = build()
-    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
-    yield f"http://127.0.0.1:{port}"
-    demo.close()
-    environment.undo()
+    """Here its model can be held up."""
+    with app_in_this_process(tmp_path_factory.mktemp("files")) as address:
+        yield address
 
 
 @pytest.fixture

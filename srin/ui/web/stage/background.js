@@ -42,7 +42,7 @@ async function adoptLive() {
     stage.chosen = live.chosen;
     showLook();
     if (live.awaits) {
-      stage.said = `A first look by ${live.label}. The photos' regions are being found…`;
+      stage.said ||= `A first look by ${live.label}. The photos' regions are being found…`;
       liveTimer = setTimeout(askLiveAgain, liveWait);
       liveWait = Math.min(2 * liveWait, MOST_WAIT_MS);
     } else {
