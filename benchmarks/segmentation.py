@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from srin.errors import SegmentationError
 from srin.image_io import load_image, load_mask
-from srin.segmentation.candidate import Candidate
+from srin.segmentation.candidate import Candidate, overlap
 from srin.segmentation.embedded import EmbeddedEngine
 from train.data.prompts import correction, is_one_thing, place
 from train.data.tables import read_table
@@ -73,10 +73,6 @@ def first_mask(ask: Callable[[], list[Candidate]], size: tuple[int, int]) -> np.
         return np.zeros(size, bool)
 
 
-def iou(one: np.ndarray, other: np.ndarray) -> float:
-    return float((one & other).sum() / max((one | other).sum(), 1))
-
-
 def boundary_f(found: np.ndarray, truth: np.ndarray) -> float:
     """Harmonic mean of the shares of each outline that lie near the other."""
     reach = max(1, round(TOLERANCE * float(np.hypot(*truth.shape))))
@@ -106,7 +102,7 @@ def measure_object(engine: Engine, truth: np.ndarray, clicks: int) -> dict[str, 
         began = time.perf_counter()
         mask = first_mask(lambda: engine.candidates(points, labels), (size[0], size[1]))
         found.setdefault("click_seconds", time.perf_counter() - began)
-        ious.append(iou(mask, truth))
+        ious.append(overlap(mask, truth))
         if len(points) == 1:
             found["first"], found["boundary"] = mask, boundary_f(mask, truth)
         if len(points) == 3:
@@ -123,7 +119,7 @@ def measure_object(engine: Engine, truth: np.ndarray, clicks: int) -> dict[str, 
     rows, columns = np.flatnonzero(truth.any(1)), np.flatnonzero(truth.any(0))
     box = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     mask = first_mask(lambda: engine.candidates([], [], box), (size[0], size[1]))
-    found["box"], found["boundary_box"] = iou(mask, truth), boundary_f(mask, truth)
+    found["box"], found["boundary_box"] = overlap(mask, truth), boundary_f(mask, truth)
     return found
 
 
@@ -132,8 +128,8 @@ def told_apart(results: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
     answers = []
     for i, (one, mask) in enumerate(results):
         for other, second in results[i + 1 :]:
-            if iou(one, other) < 0.05:
-                own, foreign = iou(mask, one) + iou(second, other), iou(mask, other) + iou(second, one)
+            if overlap(one, other) < 0.05:
+                own, foreign = overlap(mask, one) + overlap(second, other), overlap(mask, other) + overlap(second, one)
                 answers.append(float(own > foreign))
     return answers
 
@@ -168,7 +164,7 @@ def measure(
             mask = make(load_image(corpus / name)).subject().mask(*truth.shape) > 127
         except SegmentationError:
             mask = np.zeros(truth.shape, bool)
-        subjects.append(iou(mask, truth))
+        subjects.append(overlap(mask, truth))
     names = [key for key in next(iter(cells.values()))[0] if not key.endswith("seconds")]
     report: dict[str, Any] = {
         key: float(np.mean([np.mean([one[key] for one in cell]) for cell in cells.values()])) for key in names

@@ -14,6 +14,7 @@ from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.gpu import on_gpu
 from srin.image_io import Source
+from srin.models import WEIGHTS
 from srin.offsets import Offsets
 from srin.reference import Reference, filled, lenders
 from srin.segmentation.semantic_map import SemanticMap, build, draw, read_or_draw
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from srin.explain import Explanation
     from srin.models import Network
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "assets" / "weights"
 NETWORKS = ("baseline", "bain", "srin")
 METHODS = (*CLASSICAL, *NETWORKS)
 

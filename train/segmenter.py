@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from srin.models.checkpoint import save_weights
+from srin.segmentation.candidate import overlap
 from srin.segmentation.embedded import picture_tensor
 from srin.segmentation.network import ANSWERS, Features, Prompts, SegmenterConfig, SegmenterNet
 from train.config import DataConfig, command, command_line, convert, read_settings
@@ -190,11 +191,9 @@ def _asked(network: SegmenterNet, features: Features, truth: np.ndarray, subject
                 logits, quality = network(features, prompts_of(clicks, previous))
             chosen = logits[0, int(quality.argmax()) if kind == "click" and number == 0 else 0]
             answer = (chosen > 0).numpy()
-            iou = float((answer & inside).sum() / max((answer | inside).sum(), 1))
             if kind != "click" or number != 1:
-                found.append(
-                    ({"box": "box", "none": "subject"}.get(kind, ("one_click", "", "three_clicks")[number]), iou)
-                )
+                name = {"box": "box", "none": "subject"}.get(kind, ("one_click", "", "three_clicks")[number])
+                found.append((name, overlap(answer, inside)))
             following = correction(inside, answer)
             if following is not None:
                 clicks.add(0, *following)

@@ -1,5 +1,6 @@
 """The networks: `build` makes one from its config."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
@@ -8,6 +9,9 @@ if TYPE_CHECKING:
     from srin.models.paper.unet import PaperNet
 
     Network: TypeAlias = PaperNet | HarmonizationNet
+
+
+WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "weights"  # a file for each network that comes along
 
 
 def build(config: "ModelConfig") -> "Network":

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+CANDIDATES = 3  # of an answer, at most
+
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
@@ -29,6 +31,11 @@ class Candidate:
     def area(self) -> float:
         """Share of the photo inside the mask."""
         return float((self.logits > 0).mean())
+
+
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """IoU of two masks, bool (h, w); 0 of two empty ones."""
+    return int(np.count_nonzero(one & other)) / max(int(np.count_nonzero(one | other)), 1)
 
 
 def from_mask(mask: np.ndarray, segmenter: str) -> Candidate:

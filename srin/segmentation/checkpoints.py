@@ -15,6 +15,8 @@ from filelock import FileLock
 
 from srin.errors import SegmentationError
 
+NONE_HERE = "There is no Segment Anything checkpoint on this machine."
+
 LICENCE = "Apache-2.0"  # of all official checkpoints
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte

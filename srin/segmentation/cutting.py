@@ -8,14 +8,13 @@ from srin.errors import SegmentationError
 from srin.foreground import estimate_foreground
 from srin.outputs import digest
 from srin.segmentation.candidate import Candidate
-from srin.segmentation.checkpoints import find_checkpoint
+from srin.segmentation.checkpoints import NONE_HERE, find_checkpoint
 from srin.segmentation.embedded import WEIGHTS, EmbeddedEngine
 from srin.segmentation.refine import softened
 from srin.segmentation.sam import SamEngine
 from srin.segmentation.sam_model import load_sam
 
 SUFFIXES = (".png", ".webp")  # formats with transparency
-NO_CHECKPOINT = "There is no Segment Anything checkpoint on this machine. Leave --segmenter out, or download one."
 
 
 def cutout_of(
@@ -57,6 +56,6 @@ def _found(
         return embedded.subject()
     checkpoint = None if segmenter == "embedded" else find_checkpoint()
     if checkpoint is None and segmenter == "sam":
-        raise SegmentationError(NO_CHECKPOINT)
+        raise SegmentationError(f"{NONE_HERE} Leave --segmenter out, or download one.")
     engine = embedded if checkpoint is None else SamEngine(image, load_sam(checkpoint))
     return engine.candidates(points, [1] * len(points), box)[0]

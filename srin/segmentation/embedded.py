@@ -8,27 +8,28 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike
 
+from srin import models
 from srin.errors import SegmentationError
 from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap, adaptive_map
-from srin.segmentation.candidate import Candidate
+from srin.segmentation.candidate import CANDIDATES, Candidate, overlap
 from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.regions import colour_regions
 from srin.segmentation.semantic_map import COLOUR_REGIONS, EMBEDDED
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from srin.segmentation.network import Features, SegmenterNet
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "weights" / "segmenter.safetensors"
+WEIGHTS = models.WEIGHTS / "segmenter.safetensors"
 SEEN_SIDE = 384  # pixels of the longer side that the network sees; of a multiple of STRIDE
 STRIDE = 32
-CANDIDATES = 3
 TWINS = 0.9  # IoU above which two candidates are no choice
 SPECK = 0.02  # islands and holes smaller than this share of the object are noise
 SMALL = 0.05  # share of the photo below which an object is looked at again
@@ -168,7 +169,7 @@ class EmbeddedEngine:
             mask = logits[number, best] > 0
             if scores[number, best] < PROPOSAL_SCORE or not MIN_OBJECT < mask.mean() < MAX_OBJECT:
                 continue
-            if all(_overlap(mask, other) < SAME for other in known + found):
+            if all(overlap(mask, other) < SAME for other in known + found):
                 found.append(mask)
         return found
 
@@ -200,7 +201,7 @@ class EmbeddedEngine:
         best, most = None, AGREE
         for one in view.asked(prompt.in_window(window), None, single):
             piece = cv2.resize(one.logits, first.shape[::-1], interpolation=cv2.INTER_LINEAR)
-            agreement = _overlap(piece > 0, first)
+            agreement = overlap(piece > 0, first)
             if agreement > most:
                 best, most = (piece, one.score), agreement
         if best is None:
@@ -257,26 +258,15 @@ class _View:
         found: list[_Answer] = []
         for k in np.argsort(-scores, kind="stable"):
             one = _cleaned(logits[k], prompt)
-            if all(_overlap(one > 0, other.logits > 0) < TWINS for other in found):
+            if all(overlap(one > 0, other.logits > 0) < TWINS for other in found):
                 found.append(_Answer(one, float(scores[k])))
         return found[:CANDIDATES]
 
     def answers(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Single clicks, each for itself: points (N, 2) as fractions -> logits (N, A, h, w), scores (N, A)."""
-        import torch
-
-        from srin.segmentation.network import Prompts
-
         count = len(points)
-        with torch.inference_mode():
-            prompts = Prompts(
-                torch.from_numpy(points.astype(np.float32))[:, None],
-                torch.ones(count, 1, dtype=torch.int64),
-                torch.zeros(count, 4),
-                torch.zeros(count, 1, *self.cells),
-            )
-            logits, quality = self._network(self._features.of(torch.zeros(count, dtype=torch.int64)), prompts)
-            return logits.numpy(), quality.sigmoid().numpy()
+        nothing = np.zeros((count, 1, *self.cells))
+        return self._run(points[:, None], np.ones((count, 1)), np.zeros((count, 4)), nothing)
 
     def _chained(self, prompt: Prompt, number: int, previous: np.ndarray | None) -> np.ndarray:
         """The probabilities that the first clicks of a prompt leave for the next one."""
@@ -293,26 +283,28 @@ class _View:
 
     def _decoded(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """logits (A, h, w) and scores (A,)."""
-        import torch
-
-        from srin.segmentation.network import Prompts
-
         points, labels = prompt.points, prompt.labels
         if not len(labels):
             points, labels = np.zeros((1, 2)), np.full(1, -1)
         box = np.zeros(4) if prompt.box is None else prompt.box
-        before = np.zeros(self.cells, np.float32) if previous is None else previous
+        before = np.zeros(self.cells) if previous is None else previous
+        logits, scores = self._run(points[None], labels[None], box[None], before[None, None])
+        return logits[0], scores[0]
+
+    def _run(
+        self, points: np.ndarray, labels: np.ndarray, boxes: np.ndarray, previous: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """N prompts, as in network.Prompts -> logits (N, A, h, w), scores (N, A)."""
+        import torch
+
+        from srin.segmentation.network import Prompts
+
+        where, before, around = (torch.from_numpy(x.astype(np.float32)) for x in (points, previous, boxes))
         with torch.inference_mode():
-            logits, quality = self._network(
-                self._features,
-                Prompts(
-                    torch.from_numpy(points.astype(np.float32))[None],
-                    torch.from_numpy(labels.astype(np.int64))[None],
-                    torch.from_numpy(box.astype(np.float32))[None],
-                    torch.from_numpy(before)[None, None],
-                ),
-            )
-            return logits[0].numpy(), quality[0].sigmoid().numpy()
+            features = self._features.of(torch.zeros(len(points), dtype=torch.int64))
+            prompts = Prompts(where, torch.from_numpy(labels.astype(np.int64)), around, before)
+            logits, quality = self._network(features, prompts)
+            return logits.numpy(), quality.sigmoid().numpy()
 
 
 class _PointDecoder:
@@ -326,7 +318,7 @@ class _PointDecoder:
         return self._view.answers(points)
 
 
-def picture_tensor(pictures: np.ndarray) -> "torch.Tensor":  # type: ignore[name-defined]  # noqa: F821
+def picture_tensor(pictures: np.ndarray) -> "Tensor":
     """What the network sees: (B, 3, H, W) in [-1, 1], channels last, from uint8 (B, H, W, 3)."""
     import torch
 
@@ -389,7 +381,3 @@ def _around(inside: np.ndarray, prompt: Prompt) -> np.ndarray:
 def _pixels(fractions: np.ndarray, length: int) -> slice:
     first = min(int(np.floor(fractions[0] * length)), length - 1)
     return slice(first, max(first + 1, int(np.ceil(fractions[1] * length - 1e-9))))
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    return int(np.count_nonzero(one & other)) / max(int(np.count_nonzero(one | other)), 1)

@@ -28,14 +28,13 @@ from srin.errors import SegmentationError, SrinError
 from srin.image_io import Source, load_image
 from srin.segmentation.automatic import AutomaticMap
 from srin.segmentation.candidate import Candidate
-from srin.segmentation.checkpoints import find_checkpoint
+from srin.segmentation.checkpoints import NONE_HERE, find_checkpoint
 from srin.segmentation.embedded import EmbeddedEngine
 from srin.segmentation.encoder import check_precision, needs_check
 from srin.segmentation.sam import SamEngine, limited
 from srin.segmentation.sam_model import LoadedSam, load_sam
 
 State = Literal["preparing", "ready", "failed", "unavailable", "cancelled"]
-NO_CHECKPOINT = "There is no Segment Anything checkpoint on this machine."
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ class PhotoSegmenter:
         self._mapped = threading.Event()
         try:
             if find_checkpoint() is None:
-                self._give_up("unavailable", NO_CHECKPOINT)
+                self._give_up("unavailable", NONE_HERE)
         except SegmentationError as error:
             self._give_up("failed", str(error))
         _worker.submit(_ENCODE, self._prepare)
@@ -159,7 +158,7 @@ class PhotoSegmenter:
             try:
                 checkpoint = find_checkpoint()
                 if checkpoint is None:  # deleted meanwhile
-                    raise SegmentationError(NO_CHECKPOINT)
+                    raise SegmentationError(NONE_HERE)
                 sam = load_sam(checkpoint)
                 engine = SamEngine(self._image, sam, self._size)
                 engine.prepare(self._proceed)

@@ -14,13 +14,12 @@ from srin.errors import SegmentationError
 from srin.segmentation import automatic
 from srin.segmentation.automatic import AutomaticMap, adaptive_map, full_grid_masks, painted
 from srin.segmentation.cache import ArrayCache
-from srin.segmentation.candidate import Candidate
+from srin.segmentation.candidate import CANDIDATES, Candidate, overlap
 from srin.segmentation.encoder import encode, precision_of
 from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.sam_model import LoadedSam
 
 INPUT_SIDE = 1024  # pixels of the longer side that the official encoders see
-CANDIDATES = 3
 TWINS = 0.95  # IoU above which two candidates are no choice
 MASK_LOGIT = 10.0  # of a finished mask that is given back as a prompt
 
@@ -119,7 +118,8 @@ class SamEngine:
         found: list[Candidate] = []
         for k in order if ambiguous else (0, *order):
             one = Candidate(self._valid(logits[0, k]), float(scores[0, k]), self.segmenter)
-            if (one.logits > 0).any() and all(_overlap(one, other) < TWINS for other in found):
+            inside = one.logits > 0
+            if inside.any() and all(overlap(inside, other.logits > 0) < TWINS for other in found):
                 found.append(one)
         if not found:
             raise SegmentationError("Segment Anything found nothing there. Click elsewhere, or draw a box.")
@@ -240,8 +240,3 @@ def limited(image: np.ndarray) -> np.ndarray:
         return image.copy()
     width, height = (max(1, int(length * shrink + 0.5)) for length in image.shape[1::-1])
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def _overlap(one: Candidate, other: Candidate) -> float:
-    a, b = one.logits > 0, other.logits > 0
-    return int(np.count_nonzero(a & b)) / max(int(np.count_nonzero(a | b)), 1)

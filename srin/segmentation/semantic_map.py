@@ -304,7 +304,7 @@ def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam
         raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
     if segmenter == "colour":
         return None
-    from srin.segmentation.checkpoints import find_checkpoint
+    from srin.segmentation.checkpoints import NONE_HERE, find_checkpoint
     from srin.segmentation.sam_model import load_sam
 
     checkpoint = checkpoint or find_checkpoint()
@@ -312,8 +312,7 @@ def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam
         return load_sam(checkpoint)
     if segmenter == "sam":
         raise SegmentationError(
-            "There is no Segment Anything checkpoint on this machine. Download one, or point "
-            "SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
+            f"{NONE_HERE} Download one, or point SRIN_SAM_CHECKPOINT to a checkpoint file, or use colour regions instead."
         )
     return None
 
