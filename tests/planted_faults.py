@@ -144,8 +144,8 @@ FAULTS = (
     Fault(
         "the mask inverted",
         "srin/image_io.py",
-        "mask = gray if alpha is None",
-        "mask = 255 - gray if alpha is None",
+        "mask = array[..., 3] if has_alpha else gray",
+        "mask = array[..., 3] if has_alpha else 255 - gray",
         "test_image_io",
     ),
     Fault(
@@ -186,21 +186,21 @@ FAULTS = (
     Fault(
         "truncated instead of rounded",
         "srin/full_resolution.py",
-        ".add_(change).round_()",
-        ".add_(change)",
+        "np.rint(change, out=change).clip(",
+        "change.clip(",
         "test_full_resolution",
     ),
     Fault(
         "colours between cells weighed without the mask",
         "srin/full_resolution.py",
-        ".float()[None] / 255 + FAINT",
-        ".float()[None] * 0 + 1",
+        "weight = share[None].astype(np.float32) / 255 + np.float32(FAINT)",
+        "weight = np.ones_like(share[None], np.float32)",
         "test_full_resolution",
     ),
     Fault(
         "a photo's rotation ignored",
         "srin/image_io.py",
-        "upright = ImageOps.exif_transpose(image)",
+        "upright = image if straight else ImageOps.exif_transpose(image)",
         "upright = image.copy()",
         "test_image_io",
     ),
@@ -228,8 +228,8 @@ FAULTS = (
     Fault(
         "a test photo trained on",
         "train/data/photos.py",
-        'row["split"] in ("train", "") and',
-        "",
+        'return row["split"] in ("train", "")',
+        "return True",
         "test_photos",
     ),
     Fault(
