@@ -8,7 +8,6 @@ state_STEP.pt (what it needs to go on) and log.csv. An hour or two on one core o
 
 import contextlib
 import copy
-import csv
 import json
 import math
 import sys
@@ -32,7 +31,7 @@ from train.config import DataConfig, command, command_line, convert, read_settin
 from train.data.photos import Photos, fingerprint, load_photos
 from train.data.prompts import CELL, Clicks, Crops, correction, kinds, place
 from train.runs import check_place
-from train.state import load_state, save_state
+from train.state import append_row, load_state, save_state
 
 ROUNDS = (0, 0, 1, 1, 3)  # corrections between the first prompt and the last one that is learnt from
 VALIDATION_SIDE = 384  # pixels of the longer side
@@ -268,7 +267,7 @@ def train(config: SegmenterTrainConfig) -> None:
             bar.set_postfix(loss=f"{running:.4f}")
             if step % config.evaluate_every == 0 or step == config.steps:
                 scores = validate(average, held_out, config.subjects)
-                _log(config.output_dir / "log.csv", (step, running, *scores.values(), seconds()))
+                append_row(config.output_dir / "log.csv", LOG_COLUMNS, (step, running, *scores.values(), seconds()))
             if step % config.save_every == 0:
                 save()
         save()
@@ -287,14 +286,6 @@ def learning_rate(step: int, config: SegmenterTrainConfig) -> float:
     """The share of the largest rate: a warm-up, then a cosine down to 0."""
     return min(1.0, (step + 1) / max(1, config.warm_up)) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
-
-def _log(path: Path, row: tuple[float, ...]) -> None:
-    new = not path.exists()
-    with open(path, "a", newline="") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([f"{value:.5g}" for value in row])
 
 
 def load(name: str, changes: list[str]) -> SegmenterTrainConfig:

@@ -9,7 +9,6 @@ map_source=voronoi, have their kind in their files' names.
 """
 
 import copy
-import csv
 import hashlib
 import json
 import sys
@@ -28,7 +27,7 @@ from srin.models.network import HarmonizationNet, Head
 from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
 from train.runs import check_alone
-from train.state import load_state, save_state
+from train.state import append_row, load_state, save_state
 from train.statistics import Collected, collect, frozen_network, load_collected, squared_error
 
 METHODS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
@@ -225,7 +224,7 @@ def _fit(
                     found = gain_by_kind(head.eval(), held_out, config.uniform)
                     gains[method] = found[0]
                     row = (seed, step, method, losses[method], *found, seconds + time.monotonic() - began)
-                    _log(config.output_dir / f"log{control(config)}.csv", row)
+                    append_row(config.output_dir / f"log{control(config)}.csv", LOG_COLUMNS, row)
                 save()
             bar.set_postfix({method: f"{gain:+.2f} dB" for method, gain in gains.items()})
             if time.monotonic() > until and step < steps:
@@ -302,12 +301,3 @@ def scores(head: Head, collected: Collected, uniform: bool = False) -> tuple[Ten
 def _digest(config: SideBySideConfig) -> str:
     settings = {name: value for name, value in shared_settings(config).items() if name != "seeds"}
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _log(path: Path, row: tuple[object, ...]) -> None:
-    new = not path.exists()
-    with open(path, "a", newline="") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([f"{value:.5g}" if isinstance(value, float) else value for value in row])

@@ -1,6 +1,8 @@
 """Everything a run needs to go on, on disk: written whole or not at all, the newest few kept."""
 
+import csv
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,16 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # damaged files make torch raise nearly anything
         raise ValueError(f"{path} can't be read; delete it to go on from the state before it") from error
+
+
+def append_row(path: Path, columns: Sequence[str], row: Sequence[object]) -> None:
+    """Adds a line to a log, a CSV file that begins with its columns; fractions get five digits."""
+    new = not path.exists()
+    with open(path, "a", newline="") as stream:
+        writer = csv.writer(stream)
+        if new:
+            writer.writerow(columns)
+        writer.writerow([f"{value:.5g}" if isinstance(value, float) else value for value in row])
 
 
 def _states(folder: Path) -> list[tuple[int, Path]]:

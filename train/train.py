@@ -13,12 +13,10 @@ it needs to go on), log.csv, and scalars and pictures for TensorBoard. "shipped"
 """
 
 import copy
-import csv
 import hashlib
 import itertools
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,7 +36,7 @@ from train.data.photos import fingerprint, load_photos
 from train.objective import Objective, fpsnr, has_task
 from train.runs import claim
 from train.side_by_side import SideBySideConfig, side_by_side
-from train.state import load_state, save_state
+from train.state import append_row, load_state, save_state
 
 if TYPE_CHECKING:
     from srin.models import Network
@@ -231,7 +229,7 @@ def train(config: TrainConfig) -> None:
         if main and (step % config.evaluate_every == 0 or last):
             ours, nothing, grid = validate(average if config.ema else network, feed)
             seconds = seconds_before + time.monotonic() - began
-            _log(config.output_dir / "log.csv", (step, step * images, running, ours, nothing, seconds))
+            append_row(config.output_dir / "log.csv", LOG_COLUMNS, (step, step * images, running, ours, nothing, seconds))
             rate = step * images / seconds if seconds else 0.0
             scores = {"loss": running, "fpsnr": ours, "fpsnr_gain": ours - nothing, "images_per_second": rate}
             accelerator.log({**scores, "lr": learning_rate(step, feed.steps, config)}, step=step)
@@ -246,14 +244,6 @@ def train(config: TrainConfig) -> None:
         save_all()
     accelerator.end_training()
 
-
-def _log(path: Path, row: tuple[float, ...]) -> None:
-    new = not path.exists()
-    with open(path, "a", newline="") as stream:
-        writer = csv.writer(stream)
-        if new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([f"{value:.5g}" for value in row])
 
 
 def load(name: str, changes: list[str]) -> TrainConfig | SideBySideConfig:
