@@ -224,8 +224,6 @@ def _harmonize_file(
 
 def _harmonize_project(options: argparse.Namespace) -> int:
     """As the page would, by the project's own method, strength, offsets and feather, unless others are asked for."""
-    import json
-
     from srin import outputs
     from srin.composite import check_strength, mixed
     from srin.harmonizer import NETWORKS, Harmonizer

@@ -205,11 +205,8 @@ def mixed(harmonized: np.ndarray, composite: Composite, strength: float, feather
     weight = cv2.GaussianBlur(composite.mask, (0, 0), feather) if feather else np.full_like(composite.mask, 255)
     out = composite.image.copy()
     x, y, width, height = cv2.boundingRect(composite.mask)
-    for top in range(y, y + height, BAND):
-        window = (slice(top, min(top + BAND, y + height)), slice(x, x + width))
-        share = weight[window][..., None] * np.float32(strength / 255)
-        before = composite.image[window]
-        out[window] = np.rint(before + share * (harmonized[window].astype(np.float32) - before)).clip(0, 255)
+    window = (slice(y, y + height), slice(x, x + width))
+    out[window] = _mix(out[window], harmonized[window], weight[window], strength)
     return out
 
 

@@ -50,8 +50,9 @@ class Told:
 
     def next(self) -> None:
         """The next step of the plan begins."""
-        self._step, self._inside, self._began_step = self._step + 1, 0.0, time.monotonic()
-        self.tell()
+        with self._lock:
+            self._step, self._inside, self._began_step = self._step + 1, 0.0, time.monotonic()
+            self.tell()
 
     def inside(self, share: float) -> None:
         """So much of the step is done, 0 to 1."""

@@ -122,7 +122,7 @@ class Project:
 
     def composite(self) -> Composite:
         """What it shows, at full size. Raises ProjectError when a part is missing, and as `load_rgba` and `place` do."""
-        needed = ("picture",) if self.ready else ("background", "object")
+        needed = parts_of(self.ready)
         missing = [PHOTOS[role] for role in needed if role not in self.photos]
         if missing:
             raise ProjectError(f"The project has no {missing[0]}. Open it on the page and add it.")
@@ -136,6 +136,11 @@ class Project:
         photo = load_image(self.photos["object"].content, "object's photo")
         cut = cut_out(photo, mask, self.masks["object"].flags.get("pure", False))
         return place(load_image(self.photos["background"].content, "background"), *cut, self.placement)
+
+
+def parts_of(ready: bool) -> tuple[str, ...]:
+    """What a composite is made of, by the keys of PHOTOS; the last is what is masked. ready: see Project."""
+    return ("picture",) if ready else ("background", "object")
 
 
 def is_project(path: Path) -> bool:

@@ -4,13 +4,12 @@ import cv2
 import numpy as np
 
 from srin.adjustment import Adjustment
-from srin.composite import MAX_STRENGTH, Composite, Placement, place
+from srin.composite import MAX_STRENGTH, Composite, Placement, mixed, place
 from srin.errors import MissingWeights
 from srin.harmonizer import METHODS, Harmonizer
 from srin.offsets import Offsets
 from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
-from srin.ui.saving import mixed
 from srin.ui.scene import Scene
 
 

@@ -7,24 +7,26 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from srin import limits
 from srin.compare import animation, labelled_sheet
-from srin.composite import MAX_STRENGTH, Placement, crop_to_mask, mixed
+from srin.composite import MAX_STRENGTH, Placement, mixed
 from srin.errors import ImageError, SrinError
-from srin.foreground import estimate_foreground
+from srin.foreground import cut_out
 from srin.full_size import Job, Progress, Rendering
 from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
+from srin.project import parts_of
 from srin.ui import deadline
 from srin.ui.files import new_file
 from srin.ui.harmonizing import LABELS, Run
 from srin.ui.pictures import address, shrink
 from srin.ui.requests import UNEXPECTED, Data, number, text
-from srin.ui.scene import Scene
+from srin.ui.scene import Photo, Scene
 from srin.ui.visit import Visit
 
 FORMATS = ("png", "jpg", "webp")
@@ -143,11 +145,8 @@ def _cutout(scene: Scene) -> Path:
     photo, selection = scene.masked_photo, scene.mask
     if photo is None or selection is None:
         raise SrinError("Cut out the object first.")
-    rgb, mask = crop_to_mask(photo.original(), selection.mask())
-    if not selection.pure:
-        rgb = estimate_foreground(rgb, mask)
     path = new_file(f"{Path(photo.name).stem}-cut-out.png")
-    save_image(np.dstack([rgb, mask]), path)
+    save_image(np.dstack(cut_out(photo.original(), selection.mask(), selection.pure)), path)
     return path
 
 
@@ -158,21 +157,19 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
     selection = scene.mask
     assert selection is not None  # nothing is missing
     width, height = scene.size
-    photos = (scene.picture,) if scene.ready else (scene.background, scene.object)
-    for photo in photos:
-        if photo is not None and not photo.path.is_file():
+    photos: dict[str, Photo] = {role: getattr(scene, role) for role in parts_of(scene.ready)}
+    for photo in photos.values():
+        if not photo.path.is_file():
             raise ImageError(f"The file of {photo.name} has expired here. Choose it again.")
-    paths = [photo.path for photo in photos if photo is not None]
+    paths: dict[str, Any] = {role: photo.path for role, photo in photos.items()}
     job = Job(
         "mask",
         new_file(f"{scene.stem}-mask.png"),
         selection.png,
         width * height,
-        background=None if scene.ready else paths[0],
-        object=None if scene.ready else paths[1],
-        picture=paths[0] if scene.ready else None,
         placement=placement,
         pure=selection.pure,
+        **paths,
     )
     if choice.what == "mask":
         return job
@@ -225,7 +222,5 @@ def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) ->
         settings["offsets"] = choice.offsets.to_dict()
     settings["semantic map"] = segmenter
     if not scene.ready:
-        settings["placement"] = {
-            "x": place.x, "y": place.y, "scale": place.scale, "rotation": place.rotation, "flip": place.flip,
-        }  # fmt: skip
+        settings["placement"] = asdict(place)
     return settings
