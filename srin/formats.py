@@ -101,11 +101,12 @@ def advice(content: bytes, name: str) -> str:
 
 def coded_colour(content: bytes) -> tuple[int | None, int | None]:
     """The primaries and the transfer characteristics (numbers of ITU-T H.273) that an AVIF's colour box or a PNG's cICP
-    chunk names; None where there is none."""
-    if content.startswith(b"\x89PNG"):
+    chunk names; None where there is none, and for other formats."""
+    kind = signature(content[:HEAD])
+    if kind == "PNG":
         at = content.find(b"\0\0\0\4cICP", 8, content.find(b"IDAT"))
         return (content[at + 8], content[at + 9]) if at > 0 else (None, None)
-    at = content[: 1 << 16].find(b"colrnclx")
+    at = content[: 1 << 16].find(b"colrnclx") if kind == "AVIF" else -1
     if at < 0 or len(content) < at + 12:
         return None, None
     return int.from_bytes(content[at + 8 : at + 10], "big"), int.from_bytes(content[at + 10 : at + 12], "big")

@@ -12,6 +12,7 @@ from srin.classical import CLASSICAL
 from srin.composite import Composite, blend, check_strength
 from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
+from srin.full_resolution import apply_coefficients, fit_coefficients
 from srin.gpu import on_gpu
 from srin.image_io import Source
 from srin.models import WEIGHTS
@@ -21,7 +22,6 @@ from srin.segmentation.semantic_map import SemanticMap, build, draw, read_or_dra
 from srin.working_size import Seen, seen
 
 if TYPE_CHECKING:
-    from torch import Tensor
 
     from srin.explain import Explanation
     from srin.models import Network
@@ -129,14 +129,11 @@ class Harmonizer:
         self._check(offsets)
         if self._network is None:
             return Harmonized.of(blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength))
-        import torch
-
-        from srin.full_resolution import apply_coefficients
-
         small = self._seen(composite, semantic_map, working_size, allowed)
         decided = _transform(self, small)
-        result = apply_coefficients(self._changed(decided, small, offsets), composite, strength)
-        return Harmonized.of(result, _adjustment(small, torch.from_numpy(decided)) if self._decides else None)
+        shown = _Shown(small, decided) if self._decides and small.mask.any() else None
+        result = apply_coefficients(_changed(decided, shown, offsets), composite, strength)
+        return Harmonized.of(result, shown.adjustment() if shown else None)
 
     def coefficients(
         self, composite: Composite, semantic_map: SemanticMap | None = None, offsets: Offsets | None = None
@@ -150,18 +147,12 @@ class Harmonizer:
         if self._network is None:
             return None
         small = self._seen(composite, semantic_map)
-        return self._changed(_transform(self, small), small, offsets)
+        decided = _transform(self, small)
+        return _changed(decided, _Shown(small, decided) if small.mask.any() else None, offsets)
 
     def _check(self, offsets: Offsets | None) -> None:
         if offsets and not offsets.change_nothing and not self._decides:
             raise SrinError(f"{self.method} takes no offsets: only the networks {', '.join(NETWORKS)} do.")
-
-    @staticmethod
-    def _changed(decided: np.ndarray, small: Seen, offsets: Offsets | None) -> np.ndarray:
-        """What a network decided, with offsets."""
-        if offsets is None or offsets.change_nothing:
-            return decided
-        return offsets.applied(decided, _mean(small, decided))
 
     def _seen(
         self,
@@ -320,7 +311,6 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
     """What the network does to the foreground's colours: float32 (1, 12, h, w), see `apply_coefficients`."""
     import torch
 
-    from srin.full_resolution import fit_coefficients
     from srin.models.network import HarmonizationNet
 
     network = harmonizer._network
@@ -336,31 +326,40 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
     return coefficients.float().cpu().numpy()
 
 
-def _mean(small: Seen, decided: np.ndarray) -> np.ndarray:
-    """(3,), sRGB in [0, 1]: of the object as the network makes it; of one too small to be seen, grey."""
-    import torch
-
-    from srin.models.network import apply_affine
-
-    if not small.mask.any():
-        return np.full(3, 0.5)
-    coefficients = torch.from_numpy(decided)
-    image, mask, _, _ = small.tensors(coefficients.device)
-    changed = (apply_affine(coefficients, image).clamp(-1, 1) + 1) / 2
-    return ((changed * mask).sum((0, 2, 3)) / mask.sum()).double().numpy()
+def _changed(decided: np.ndarray, shown: "_Shown | None", offsets: Offsets | None) -> np.ndarray:
+    """What a network decided, with offsets. An object too small to be seen counts as grey."""
+    if offsets is None or offsets.change_nothing:
+        return decided
+    return offsets.applied(decided, shown.mean if shown else np.full(3, 0.5))
 
 
-def _adjustment(small: Seen, coefficients: "Tensor") -> Adjustment | None:
-    """None for an object too small to be seen at the working size."""
-    from srin.models.network import apply_affine
+class _Shown:
+    """The working-size picture before and after what a network decided. Not for an object too small to be seen there.
 
-    if not small.mask.any():
-        return None
+    Attributes:
+        before, after: float32 (h, w, 3), sRGB in [0, 1]; after may lie beyond. mask: float32 (h, w).
+    """
 
-    before, mask, _, _ = small.tensors(coefficients.device)
-    composite, changed = ((x[0].permute(1, 2, 0).numpy() + 1) / 2 for x in (before, apply_affine(coefficients, before)))
-    regions = None
-    if small.regions is not None:
-        inside = np.bincount(small.regions.ravel(), small.mask.ravel()) / np.bincount(small.regions.ravel()).clip(1)
-        regions = np.where((inside > 127)[small.regions], small.regions, -1)
-    return measure(composite, changed, mask[0, 0].numpy(), regions)
+    def __init__(self, small: Seen, decided: np.ndarray) -> None:
+        import torch
+
+        from srin.models.network import apply_affine
+
+        coefficients = torch.from_numpy(decided)
+        picture, mask, _, _ = small.tensors(coefficients.device)
+        changed = apply_affine(coefficients, picture)
+        self.before, self.after = ((x[0].permute(1, 2, 0).numpy() + 1) / 2 for x in (picture, changed))
+        self.mask = mask[0, 0].numpy()
+        self._small = small
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(3,), sRGB in [0, 1]: of the object as the network makes it."""
+        return (self.after.clip(0, 1) * self.mask[..., None]).sum((0, 1), dtype=np.float64) / self.mask.sum()
+
+    def adjustment(self) -> Adjustment:
+        small, regions = self._small, None
+        if small.regions is not None:
+            inside = np.bincount(small.regions.ravel(), small.mask.ravel()) / np.bincount(small.regions.ravel()).clip(1)
+            regions = np.where((inside > 127)[small.regions], small.regions, -1)
+        return measure(self.before, self.after, self.mask, regions)

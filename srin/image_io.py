@@ -77,10 +77,9 @@ def load_preview(path: str | os.PathLike, what: str, side: int) -> tuple[np.ndar
     side: pixels of the longer side that suffice. A JPEG is decoded at the half, quarter or eighth of its size that has as
     many, in a fraction of the time and memory; other pictures at their own.
     """
-    size: list[int] = []
-    image = _decoded(path, what, enough=side, size=size)
+    image = _decoded(path, what, enough=side)
     colour, alpha = _split_alpha(image)
-    return np.array(_to_srgb(colour, image.info.get("icc_profile"), what)), alpha, (size[0], size[1])
+    return np.array(_to_srgb(colour, image.info.get("icc_profile"), what)), alpha, image.info["full size"]
 
 
 def header_size(path: Path) -> tuple[int, int]:
@@ -329,21 +328,17 @@ def _named(source: Source, what: str) -> str:
 
 
 def _decoded(
-    source: str | os.PathLike | bytes | Image.Image,
-    what: str,
-    lossless: bool = False,
-    enough: int | None = None,
-    size: list[int] | None = None,
+    source: str | os.PathLike | bytes | Image.Image, what: str, lossless: bool = False, enough: int | None = None
 ) -> Image.Image:
     """A fully read, upright picture in its own mode; `info["icc_profile"]` says what its colours are meant by.
 
-    lossless: refuse files whose values are not exactly those that were stored. enough, size: see `_upright`.
+    lossless: refuse files whose values are not exactly those that were stored. enough: see `_upright`.
     """
     what = _named(source, what)
     if isinstance(source, Image.Image):
         return _upright(source, what)
     with _opened(source, what) as image:
-        upright = _upright(image, what, enough, size)
+        upright = _upright(image, what, enough)
         if lossless and image.format == "JPEG":
             raise ImageError(f"The {what} is a JPEG, which changes labels. Save label maps as PNG.")
         return upright
@@ -388,7 +383,7 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` decides
             image = Image.open(_Measured(content), formats=PILLOW_FORMATS)
         image.info["deep"] = any(";16" in str(tile[3]) for tile in image.tile)
-        image.info["primaries"], transfer = coded_colour(content) if image.format in ("AVIF", "PNG") else (None, None)
+        image.info["primaries"], transfer = coded_colour(content)
         problem = HDR if transfer in HDR_TRANSFERS and "icc_profile" not in image.info else misread(image)
     except Image.DecompressionBombError as error:
         if signature(content[:HEAD]) != "JPEG":
@@ -464,13 +459,11 @@ def _reduce(image: Image.Image, what: str, enough: int | None) -> tuple[int, int
     return width, height
 
 
-def _upright(
-    image: Image.Image, what: str, enough: int | None = None, size: list[int] | None = None
-) -> Image.Image:
+def _upright(image: Image.Image, what: str, enough: int | None = None) -> Image.Image:
     """A decoded copy, rotated as EXIF says. The header's size is checked before any pixel is decoded.
 
-    enough: pixels of the longer side that suffice, see `_reduce`; None: all. size: gets the upright picture's width and
-    height, as they are without `enough`.
+    enough: pixels of the longer side that suffice, see `_reduce`; None: all. `info["full size"]` is the width and height
+    that the upright picture has without it.
     """
     full = _reduce(image, what, enough)
     check_size(*full, what)
@@ -490,8 +483,7 @@ def _upright(
         profile, problem = profile_of(image, exif)
     except Exception:  # as in `_opened`: EXIF data may be broken where pixels are not
         profile, problem = image.info.get("icc_profile"), None
-    if size is not None:
-        size[:] = full[::-1] if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else full
+    upright.info["full size"] = full[::-1] if exif.get(ExifTags.Base.Orientation) in SIDEWAYS else full
     if profile:
         upright.info["icc_profile"] = profile
     if problem:

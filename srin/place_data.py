@@ -33,7 +33,7 @@ def without_place(content: bytes) -> bytes:
             return _jpeg(content)
         if kind == "PNG":
             return _png(content)
-        if kind == "WEBP" or content[8:12] == b"WEBP":
+        if kind == "WebP":
             return _webp(content)
         return _in_place(content)
     except (struct.error, IndexError) as error:
@@ -127,37 +127,46 @@ def _blank(out: bytearray, start: int) -> None:
         if index >= len(directories):
             return
         at = start + directories[index]
-        if at + 2 > len(out):
+        entries = _entries(out, at, order)
+        if entries is None:
             continue
-        (count,) = struct.unpack_from(f"{order}H", out, at)
-        if count > MOST_ENTRIES or at + 2 + 12 * count > len(out):
-            continue
-        for entry in range(at + 2, at + 2 + 12 * count, 12):
+        for entry in entries:
             tag, kind, values, offset = struct.unpack_from(f"{order}HHII", out, entry)
-            length = SIZES.get(kind, 0) * values
             if tag == EXIF:
                 directories.append(offset)
             elif tag == GPS:
                 _wipe_directory(out, start, start + offset, order)
-            elif tag in WIPED and 4 < length <= len(out) - start - offset:
-                out[start + offset : start + offset + length] = bytes(length)
-            elif tag in WIPED:
+            elif tag in WIPED and not _wipe_value(out, start + offset, kind, values):
                 out[entry + 8 : entry + 12] = bytes(4)
-        end = at + 2 + 12 * count
+        end = entries.stop
         if end + 4 <= len(out) and (following := struct.unpack_from(f"{order}I", out, end)[0]):
             directories.append(following)
 
 
 def _wipe_directory(out: bytearray, start: int, at: int, order: str) -> None:
     """All entries of a directory and what they point to; afterwards it has none."""
-    if at + 2 > len(out):
+    entries = _entries(out, at, order)
+    if entries is None:
         return
-    (count,) = struct.unpack_from(f"{order}H", out, at)
-    if count > MOST_ENTRIES or at + 2 + 12 * count > len(out):
-        return
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
+    for entry in entries:
         _, kind, values, offset = struct.unpack_from(f"{order}HHII", out, entry)
-        length = SIZES.get(kind, 0) * values
-        if 4 < length <= len(out) - start - offset:
-            out[start + offset : start + offset + length] = bytes(length)
-    out[at : at + 2 + 12 * count] = bytes(2 + 12 * count)
+        _wipe_value(out, start + offset, kind, values)
+    out[at : entries.stop] = bytes(entries.stop - at)
+
+
+def _entries(out: bytearray, at: int, order: str) -> range | None:
+    """Where the entries of a directory begin; its `stop` is the directory's end. None: there can't be one."""
+    if at + 2 > len(out):
+        return None
+    (count,) = struct.unpack_from(f"{order}H", out, at)
+    end = at + 2 + 12 * count
+    return None if count > MOST_ENTRIES or end > len(out) else range(at + 2, end, 12)
+
+
+def _wipe_value(out: bytearray, at: int, kind: int, values: int) -> bool:
+    """Blanks what an entry points to; False: its value stands in the entry itself, or beyond the end."""
+    length = SIZES.get(kind, 0) * values
+    if not 4 < length <= len(out) - at:
+        return False
+    out[at : at + length] = bytes(length)
+    return True
