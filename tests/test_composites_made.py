@@ -21,6 +21,7 @@ from train.data.composites import (
     UNCHANGED,
     Composites,
     Maker,
+    Sample,
     drawn_map,
     filled,
     shrunk_and_grown,
@@ -185,6 +186,19 @@ def test_the_map_is_the_one_that_the_product_draws_on_the_composite(samples):
     for sample in samples[:10]:
         expected = segment(Composite(sample.composite, sample.mask.astype(np.uint8) * 255), "colour").labels
         assert np.array_equal(drawn_map(sample, "colour", 0), expected)
+
+
+def test_the_map_is_of_the_composite_and_not_of_the_true_photo():
+    """An object of one colour whose halves were recoloured apart: the composite has a region more."""
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = True
+    real = np.where(mask[..., None], (90, 120, 60), (30, 60, 140)).astype(np.uint8)
+    composite = real.copy()
+    composite[:, : SIZE // 2][mask[:, : SIZE // 2]] = (220, 60, 40)
+    counts = [
+        len(np.unique(drawn_map(Sample(picture, real, mask, OBJECT), "colour", 0)[mask])) for picture in (composite, real)
+    ]
+    assert counts == [2, 1]
 
 
 def test_a_voronoi_map_has_as_many_regions_on_each_side(samples):
