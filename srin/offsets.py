@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
 from srin.errors import SrinError
+from srin.untrusted import is_number, mapping, number
 
 LIMITS = {
     "exposure": (-3.0, 3.0),
@@ -43,7 +43,7 @@ class Offsets:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), LIMITS[field.name]
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            if not is_number(value):
                 raise SrinError(f"{field.name} must be a number, not {str(value)[:80]!r}.")
             if not low <= value <= high:
                 raise SrinError(f"{field.name} is {value:g}; it must lie between {low:g} and {high:g}.")
@@ -51,13 +51,8 @@ class Offsets:
     @classmethod
     def clipped(cls, data: Any) -> Offsets:
         """From what a file or a request holds by these names: clipped; what is no number becomes the default."""
-        given, rest = data if isinstance(data, dict) else {}, cls()
-        values: dict[str, float] = {}
-        for name, (low, high) in LIMITS.items():
-            value: Any = given.get(name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value
-            values[name] = float(min(max(value, low), high)) if is_number else getattr(rest, name)
-        return cls(**values)
+        given, rest = mapping(data), cls()
+        return cls(**{name: number(given, name, *LIMITS[name], getattr(rest, name)) for name in LIMITS})
 
     @property
     def change_nothing(self) -> bool:

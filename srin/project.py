@@ -6,20 +6,20 @@ member is read on its own, within the limits.
 
 import io
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from srin.composite import MAX_SCALE, MAX_STRENGTH, MIN_SCALE, Composite, Placement, place
+from srin.composite import MAX_STRENGTH, Composite, Placement, place
 from srin.errors import ProjectError
 from srin.foreground import cut_out
 from srin.image_io import load_image, load_mask, load_rgba, read_file, write_whole
 from srin.limits import MAX_FILE
 from srin.offsets import Offsets
 from srin.place_data import without_place
+from srin.untrusted import mapping, number, placement, text
 
 FORMAT, VERSION = "SRIN Studio project", 1
 DESCRIPTION = "project.json"
@@ -106,18 +106,18 @@ class Project:
         photos, masks = {}, {}
         for role in PHOTOS:
             if role in members:
-                about = _object(_object(described, "photos"), role)
-                photos[role] = Photo(_text(about, "name") or "photo", members[role])
+                about = mapping(mapping(described.get("photos")).get(role))
+                photos[role] = Photo(text(about, "name", MOST_TEXT) or "photo", members[role])
         for role in MASKED:
             if f"{role} mask" in members:
-                about = _object(_object(described, "masks"), role)
+                about = mapping(mapping(described.get("masks")).get(role))
                 flags = {flag: about.get(flag) is True for flag in FLAGS}
-                masks[role] = Mask(members[f"{role} mask"], _text(about, "segmenter") or "mask file", flags)
+                masks[role] = Mask(members[f"{role} mask"], text(about, "segmenter", MOST_TEXT) or "mask file", flags)
         if not photos:
             raise ProjectError("The project holds no photos.")
         return cls(
-            photos, masks, _placement(_object(described, "placement")), described.get("way") == "ready",
-            _text(described, "truth") or None, _settings(_object(described, "settings")),
+            photos, masks, placement(described.get("placement")), described.get("way") == "ready",
+            text(described, "truth", MOST_TEXT) or None, _settings(mapping(described.get("settings"))),
         )  # fmt: skip
 
     def composite(self) -> Composite:
@@ -194,39 +194,12 @@ def _description(content: bytes) -> dict[str, Any]:
     return described
 
 
-def _object(data: dict[str, Any], name: str) -> dict[str, Any]:
-    value = data.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _text(data: dict[str, Any], name: str) -> str:
-    value = data.get(name)
-    return value[:MOST_TEXT].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
-def _number(data: dict[str, Any], name: str, low: float, high: float, default: float) -> float:
-    value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return default
-    return float(min(max(value, low), high))
-
-
-def _placement(data: dict[str, Any]) -> Placement:
-    start = Placement()
-    return Placement(
-        _number(data, "x", -1, 2, start.x),
-        _number(data, "y", -1, 2, start.y),
-        _number(data, "scale", MIN_SCALE, MAX_SCALE, start.scale),
-        _number(data, "rotation", -360, 360, start.rotation),
-        data.get("flip") is True,
-    )
-
-
 def _settings(data: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {"method": _text(data, "method")} if _text(data, "method") else {}
+    method = text(data, "method", MOST_TEXT)
+    found: dict[str, Any] = {"method": method} if method else {}
     for name, most in (("strength", MAX_STRENGTH), ("feather", 1.0)):
         if name in data:
-            found[name] = _number(data, name, 0, most, 1.0 if name == "strength" else 0.0)
+            found[name] = number(data, name, 0, most, 1.0 if name == "strength" else 0.0)
     if "offsets" in data:
         found["offsets"] = Offsets.clipped(data["offsets"]).to_dict()
     return found

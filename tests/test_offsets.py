@@ -88,7 +88,7 @@ def test_colours_at_the_edge_of_what_there_is(harmonizer):
 
 
 @pytest.mark.parametrize("name", LIMITS)
-@pytest.mark.parametrize("value", [math.nan, math.inf, "1", None, True, 1e9, -1e9])
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", None, True, 1e9, -1e9, 10**400])
 def test_what_is_no_number_or_too_much_is_said(name, value):
     with pytest.raises(SrinError, match=name):
         Offsets(**{name: value})

@@ -336,3 +336,11 @@ def test_any_damage_ends_in_a_project_or_a_sentence(tmp_path_factory, data):
 def test_members_have_names_of_their_own():
     assert set(project.MEMBERS) == {"background", "object", "picture", "object mask", "picture mask"}
     assert load_mask(PAIR.masks["object"].content).shape == load_rgba(PAIR.photos["object"].content)[0].shape[:2]
+
+
+@pytest.mark.parametrize("value", [10**400, float("inf"), float("nan"), True, "1", None])
+def test_settings_that_are_no_numbers_become_the_default(value, tmp_path):
+    path = tmp_path / "odd.srin"
+    replace(PAIR, settings={"strength": value, "feather": value, "offsets": {"exposure": value}}).save(path)
+    settings = Project.open(path).settings
+    assert (settings["strength"], settings["feather"], settings["offsets"]["exposure"]) == (1.0, 0.0, 0.0)

@@ -16,8 +16,9 @@ from srin.ui.framing import middle
 from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
 from srin.ui.island import island
 from srin.ui.pictures import LOSSLESS, inline
-from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
+from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.visit import Visit
+from srin.untrusted import Data, number, placement
 
 SCRIPTS = ("zoom", "grid", "viewer", "difference", "controls", "why", "main")
 SEGMENTERS = ("auto", "colour", "sam")

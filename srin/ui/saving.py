@@ -25,9 +25,10 @@ from srin.ui import deadline
 from srin.ui.files import new_file
 from srin.ui.harmonizing import LABELS, Run
 from srin.ui.pictures import address, shrink
-from srin.ui.requests import UNEXPECTED, Data, number, text
+from srin.ui.requests import UNEXPECTED, text
 from srin.ui.scene import Photo, Scene
 from srin.ui.visit import Visit
+from srin.untrusted import Data, number
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900

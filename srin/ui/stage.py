@@ -25,9 +25,10 @@ from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
-from srin.ui.requests import UNEXPECTED, Data, answer, data_of, number, placement, text
+from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.scene import Photo, Scene, decoding_once
 from srin.ui.visit import Visit
+from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),

@@ -18,7 +18,8 @@ from srin.study.storage import Answer, Storage
 from srin.ui.files import KEPT, new_file
 from srin.ui.island import island
 from srin.ui.pictures import shown, shrink
-from srin.ui.requests import UNEXPECTED, data_of, number, text
+from srin.ui.requests import UNEXPECTED, data_of, text
+from srin.untrusted import number
 
 TITLE = "Which picture is more harmonious?"
 VOTES = "votes.sqlite3"

@@ -19,9 +19,9 @@ from srin.composite import Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.pictures import shrink
-from srin.ui.requests import Data
 from srin.ui.scene import CutOut, Scene, Selection
 from srin.ui.turns import Turns
+from srin.untrusted import Data
 
 if TYPE_CHECKING:
     from srin.ui.harmonizing import Run

@@ -11,8 +11,9 @@ from srin.harmonizer import Harmonizer, unavailable
 from srin.ui import deadline
 from srin.ui.harmonizing import LABELS, Run
 from srin.ui.pictures import inline, shrink
-from srin.ui.requests import Data, answer, data_of, number
+from srin.ui.requests import answer, data_of
 from srin.ui.visit import Visit
+from srin.untrusted import Data, number
 
 if TYPE_CHECKING:
     from srin.explain import Explanation  # it imports torch, for which the page doesn't wait

@@ -22,10 +22,11 @@ from srin.ui import deadline
 from srin.ui.examples import load_recoloured
 from srin.ui.files import new_file, uploaded
 from srin.ui.pictures import address
-from srin.ui.requests import Data, answer, data_of, number, text
-from srin.ui.requests import placement as placement_of
+from srin.ui.requests import answer, data_of, text
 from srin.ui.scene import Photo, Scene, Selection
 from srin.ui.visit import Visit
+from srin.untrusted import Data, mapping, number
+from srin.untrusted import placement as placement_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def resume(visit: Visit, data: Data) -> None:
     Raises SrinError.
     """
     files = data.get("files")
-    given = {key: file for key, file in files.items() if isinstance(file, dict)} if isinstance(files, dict) else {}
+    given = {key: file for key, file in mapping(files).items() if isinstance(file, dict)}
     photos = {role: (uploaded(given[role]), text(given[role], "name") or "photo") for role in PHOTOS if role in given}
     if not photos:
         raise ImageError("The browser has kept no photos.")
@@ -107,8 +108,7 @@ def _saved_project(visit: Visit, data: Data) -> Data:
 
 def _settings(scene: Scene, data: Data) -> Data:
     """The page's settings, as a project has them: its feather counts pixels of what is shown."""
-    given = data.get("settings")
-    settings: Data = given if isinstance(given, dict) else {}
+    settings = mapping(data.get("settings"))
     found: Data = {"method": text(settings, "method")} if text(settings, "method") in METHODS else {}
     found["strength"] = number(settings, "strength", 0, MAX_STRENGTH, 1.0)
     changes = Offsets.clipped(settings.get("offsets"))
