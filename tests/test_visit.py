@@ -176,3 +176,24 @@ def test_a_first_look_is_told_from_the_picture_with_regions(monkeypatch):
         if known:  # drawn in the background otherwise
             monkeypatch.setattr(Scene, "semantic_map", lambda scene, composite, placement: draw(composite, "colour"))
         assert stage._live(visit.scene, placement, method, Offsets())["awaits"] is awaits
+
+
+def test_cancelling_a_download_stops_that_one_alone():
+    """The Stage and the comparison may each have one; Cancel may also come before the server has heard of it."""
+
+    class Saving:
+        stopped = False
+
+        def stop(self):
+            self.stopped = True
+
+    visit, first, second, third = Visit(), Saving(), Saving(), Saving()
+    visit.begin_saving(1, first)
+    visit.begin_saving(2, second)
+    visit.stop_saving(1)
+    visit.stop_saving(3)
+    visit.begin_saving(3, third)
+    assert (first.stopped, second.stopped, third.stopped) == (True, False, True)
+    visit.end_saving(2)
+    visit.stop_saving(2)
+    assert not second.stopped

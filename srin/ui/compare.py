@@ -67,7 +67,8 @@ def cancel(visit: Visit, event: gr.EventData) -> None:
     """Ends a run after the method at work, or a download at once. The page shows it already, and takes no more of it."""
     data = data_of(event)
     visit.cancel_run(int(number(data, "run", 0, 1e9)))
-    visit.stop_saving(int(number(data, "save", -1, 1e9, -1)))
+    if "save" in data:
+        visit.stop_saving(int(number(data, "save", 0, 1e9)))
 
 
 def _update(step: Step, methods: list[str], number: int) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iter
     except Exception:
         logging.getLogger(__name__).exception("saving failed")
         yield {"problem": UNEXPECTED, "request": request}
+    finally:
+        visit.end_saving(request)
 
 
 class Saving:

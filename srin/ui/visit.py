@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from srin.ui.saving import Saving
 
 MOST_VERSIONS = 60  # masks kept to go back to
+MOST_STOPPED = 100  # downloads that were cancelled before they began
 MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
 
 Answer = TypeVar("Answer")
@@ -50,8 +51,8 @@ class Visit:
         self._turns: Turns[Data] = Turns()
         self._looking = threading.Lock()
         self._newest_run = self._cancelled_run = 0
-        self._stopped_saving = -1
-        self._saving: tuple[int, Saving] | None = None
+        self._savings: dict[int, Saving] = {}
+        self._stopped_savings: set[int] = set()
         self.forget()
 
     def forget(self) -> None:
@@ -89,16 +90,21 @@ class Visit:
 
     def begin_saving(self, number: int, saving: Saving) -> Saving:
         """The page numbers its downloads, too. One that was stopped before it began ends at once."""
-        self._saving = number, saving
-        if number <= self._stopped_saving:
+        self._savings[number] = saving
+        if number in self._stopped_savings:
             saving.stop()
         return saving
 
+    def end_saving(self, number: int) -> None:
+        self._savings.pop(number, None)
+        self._stopped_savings.discard(number)
+
     def stop_saving(self, number: int) -> None:
         """Also for a download that hasn't begun yet."""
-        self._stopped_saving = max(self._stopped_saving, number)
-        if self._saving and self._saving[0] <= self._stopped_saving:
-            self._saving[1].stop()
+        if saving := self._savings.get(number):
+            saving.stop()
+        elif len(self._stopped_savings) < MOST_STOPPED:
+            self._stopped_savings.add(number)
 
     def answer(self, number: int, request: Data, work: Callable[[Data], Answer]) -> Generator[Answer, None, None]:
         """As Turns.take."""
