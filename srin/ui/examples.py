@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -33,9 +33,7 @@ class Example:
 
     def composite(self, side: int) -> Composite:
         """No side longer than `side` pixels. Raises SrinError when its files are broken."""
-        crop, mask = crop_to_mask(load_image(self.foreground), load_mask(self.mask or self.foreground))
-        background = shrink(load_image(self.background), side)
-        return place(background, shrink(crop, side), shrink(mask, side), self.placement)
+        return place(_background(self.background, side), *_cut(self.foreground, self.mask, side), self.placement)
 
     def put_into(self, visit: Visit) -> None:
         """Loads the example. Raises SrinError, and leaves the visit as it was, when its files are broken."""
@@ -110,23 +108,21 @@ def all_examples() -> list[Example | Recoloured]:
 
 
 def thumbnails(examples: Sequence[Example], recoloured: Sequence[Recoloured]) -> list[Composite]:
-    """The composites, small. Examples share files, and every file is read once."""
-
-    @cache
-    def background(path: Path) -> np.ndarray:
-        return shrink(load_image(path), THUMBNAIL_SIDE)
-
-    @cache
-    def foreground(path: Path, mask: Path | None) -> tuple[np.ndarray, np.ndarray]:
-        crop = crop_to_mask(load_image(path), load_mask(mask or path))
-        return shrink(crop[0], THUMBNAIL_SIDE), shrink(crop[1], THUMBNAIL_SIDE)
-
-    placed = [
-        place(background(example.background), *foreground(example.foreground, example.mask), example.placement)
-        for example in examples
-    ]
+    """The composites, small."""
     small = [
         Composite(shrink(composite.image, THUMBNAIL_SIDE), shrink(composite.mask, THUMBNAIL_SIDE))
         for composite in (example.composite() for example in recoloured)
     ]
-    return placed + small
+    return [example.composite(THUMBNAIL_SIDE) for example in examples] + small
+
+
+# Examples share files, and every file is read once for a size.
+@lru_cache(maxsize=32)
+def _background(path: Path, side: int) -> np.ndarray:
+    return shrink(load_image(path), side)
+
+
+@lru_cache(maxsize=32)
+def _cut(path: Path, mask: Path | None, side: int) -> tuple[np.ndarray, np.ndarray]:
+    rgb, cut = crop_to_mask(load_image(path), load_mask(mask or path))
+    return shrink(rgb, side), shrink(cut, side)
