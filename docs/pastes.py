@@ -20,10 +20,10 @@ from srin.ui.framing import around
 SHEET = Path(__file__).with_name("pastes.jpg")
 ORDER = (
     "Osprey, neon night",
-    "Otter, sunset in the hills",
     "Osprey, winter sunset",
-    "Osprey, dusk at the old arena",
     "Otter, misty tea hills",
+    "Otter, sunset in the hills",
+    "Osprey, dusk at the old arena",
     "Osprey, clear mountain day",
     "Otter, clear mountain day",
     "Otter, city bay at dusk",
