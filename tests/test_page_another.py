@@ -21,7 +21,10 @@ from srin.ui.files import new_file
 from srin.ui.visit import Visit
 
 ANOTHER = '[data-take="background"]:not([disabled])'
-SIZES = {"laptop": {"width": 1366, "height": 768}, "phone": {"width": 360, "height": 740, "has_touch": True, "is_mobile": True}}
+SIZES = {
+    "laptop": {"width": 1366, "height": 768},
+    "phone": {"width": 360, "height": 740, "has_touch": True, "is_mobile": True},
+}
 
 
 @pytest.fixture(scope="module")

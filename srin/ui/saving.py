@@ -39,8 +39,8 @@ _large = threading.Semaphore(1)
 
 @dataclass(frozen=True)
 class Choice:
-    """what: "picture", "background" (the picture, for the next object), "mask" or "cutout"; of a comparison also "sheet" or
-    "animation".
+    """what: "picture", "background" (the picture, for another object), "mask" or "cutout"; of a comparison also "sheet"
+    or "animation".
     feather: standard deviation in pixels of the preview. offsets: of a network's picture, see srin.offsets.
     """
 
@@ -159,6 +159,7 @@ def _cutout(scene: Scene) -> Path:
     photo, selection = scene.masked_photo, scene.mask
     if photo is None or selection is None:
         raise SrinError("Cut out the object first.")
+    scene.check_arrived()
     path = new_file(f"{Path(photo.name).stem}-cut-out.png")
     save_image(np.dstack(cut_out(photo.original(), selection.mask(), selection.pure)), path)
     return path
@@ -168,6 +169,7 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
     """What the process is to make. A network decides here, on what the page shows."""
     if scene.missing:
         raise SrinError(scene.missing)
+    scene.check_arrived()
     selection = scene.mask
     assert selection is not None  # nothing is missing
     width, height = scene.size

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from srin.composite import Placement
-from srin.errors import OutputError, SrinError, TookTooLong
+from srin.errors import ImageError, OutputError, SrinError, TookTooLong
 from srin.harmonizer import Harmonizer
 from srin.mask_values import remark_if_inverted, selects_nothing
 from srin.offsets import LIMITS, Offsets
@@ -33,10 +33,24 @@ from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "look", "result", "files", "requests", "background", "../cards", "storage", "work"),
+    *(
+        "panel",
+        "empty",
+        "inset",
+        "look",
+        "result",
+        "files",
+        "transfer",
+        "requests",
+        "background",
+        "../cards",
+        "storage",
+        "work",
+    ),
     "main",
 )
 ROLES = {**PHOTOS, "mask": "mask"}
+UNKNOWN = "The page asks for something unknown. Load it again."
 
 
 Action = Callable[[Visit, Data], None]
@@ -187,7 +201,8 @@ def _photo(photo: Photo | None) -> dict[str, Any] | None:
     if photo is None:
         return None
     height, width = photo.proxy.shape[:2]
-    return {"url": photo.address, "name": photo.name, "width": width, "height": height}
+    about = {"url": photo.address, "name": photo.name, "width": width, "height": height}
+    return {**about, "identity": photo.identity, "travels": photo.travels}
 
 
 def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
@@ -231,7 +246,7 @@ def _box(data: Data) -> list[float] | None:
 
 
 def unknown(visit: Visit, data: Data) -> None:
-    raise SrinError("The page asks for something unknown. Load it again.")
+    raise SrinError(UNKNOWN)
 
 
 def set_way(visit: Visit, data: Data) -> None:
@@ -242,16 +257,20 @@ def set_way(visit: Visit, data: Data) -> None:
 
 
 def add_photo(visit: Visit, data: Data) -> None:
-    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once."""
+    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once.
+
+    width, height: of the original, where the file is a small copy of it, and the original comes later.
+    """
     role = text(data, "role")
     if role not in ROLES:
-        raise SrinError("The page asks for something unknown. Load it again.")
+        raise SrinError(UNKNOWN)
     path, name = uploaded(data), text(data, "name") or "photo"
     if role == "mask":
         photo = _masked_photo(visit)
         visit.select(masks.fitting(path, photo), "mask file")
         return
-    photo = Photo.load(path, ROLES[role], name)
+    original = int(number(data, "width", 0, 1e6)), int(number(data, "height", 0, 1e6))
+    photo = Photo.load(path, ROLES[role], name, original if all(original) else None)
     scene = visit.scene
     if role != "background":
         visit.proposals = []
@@ -265,6 +284,24 @@ def add_photo(visit: Visit, data: Data) -> None:
         _select_transparency(visit)
 
 
+def put_original(visit: Visit, data: Data) -> None:
+    """A photo takes the place of its small copy. Where it can't be used, the small copy goes too."""
+    role, small = text(data, "role"), Path(text(data, "small"))
+    if role not in PHOTOS:
+        raise SrinError(UNKNOWN)
+    copies = [scene for scene in (visit.scene, *visit.scenes.values()) if scene.has_copy(small)]
+    if not copies:
+        return  # forgotten, or too long ago
+    try:
+        original, copied = Photo.load(uploaded(data), ROLES[role], text(data, "name")), getattr(copies[0], role)
+        if copied is None or (original.width, original.height) != (copied.width, copied.height):
+            raise ImageError(f"The {ROLES[role]} has another size here than in your browser. Save it in another format.")
+        visit.put_original(small, original)
+    except ImageError:
+        visit.drop_copy(small)
+        raise
+
+
 def add_another(visit: Visit, data: Data) -> None:
     """The picture that was made of the scene (see saving.Choice, "background") becomes the background of another object,
     which will lie beside the one that is in it now.
@@ -273,7 +310,7 @@ def add_another(visit: Visit, data: Data) -> None:
     names = [Path(photo.name).stem for photo in (scene.background, scene.object) if photo and not scene.ready]
     background = Photo.load(path, "background", f"{' with '.join(names) or scene.stem}{path.suffix}")
     if path.suffix != ".png":
-        remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, which changes it a little.")
+        remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, a little changed.")
     visit.change(replace(scene, background=background, object=None, selection=None, cutout=None, ready=False))
     visit.proposals = []
     visit.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
@@ -376,6 +413,7 @@ ACTIONS: dict[str, Action] = {
     "way": set_way,
     "photo": add_photo,
     "example": choose_example,
+    "original": put_original,
     "another": add_another,
     "prompt": by_prompts,
     "subject": by_subject,

@@ -1,5 +1,5 @@
 // What all islands of the page share. Every island is one function: these files, joined, with `element`, `props`,
-// `trigger`, `upload` and `watch` from gr.HTML.
+// `trigger` and `watch` from gr.HTML.
 
 const find = (selector) => element.querySelector(selector);
 const findAll = (selector) => [...element.querySelectorAll(selector)];

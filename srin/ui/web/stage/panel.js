@@ -36,6 +36,7 @@ function showPanel() {
     setPressed(button, button.dataset.tool === tool && !button.disabled);
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
+  showTransfers();
   showEmpty();
   if (!server.cutout) find('.stage-cutting [data-choose="background"]').hidden = true;
   find('[data-act="undo"]').disabled = stage.history.at <= 0;

@@ -50,7 +50,7 @@ function wholeLook() {
 function take(what) {
   let look;
   const gather = async () => {
-    await settled();
+    await arrived((text) => download.say(text, 0, true));
     look = wholeLook();
     return { ...look, what, format: find('[data-look="format"]').value };
   };

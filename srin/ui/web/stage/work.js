@@ -118,7 +118,7 @@ async function resumeWork(record) {
     const files = {};
     for (const [name, about] of Object.entries(record.files)) {
       const blob = await readFile(record.tab, name);
-      const { path } = await upload(new File([blob], about.name ?? "mask.png", { type: blob.type }));
+      const path = await sendAloud(new File([blob], about.name ?? "mask.png", { type: blob.type }));
       blobs.push([path, blob]);
       files[name] = { ...about, path };
     }
@@ -165,7 +165,10 @@ async function forgetWork() {
 let projectRequests = 0;
 
 async function saveProject() {
-  await settled();
+  await arrived((text) => {
+    work.saysProject = text;
+    showWork();
+  });
   projectRequests += 1;
   work.saysProject = "Saving the project…";
   showWork();
@@ -182,8 +185,7 @@ function adoptProject() {
 
 function openProject(file) {
   return request("open", {}, "Opening the project", async () => {
-    const { path } = await upload(file);
-    return { path };
+    return { path: await sendAloud(file) };
   });
 }
 
