@@ -157,6 +157,7 @@ def test_a_lost_connection_loses_nothing(visitor, photos):
     choose(page, "object", photos["object"])
     page.locator(".stage-problem", has_text="The connection was lost before kite.jpg was sent").wait_for()
     assert slot(page, "object", ".slot-name").inner_text() == "not sent"
+    line.lost = 0
     aim(page, touch=False)
     page.locator(".stage-maker", has_text="Selected by").wait_for()
     page.locator('[data-tool="brush"]').click()
@@ -167,7 +168,6 @@ def test_a_lost_connection_loses_nothing(visitor, photos):
     page.mouse.up()
     page.locator(".stage-maker", has_text="corrected by hand").wait_for()
     url = page.locator(".stage-maker").get_attribute("data-mask")
-    line.lost = 0
     slot(page, "object", ".slot-again").click()
     slot(page, "object", ".slot-name").get_by_text("kite.jpg").wait_for()
     settle(page)

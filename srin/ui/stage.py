@@ -33,21 +33,8 @@ from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *(
-        "panel",
-        "empty",
-        "inset",
-        "look",
-        "result",
-        "files",
-        "transfer",
-        "requests",
-        "background",
-        "../cards",
-        "storage",
-        "work",
-    ),
-    "main",
+    *("panel", "empty", "inset", "look", "result", "files", "transfer", "requests", "background"),
+    *("../cards", "storage", "work", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
 UNKNOWN = "The page asks for something unknown. Load it again."
