@@ -23,7 +23,7 @@ SIZES = {
 }
 SIZE = (4000, 3000)  # width, height: 12 megapixels
 SLOW = {"offline": False, "latency": 400, "downloadThroughput": 1.5e6 / 8, "uploadThroughput": 1.5e6 / 8}
-PROGRESS = re.compile(r"^\d+ % sent, about \d+ s left$")
+PROGRESS = re.compile(r"^\d+ % sent, about \d+ (s|minutes) left$")
 FAST = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
 
 
@@ -100,7 +100,7 @@ def test_work_begins_while_twelve_megapixels_still_travel(open_page, photos, siz
     line = Line(page)
     line.speed(SLOW)
     choose(page, "background", photos["background"])
-    expect(slot(page, "background", ".slot-name")).to_have_text(PROGRESS)
+    expect(slot(page, "background", ".slot-name")).to_have_text(PROGRESS, timeout=PATIENCE)
     first = float(slot(page, "background", "progress").evaluate("(bar) => bar.value"))
     choose(page, "object", photos["object"])
     aim(page, size == "phone")

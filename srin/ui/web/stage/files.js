@@ -25,14 +25,14 @@ async function addFile(file, role) {
   let small, path;
   await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
     small = role === "mask" ? null : await smallCopy(file);
-    path = await sendPhoto(small?.file ?? file, role);
+    path = await (small ? sendPhoto(small.file, role, { after: file.size }) : sendPhoto(file, role));
     if (small) copies.set(workFile(path), URL.createObjectURL(small.file));
     keepFile(path, file); // the original, also for its small copy: it is what is kept
     return { path, name: file.name, width: small?.width, height: small?.height };
   });
   await settled();
   // Unless the server did not take it.
-  if (small && stage.server.work?.files[role]?.url === workFile(path)) sendOriginal(file, role, path);
+  if (small && stage.server.work?.files[role]?.url === workFile(path)) sendOriginal(file, role, path, small.file.size);
 }
 
 function connectFiles() {

@@ -41,7 +41,8 @@ function refusal(file, status) {
 }
 
 // A transfer for a slot. As long as the connection is lost it waits, for the connection or for a person.
-async function sendPhoto(file, role) {
+// before, after: bytes of the same photo that went before it, or come after it.
+async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
   const here = { role, share: 0, left: null, again: null };
   transfers.push(here);
   try {
@@ -49,7 +50,9 @@ async function sendPhoto(file, role) {
       showTransfers();
       try {
         return await transfer(file, (share, left) => {
-          Object.assign(here, { share, left });
+          const rest = (1 - share) * file.size;
+          here.share = (before + share * file.size) / (before + file.size + after);
+          here.left = left && rest && (left * (rest + after)) / rest;
           showTransfers();
         });
       } catch (error) {
@@ -70,7 +73,7 @@ async function sendPhoto(file, role) {
   }
 }
 
-const sentText = ({ share, left }) => `${Math.round(100 * share)} % sent${left === null ? "" : `,${timeLeft(left)}`}`;
+const sentText = ({ share, left }) => `${Math.round(100 * share)} % sent${left ? `,${timeLeft(left)}` : ""}`;
 
 // A file that has no slot: how far it is stands beside what the page does.
 async function sendAloud(file) {
@@ -148,10 +151,11 @@ function withCopies(state) {
 }
 
 // The original takes the place of its small copy on the server. Nothing waits for it but what needs it, see `arrived`.
-async function sendOriginal(file, role, small) {
+// small: the address of the copy; before: its bytes.
+async function sendOriginal(file, role, small, before) {
   let path, refused;
   try {
-    path = await sendPhoto(file, role);
+    path = await sendPhoto(file, role, { before });
     keepFile(path, file);
   } catch (error) {
     refused = error.sentence; // without a path, the small copy goes too
