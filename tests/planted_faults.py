@@ -32,8 +32,8 @@ FAULTS = (
     Fault(
         "foreground and background swapped",
         "srin/models/units.py",
-        "            foreground,\n            background,\n",
-        "            background,\n            foreground,\n",
+        "= foreground.flatten(2), background.flatten(2)",
+        "= background.flatten(2), foreground.flatten(2)",
         "test_units",
     ),
     Fault(
