@@ -175,8 +175,13 @@ def draw(composite: Composite, segmenter: str = "auto") -> SemanticMap:
     height, width = composite.mask.shape
     side = SAM_SIDE
     if segmenter_name(segmenter) == COLOUR_REGIONS:
-        side = round(MAP_SIZE * (max(height, width) / min(height, width)) ** 0.5)
+        side = map_side(height, width)
     return segment(composite.shrunk(side), segmenter)
+
+
+def map_side(height: int, width: int) -> int:
+    """Pixels of the longer side at which colour regions are drawn: the picture then has MAP_SIZE squared of them."""
+    return round(MAP_SIZE * (max(height, width) / min(height, width)) ** 0.5)
 
 
 def fitted(composite: Composite, semantic_map: SemanticMap) -> SemanticMap:
