@@ -1,4 +1,4 @@
-"""Where the networks take their light from: marked once, it holds on the canvas, in comparisons, downloads and projects."""
+"""Where the networks take their light from: it holds on the canvas, in comparisons, downloads and projects."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from srin.project import Project
 from srin.ui import light, preview, saving, stage, work
 from srin.ui.files import new_file
 from srin.ui.harmonizing import run_steps
-from srin.ui.scene import Photo
+from srin.ui.scene import Photo, Scene
 from srin.ui.visit import Visit
 
 PLACE = Placement(0.5, 0.5, 0.5)
@@ -44,7 +44,8 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def visit(photos):
     visit = Visit()
-    visit.change(type(visit.scene)(Photo.load(photos["background"], "background"), Photo.load(photos["object"], "object")))
+    background, foreground = (Photo.load(photos[role], role) for role in ("background", "object"))
+    visit.change(Scene(background, foreground))
     visit.select(load_mask(photos["mask"]), "mask file")
     for photo in (visit.scene.background, visit.scene.object):
         photo.segmentation.automatic_map()

@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -102,10 +103,15 @@ def test_texts_of_a_png_go():
     assert b"iTXt" not in cleaned and b"tEXt" not in cleaned and np.array_equal(load_image(cleaned), gradient(8, 8))
 
 
+@cache  # encoders don't make the same bytes every time
+def with_any_place(name):
+    return with_place("JPEG" if name == "progressive" else name, **KINDS[name])
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(list(KINDS)), st.data())
 def test_files_built_oddly_end_in_bytes_or_a_sentence(name, data):
-    content = bytearray(with_place("JPEG" if name == "progressive" else name, **KINDS[name]))
+    content = bytearray(with_any_place(name))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:

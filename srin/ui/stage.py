@@ -32,8 +32,8 @@ from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "look", "light", "result", "files", "requests", "background", "../cards", "storage", "work"),
-    "main",
+    *("panel", "empty", "inset", "look", "light", "result", "files", "requests", "background", "../cards", "storage"),
+    *("work", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
 
