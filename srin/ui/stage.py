@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,7 +17,7 @@ from srin.harmonizer import Harmonizer
 from srin.mask_values import remark_if_inverted, selects_nothing
 from srin.offsets import LIMITS, Offsets
 from srin.project import PHOTOS
-from srin.remarks import collected
+from srin.remarks import collected, remark
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
 from srin.ui import deadline, light, masks, preview, saving, work
@@ -269,6 +270,20 @@ def add_photo(visit: Visit, data: Data) -> None:
         _select_transparency(visit)
 
 
+def add_another(visit: Visit, data: Data) -> None:
+    """The picture that was made of the scene (see saving.Choice, "background") becomes the background of another object,
+    which will lie beside the one that is in it now.
+    """
+    scene, path = visit.scene, uploaded(data)
+    names = [Path(photo.name).stem for photo in (scene.background, scene.object) if photo and not scene.ready]
+    background = Photo.load(path, "background", f"{' with '.join(names) or scene.stem}{path.suffix}")
+    if path.suffix != ".png":
+        remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, which changes it a little.")
+    visit.change(replace(scene, background=background, object=None, selection=None, cutout=None, ready=False))
+    visit.proposals = []
+    visit.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
+
+
 def _select_transparency(visit: Visit) -> None:
     photo = _masked_photo(visit)
     alpha = None if photo.alpha is None else photo.decoded()[1]
@@ -393,6 +408,7 @@ ACTIONS: dict[str, Action] = {
     "way": set_way,
     "photo": add_photo,
     "example": choose_example,
+    "another": add_another,
     "prompt": by_prompts,
     "subject": by_subject,
     "propose": propose,

@@ -76,11 +76,12 @@ class Download {
     bar.querySelector("button").addEventListener("click", () => this.cancel());
   }
 
-  // gather: what to make, or a promise of it.
-  async begin(gather) {
+  // gather: what to make, or a promise of it. receive: what becomes of the file, { url, name, bytes }.
+  async begin(gather, receive = ({ url, name }) => takeAway(url, name)) {
     window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all islands together: the server tells them apart by it
     const number = window.srinDownloads;
     this.number = number;
+    this.receive = receive;
     this.say("Starting…", 0, true);
     const data = await gather();
     if (number === this.number) trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
@@ -101,7 +102,7 @@ class Download {
     }
     this.number = 0;
     this.say(saved.problem ?? `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`, 0, false);
-    if (saved.url) takeAway(saved.url, saved.name);
+    if (saved.url) this.receive(saved);
   }
 
   say(text, share, busy) {

@@ -18,6 +18,7 @@ let peekTimer = 0;
 function askLive() {
   liveWait = PEEK_MS;
   stage.said = "";
+  showStatus();
   askLiveAgain();
 }
 

@@ -188,7 +188,7 @@ async function adopt() {
     work.settings = next.work.settings;
     tell("use-settings", work.settings);
   }
-  work.replaced = Boolean(before.mask && !stage.restoring && next.photos !== before.photos && next.way === before.way);
+  work.replaced = replacedText(next, before);
   adoptPlacement(next, before);
   adoptLight(next);
   adoptMask(next, before);
@@ -204,6 +204,13 @@ async function adopt() {
     askLive();
     askMap();
   }
+}
+
+// Where photos took the place of some that had a mask.
+function replacedText(next, before) {
+  if (!before.mask || stage.restoring || next.photos === before.photos) return "";
+  if (stage.asked === "another") return "The picture with its object is the background now. Undo takes that back.";
+  return next.way === before.way ? "Other photos took the place of yours. Undo brings yours back." : "";
 }
 
 async function loadImages(next, before) {
