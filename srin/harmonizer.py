@@ -131,27 +131,32 @@ class Harmonizer:
             return Harmonized.of(blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength))
         small = self._seen(composite, semantic_map, working_size, allowed)
         decided = _transform(self, small)
-        shown = _Shown(small, decided) if self._decides and small.mask.any() else None
+        shown = _Shown(small, decided) if self.decides and small.mask.any() else None
         result = apply_coefficients(_changed(decided, shown, offsets), composite, strength)
         return Harmonized.of(result, shown.adjustment() if shown else None)
 
     def coefficients(
-        self, composite: Composite, semantic_map: SemanticMap | None = None, offsets: Offsets | None = None
+        self,
+        composite: Composite,
+        semantic_map: SemanticMap | None = None,
+        offsets: Offsets | None = None,
+        reference: Reference | None = None,
     ) -> np.ndarray | None:
         """What a network does to a composite's colours, to be applied to a larger copy of it as well.
 
-        composite, semantic_map, offsets: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
+        composite, semantic_map, offsets, reference: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
         `srin.full_resolution.apply_coefficients`; None for methods that are no network.
         """
+        allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
         self._check(offsets)
         if self._network is None:
             return None
-        small = self._seen(composite, semantic_map)
+        small = self._seen(composite, semantic_map, allowed=allowed)
         decided = _transform(self, small)
         return _changed(decided, _Shown(small, decided) if small.mask.any() else None, offsets)
 
     def _check(self, offsets: Offsets | None) -> None:
-        if offsets and not offsets.change_nothing and not self._decides:
+        if offsets and not offsets.change_nothing and not self.decides:
             raise SrinError(f"{self.method} takes no offsets: only the networks {', '.join(NETWORKS)} do.")
 
     def _seen(
@@ -191,18 +196,19 @@ class Harmonizer:
         """A reference as `srin.reference.lenders` has it, or None. Raises SrinError, as `harmonize`."""
         if reference is None:
             return None
-        if not self._decides:
+        if not self.decides:
             raise SrinError(f"{self.method} takes no reference: only the networks {', '.join(NETWORKS)} do.")
         return lenders(reference, composite, labels)
 
     @property
     def working_size(self) -> int | None:
         """The default networks' own, see `srin.working_size.seen`; None for methods that have none."""
-        return self._network.config.working_size if self._network is not None and self._decides else None
+        return self._network.config.working_size if self._network is not None and self.decides else None
 
     @property
-    def _decides(self) -> bool:
-        """Whether it is one of the networks whose decision can be read, see `srin.models.network`."""
+    def decides(self) -> bool:
+        """Whether it is one of the networks whose decision can be read, see `srin.models.network`: they take references
+        and offsets."""
         if self._network is None:
             return False
         from srin.models.network import HarmonizationNet
@@ -238,7 +244,7 @@ class Harmonizer:
         self, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
     ) -> "Explanation":
         """`explain` for a composite that is already decoded, with a map that was built for it, of any size."""
-        if not self._decides:
+        if not self.decides:
             raise SrinError(f"{self.method} can't be explained: only the networks {', '.join(NETWORKS)} can.")
         return _explain(self, composite, point, semantic_map)
 

@@ -48,9 +48,23 @@ def lenders(reference: Reference, composite: Composite, labels: np.ndarray | Non
         allowed = _in_regions(reference, labels, background.shape)
     if not enough(allowed, composite):
         raise MaskError(
-            "The reference leaves nothing of the background to borrow from. Choose a part of it beside the pasted object."
+            "This leaves nothing of the background to take the light from. Choose a part of it beside the pasted object."
         )
     return allowed | ~background
+
+
+def marked(mark: np.ndarray, only: bool, composite: Composite) -> np.ndarray:
+    """What a mark on the background means, as `lenders` says it; it may leave nothing.
+
+    Args:
+        mark: uint8 (h, w), above 127 where the background is marked; of any size, covering the whole picture.
+        only: whether what is marked lends alone, or never.
+
+    Returns:
+        bool (H, W), of the composite's size, true under the mask.
+    """
+    inside = enlarged(mark, composite.mask.shape) > 127
+    return (inside if only else ~inside) | (composite.mask > 0)
 
 
 def enough(allowed: np.ndarray, composite: Composite) -> bool:

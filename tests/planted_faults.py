@@ -32,8 +32,8 @@ FAULTS = (
     Fault(
         "foreground and background swapped",
         "srin/models/units.py",
-        "            foreground,\n            background,\n",
-        "            background,\n            foreground,\n",
+        "= foreground.flatten(2), background.flatten(2)",
+        "= background.flatten(2), foreground.flatten(2)",
         "test_units",
     ),
     Fault(
@@ -382,8 +382,8 @@ FAULTS = (
     Fault(
         "another object without the first",
         "srin/ui/stage.py",
-        "replace(scene, background=background, object=None,",
-        "replace(scene, object=None,",
+        "replace(gone, background=background, ",
+        "replace(gone, ",
         "test_page_another",
     ),
     Fault(

@@ -10,6 +10,7 @@ from srin.errors import SrinError
 from srin.image_io import load_image
 from srin.ui import harmonizing, saving, stage, work
 from srin.ui.files import new_file
+from srin.ui.scene import CutOut
 from srin.ui.visit import Visit
 
 SIZE = (2003, 1502)  # width, height of the object's photo
@@ -57,6 +58,8 @@ def test_masks_have_the_originals_size_from_the_beginning_and_stay(photo):
     assert after.selection is before.selection and after.cutout.box == before.cutout.box
     assert after.object.proxy.shape == before.object.proxy.shape == (*before.selection.proxy.shape, 3)
     assert np.array_equal(after.object.original(), photo)
+    fresh = CutOut.make(after.object, photo, after.selection.mask(), False)
+    assert np.array_equal(after.cutout.rgb, fresh.rgb) and not np.array_equal(after.cutout.rgb, before.cutout.rgb)
     *_, path = saving.Saving(after, Placement(), saving.Choice("cutout", "", "", 1.0, 0.0)).steps()
     x, y, width, height = cv2.boundingRect(after.selection.mask())
     solid = load_image(path)[height // 2, width // 4 : width // 2].astype(int)

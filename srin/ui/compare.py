@@ -94,6 +94,7 @@ def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str,
         "mask": run.mask_address,
         "window": _shares(run),
         "middle": middle(run.composite.mask),
+        "marked": run.scene.mark is not None,
         "map": {"url": run.map_address, "count": int(run.labels.max()) + 1, "segmenter": run.segmenter},
         "tiles": [_tile(run, method, method == running) for method in methods],
     }

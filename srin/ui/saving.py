@@ -1,5 +1,6 @@
 """What can be taken away: the picture at full size, the mask, the cut-out, the comparison sheet, an animation."""
 
+import base64
 import json
 import logging
 import threading
@@ -17,7 +18,7 @@ from srin.composite import MAX_STRENGTH, Placement, mixed
 from srin.errors import ImageError, SrinError
 from srin.foreground import cut_out
 from srin.full_size import Job, Progress, Rendering
-from srin.harmonizer import METHODS, Harmonizer
+from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
 from srin.project import parts_of
@@ -207,7 +208,9 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
         output=new_file(f"{scene.stem}-{choice.method}.{kind}"),
         method=choice.method,
         label=LABELS[choice.method],
-        coefficients=harmonizer.coefficients(composite, semantic_map, choice.offsets),
+        coefficients=harmonizer.coefficients(
+            composite, semantic_map, choice.offsets, scene.allowed(composite) if harmonizer.decides else None
+        ),
         strength=choice.strength,
         feather=choice.feather / max(composite.mask.shape),
         comment=json.dumps(_settings(scene, placement, semantic_map.segmenter, choice)),
@@ -238,6 +241,8 @@ def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) ->
     if not choice.offsets.change_nothing:
         settings["offsets"] = choice.offsets.to_dict()
     settings["semantic map"] = segmenter
+    if scene.mark and choice.method in NETWORKS:
+        settings["light"] = {"only": scene.mark.only, "mark": base64.b64encode(scene.mark.png).decode()}
     if not scene.ready:
         settings["placement"] = asdict(place)
     return settings

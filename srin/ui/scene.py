@@ -22,6 +22,7 @@ from srin.foreground import cut_out, estimate_foreground
 from srin.image_io import check_size, load_mask, load_preview, load_rgba
 from srin.mask_values import extent
 from srin.project import PHOTOS, parts_of
+from srin.reference import filled, marked
 from srin.remarks import collected
 from srin.segmentation.photo_segmenter import PhotoSegmenter
 from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
@@ -181,6 +182,34 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
+class Light:
+    """Where on a photo the networks take their light from.
+
+    version: number by which the page calls it. mask: uint8 (h, w), 255 where the photo is marked and 0 elsewhere, not 0
+    everywhere, of the size of its `Photo.live`. only: whether they take it from there alone, or never from there.
+    """
+
+    version: int
+    mask: np.ndarray
+    only: bool
+
+    @cached_property
+    def png(self) -> bytes:
+        """The mask as a file of two colours."""
+        return cv2.imencode(".png", self.mask, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
+
+    @cached_property
+    def address(self) -> str:
+        """Where the browser finds the mask, as opacity."""
+        return shown_mask(self.mask)
+
+    @cached_property
+    def file_address(self) -> str:
+        """Where it finds it as a file, to be kept."""
+        return shown_file(self.png, "png")
+
+
+@dataclass(frozen=True, eq=False)
 class CutOut:
     """The object alone, tightly cropped, of preview size.
 
@@ -217,7 +246,8 @@ class CutOut:
 class Scene:
     """Either a background and a cut-out to be placed on it, or (`ready`) a finished composite and its mask.
 
-    real: what the composite shows in truth, where an example knows it.
+    real: what the composite shows in truth, where an example knows it. light, picture_light: marks on background and
+    picture.
     """
 
     background: Photo | None = None
@@ -228,6 +258,8 @@ class Scene:
     picture: Photo | None = None
     picture_selection: Selection | None = None
     real: Path | None = None
+    light: Light | None = None
+    picture_light: Light | None = None
 
     @property
     def masked_photo(self) -> Photo | None:
@@ -262,12 +294,14 @@ class Scene:
         return scene
 
     def without_copy(self, path: Path) -> Scene:
-        """A copy without the small copy that has this path, and without its mask."""
+        """A copy without the small copy that has this path, its mask, and its mark."""
         gone: dict[str, Any] = dict.fromkeys(self._roles_of(path))
+        if "background" in gone:
+            gone |= {"light": None}
         if "object" in gone:
             gone |= {"selection": None, "cutout": None}
         if "picture" in gone:
-            gone |= {"picture_selection": None, "real": None}
+            gone |= {"picture_selection": None, "picture_light": None, "real": None}
         return replace(self, **gone)
 
     def _roles_of(self, path: Path) -> list[str]:
@@ -280,6 +314,25 @@ class Scene:
             photo: Photo | None = getattr(self, role)
             if photo and photo.travels:
                 raise SrinError(f"{photo.name} is still on its way. This works as soon as it has arrived.")
+
+    @property
+    def backdrop(self) -> Photo | None:
+        """The photo that the object lies in, in the present way of working."""
+        return self.picture if self.ready else self.background
+
+    @property
+    def mark(self) -> Light | None:
+        """The backdrop's."""
+        return self.picture_light if self.ready else self.light
+
+    def with_mark(self, light: Light | None) -> Scene:
+        """A copy whose backdrop has another mark."""
+        return replace(self, picture_light=light) if self.ready else replace(self, light=light)
+
+    def allowed(self, composite: Composite) -> np.ndarray | None:
+        """Where the background of this scene's composite, at any size, may lend, see `srin.reference.marked`; None:
+        everywhere."""
+        return None if self.mark is None else marked(self.mark.mask, self.mark.only, composite)
 
     @property
     def missing(self) -> str | None:
@@ -298,14 +351,14 @@ class Scene:
     def size(self) -> tuple[int, int]:
         """Width and height of the composite at full size. Raises SrinError."""
         self._check_complete()
-        photo = self.picture if self.ready else self.background
+        photo = self.backdrop
         assert photo is not None
         return photo.width, photo.height
 
     @property
     def stem(self) -> str:
         """The name of the photo that results are made from, without its extension."""
-        photo = self.picture if self.ready else self.background
+        photo = self.backdrop
         return Path(photo.name).stem if photo else "composite"
 
     def composite(self, placement: Placement) -> Composite:
@@ -327,12 +380,18 @@ class Scene:
         assert self.background and self.cutout
         return place(self.background.proxy, self.cutout.rgb, self.cutout.alpha, placement)
 
-    def semantic_map(self, composite: Composite, placement: Placement, segmenter: str = "auto") -> SemanticMap:
-        """The regions of this scene's composite, at any size. With "auto", those of the two photos, which were found when
+    def semantic_map(
+        self, composite: Composite, placement: Placement, segmenter: str = "auto", lending: bool = True
+    ) -> SemanticMap:
+        """The regions of this scene's composite, at any size, as the networks see it: what may not lend is painted over,
+        unless `lending` is false. With "auto", those of the two photos, which were found when
         they arrived, are moved along with the object; another segmenter looks at the composite itself.
 
         Raises SrinError, see `segment`.
         """
+        allowed = self.allowed(composite) if lending else None
+        if allowed is not None:
+            composite = filled(composite, allowed)
         if self.ready or segmenter != "auto":
             return segment(composite, segmenter)
         if not (self.has_regions or self._awaits_sam):

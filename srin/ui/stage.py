@@ -20,20 +20,20 @@ from srin.project import PHOTOS
 from srin.remarks import collected, remark
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import deadline, masks, preview, saving, work
+from srin.ui import deadline, light, masks, preview, saving, work
 from srin.ui.examples import all_examples
 from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import inline, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
-from srin.ui.scene import Photo, Scene, decoding_once
+from srin.ui.scene import Light, Photo, Scene, decoding_once
 from srin.ui.visit import Visit
 from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "look", "result", "files", "transfer", "requests", "background"),
+    *("panel", "empty", "inset", "look", "light", "result", "files", "transfer", "requests", "background"),
     *("../cards", "storage", "work", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
@@ -121,7 +121,7 @@ def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _map(scene: Scene, place: Placement) -> Data:
     composite = scene.preview(place)
-    drawn = scene.semantic_map(composite, place)
+    drawn = scene.semantic_map(composite, place, lending=False)
     picture = shown(drawn.paint(composite.image))
     return {"url": picture, "segmenter": drawn.segmenter, "count": int(drawn.labels.max()) + 1}
 
@@ -175,13 +175,18 @@ def _view(visit: Visit) -> dict[str, Any]:
             "prompted": selection.prompted,
             "pure": selection.pure,
         },
+        "light": scene.mark and _light(scene.mark),
         "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
         "segmentation": _segmentation(scene.masked_photo),
         "proposals": [_proposal(candidate) for candidate in visit.proposals] if scene.masked_photo else [],
         "placement": visit.placement and {**asdict(visit.placement), "serial": visit.serial},
         "missing": scene.missing,
-        "key": f"{versions} {selection and selection.version} {scene.ready} ",
+        "key": f"{versions} {selection and selection.version} {scene.ready} {scene.mark and scene.mark.version} ",
     }
+
+
+def _light(mark: Light) -> dict[str, Any]:
+    return {"url": mark.address, "version": mark.version, "only": mark.only, "share": float((mark.mask > 0).mean())}
 
 
 def _photo(photo: Photo | None) -> dict[str, Any] | None:
@@ -262,9 +267,9 @@ def add_photo(visit: Visit, data: Data) -> None:
     if role != "background":
         visit.proposals = []
     if role == "background":
-        visit.change(replace(scene, background=photo))
+        visit.change(replace(scene, background=photo, light=None))
     elif role == "picture":
-        visit.change(replace(scene, picture=photo, picture_selection=None, real=None))
+        visit.change(replace(scene, picture=photo, picture_selection=None, picture_light=None, real=None))
         _select_transparency(visit)
     else:
         visit.change(replace(scene, object=photo, selection=None, cutout=None))
@@ -298,7 +303,8 @@ def add_another(visit: Visit, data: Data) -> None:
     background = Photo.load(path, "background", f"{' with '.join(names) or scene.stem}{path.suffix}")
     if path.suffix != ".png":
         remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, a little changed.")
-    visit.change(replace(scene, background=background, object=None, selection=None, cutout=None, ready=False))
+    gone = replace(scene, object=None, selection=None, cutout=None, light=None)
+    visit.change(replace(gone, background=background, ready=False))
     visit.proposals = []
     visit.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
 
@@ -370,9 +376,26 @@ def clear_mask(visit: Visit, data: Data) -> None:
     visit.select(None, "")
 
 
+def take_light(visit: Visit, data: Data) -> None:
+    """Marks where the networks take their light from: by what was painted (a file), by the region at a point (x, y), or
+    nowhere ("clear"); else what is marked means something else now ("only")."""
+    only, mark = data.get("only") is True, visit.scene.mark
+    if data.get("clear") is True:
+        mask = None
+    elif "path" in data:
+        mask = light.painted(visit.scene, uploaded(data))
+    elif "x" in data:
+        point = number(data, "x", 0, 0.9999), number(data, "y", 0, 0.9999)
+        mask = light.with_region(visit.scene, placement(data.get("placement")), *point)
+    else:
+        mask = mark.mask if mark else None
+    visit.take_light(mask, only)
+
+
 def restore(visit: Visit, data: Data) -> None:
-    """Goes back, or forth, to photos and a mask that were there before."""
+    """Goes back, or forth, to photos, a mark and a mask that were there before."""
     visit.go_back(int(number(data, "photos", 0, 1e9, visit.photos)))
+    _restore_light(visit, data.get("light"))
     before = visit.scene.mask
     if data.get("version") == (before and before.version):
         return
@@ -383,6 +406,16 @@ def restore(visit: Visit, data: Data) -> None:
     if selection is None:
         raise SrinError("That step is too long ago to go back to.")
     visit.adopt(selection, selection.mask())
+
+
+def _restore_light(visit: Visit, version: object) -> None:
+    before, photo = visit.scene.mark, visit.scene.backdrop
+    if version == (before and before.version):
+        return
+    found = None if version is None else visit.lights.get(int(number({"version": version}, "version", 0, 1e9)))
+    if version is not None and (found is None or photo is None or found.mask.shape != photo.live.shape[:2]):
+        raise SrinError("That step is too long ago to go back to.")
+    visit.scene = visit.scene.with_mark(found)
 
 
 def forget(visit: Visit, data: Data) -> None:
@@ -409,6 +442,7 @@ ACTIONS: dict[str, Action] = {
     "edit": by_painting,
     "adjust": by_adjusting,
     "clear": clear_mask,
+    "light": take_light,
     "restore": restore,
     "resume": work.resume,
     "open": work.open_project,

@@ -20,7 +20,7 @@ from srin.composite import Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.pictures import shrink
-from srin.ui.scene import CutOut, Photo, Scene, Selection
+from srin.ui.scene import CutOut, Light, Photo, Scene, Selection
 from srin.ui.turns import Turns
 from srin.untrusted import Data
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from srin.ui.harmonizing import Run
     from srin.ui.saving import Saving
 
-MOST_VERSIONS = 60  # masks kept to go back to
+MOST_VERSIONS = 60  # masks, and marks, kept to go back to
 MOST_STOPPED = 100  # downloads that were cancelled before they began
 MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
 
@@ -40,7 +40,8 @@ class Visit:
 
     Attributes:
         scene: what is worked on. placement: where the last example wants its object; serial counts these.
-        versions: masks to go back to, by number. proposals: masks to choose from. run: the last results.
+        versions: masks to go back to, by number; lights: marks on the background. proposals: masks to choose from.
+    run: the last results.
         photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
         settings: of the comparison, that the last project brought.
         token: a name that is another one when all this was forgotten, by which the page notices.
@@ -66,6 +67,7 @@ class Visit:
         self.settings: Data = {}
         self.serial = 0
         self.versions: dict[int, Selection] = {}
+        self.lights: dict[int, Light] = {}
         self.proposals: list[Candidate] = []
         self.run: Run | None = None
 
@@ -115,13 +117,13 @@ class Visit:
     def draft(self) -> Visit:
         """A copy to work on, which leaves this as it is."""
         draft = copy(self)
-        draft.versions, draft.scenes = dict(self.versions), dict(self.scenes)
+        draft.versions, draft.scenes, draft.lights = dict(self.versions), dict(self.scenes), dict(self.lights)
         return draft
 
     def accept(self, draft: Visit) -> None:
         """Takes over what was done to a draft."""
         self.scene, self.placement, self.serial = draft.scene, draft.placement, draft.serial
-        self.versions, self.proposals = draft.versions, draft.proposals
+        self.versions, self.lights, self.proposals = draft.versions, draft.lights, draft.proposals
         self.photos, self.scenes, self.settings = draft.photos, draft.scenes, draft.settings
         if draft.token != self.token:  # forgotten
             self.run = None
@@ -153,6 +155,25 @@ class Visit:
         png = cv2.imencode(".png", mask, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
         version = max(self.versions, default=0) + 1
         self.adopt(Selection(version, png, shrink(mask), segmenter, **how), mask)
+
+    def take_light(self, mask: np.ndarray | None, only: bool) -> None:
+        """Marks where on the backdrop the networks take their light from: see Light; None or nothing marked: everywhere.
+
+        Raises SrinError, and leaves the scene as it was, when there is no photo, or the mask is of another size.
+        """
+        photo = self.scene.backdrop
+        if photo is None:
+            raise SrinError("Add a background photo first.")
+        if mask is None or not mask.any():
+            self.scene = self.scene.with_mark(None)
+            return
+        if mask.shape != photo.live.shape[:2]:
+            raise MaskError("The mark doesn't belong to this photo. Load the page again.")
+        light = Light(max(self.lights, default=0) + 1, mask, only)
+        self.scene = self.scene.with_mark(light)
+        self.lights[light.version] = light
+        while len(self.lights) > MOST_VERSIONS:
+            self.lights.pop(next(iter(self.lights)))
 
     def change(self, scene: Scene) -> None:
         """Other photos, or the other way of working. What was there before can be gone back to."""

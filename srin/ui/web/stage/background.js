@@ -34,6 +34,8 @@ function askLiveAgain() {
 async function adoptLive() {
   const { live } = props;
   if (live?.request !== liveRequests) return;
+  stage.lightProblem = live.problem ?? "";
+  showLight();
   if (live.problem) {
     stage.said = live.problem;
   } else {

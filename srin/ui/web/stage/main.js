@@ -12,6 +12,9 @@ const stage = {
   maskedPhoto: null, // its identity, see Photo in scene.py
   cutoutSize: null, // of the mask's bounding box, in pixels of the object's proxy
   mask: new MaskLayer(),
+  light: new MaskLayer(), // what is marked on the background
+  lightOnly: true, // whether the networks take their light from there alone, or never
+  lightProblem: "", // why they can't
   showsMask: true,
   showsMap: false,
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
@@ -41,8 +44,7 @@ const canPlace = () => Boolean(stage.way === "pair" && stage.images.background &
 
 function pickTool(tool) {
   stage.tool = tool;
-  if (tool === "place") showView("place");
-  else if (tool !== "pan") showView("cut");
+  if (tool !== "pan") showView(viewOf(tool));
   showPanel();
   redraw();
   if (tool === "place" && !stage.live) askLive(); // the object may have been cut out since
@@ -112,9 +114,10 @@ function record() {
   showPanel();
 }
 
-function undoable({ mask, photos }) {
+function undoable({ mask, light, photos }) {
   const { placement, points, box, strength, moved } = stage;
-  return { placement, points, box, look: { strength, moved }, version: mask?.version ?? null, photos };
+  const versions = { version: mask?.version ?? null, light: light?.version ?? null };
+  return { placement, points, box, look: { strength, moved }, ...versions, photos };
 }
 
 function undo(steps) {
@@ -124,9 +127,10 @@ function undo(steps) {
     stage.points = entry.points;
     stage.box = entry.box;
     useLook(entry.look);
-    if (entry.version !== (stage.server.mask?.version ?? null) || entry.photos !== stage.server.photos) {
+    const { version, light, photos } = undoable(stage.server);
+    if (entry.version !== version || entry.light !== light || entry.photos !== photos) {
       stage.restoring = entry;
-      request("restore", { version: entry.version, photos: entry.photos }, "Going back");
+      request("restore", { version: entry.version, light: entry.light, photos: entry.photos }, "Going back");
     } else {
       stage.placement = entry.placement;
       stage.live = null;
@@ -185,6 +189,7 @@ async function adopt() {
   }
   work.replaced = replacedText(next, before);
   adoptPlacement(next, before);
+  adoptLight(next);
   adoptMask(next, before);
   adoptView(next, before);
   showProposals();
@@ -218,6 +223,7 @@ async function loadImages(next, before) {
   await Promise.all([
     ...["background", "object", "picture", "cutout"].map((name) => load(name, next[name], before[name])),
     load("maskPicture", next.mask, before.mask),
+    load("lightPicture", next.light, before.light),
   ]);
   return loaded;
 }
@@ -268,7 +274,8 @@ function adoptView(next, before) {
   else if (photo && !complete && (stage.asked === "photo" || way !== before.way)) stage.tool = "point";
   else if (complete && lands(next, before)) stage.tool = "place";
   else if (way === "ready" && !complete && stage.tool === "place") stage.tool = "point";
-  if (stage.tool !== "pan") stage.view = stage.tool === "place" ? "place" : "cut";
+  else if (!complete && marksLight()) stage.tool = "place";
+  if (stage.tool !== "pan") stage.view = viewOf(stage.tool);
   if (stage.view === "cut" && !cuttable()) {
     stage.view = "place";
     stage.tool = "place";
@@ -294,6 +301,7 @@ function announce() {
 connectPanel();
 connectInset();
 connectLook();
+connectLight();
 connectResult();
 connectFiles();
 connectTransfers();
