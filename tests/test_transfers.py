@@ -58,6 +58,7 @@ def test_masks_have_the_originals_size_from_the_beginning_and_stay(photo):
     assert after.selection is before.selection and after.cutout.box == before.cutout.box
     assert after.object.proxy.shape == before.object.proxy.shape == (*before.selection.proxy.shape, 3)
     assert np.array_equal(after.object.original(), photo)
+    assert after.object.segmentation is before.object.segmentation, "what was found on the copy is not looked for again"
     fresh = CutOut.make(after.object, photo, after.selection.mask(), False)
     assert np.array_equal(after.cutout.rgb, fresh.rgb) and not np.array_equal(after.cutout.rgb, before.cutout.rgb)
     *_, path = saving.Saving(after, Placement(), saving.Choice("cutout", "", "", 1.0, 0.0)).steps()

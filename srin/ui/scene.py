@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from srin import budget
 from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import ImageError, MaskError, SrinError
 from srin.foreground import cut_out, estimate_foreground
@@ -82,10 +83,18 @@ class Photo:
     first_address: str = ""
 
     @classmethod
-    def load(cls, path: Path, what: str, name: str | None = None, original: tuple[int, int] | None = None) -> Photo:
+    def load(
+        cls,
+        path: Path,
+        what: str,
+        name: str | None = None,
+        original: tuple[int, int] | None = None,
+        copied: Photo | None = None,
+    ) -> Photo:
         """Raises ImageError; `what` names the picture in its message.
 
-        original: width and height of the original, if the file is a small copy of it.
+        original: width and height of the original, if the file is a small copy of it. copied: the small copy, if the file
+        is the original that takes its place. It goes on with the copy's segmenter, which never sees more than that.
         """
         image, alpha, size = load_preview(path, what, ENOUGH)
         seen = (image.shape[1], image.shape[0])
@@ -101,8 +110,10 @@ class Photo:
         # Of the size that its masks get, also where the file was decoded at another.
         small = shrunk_size(*size)
         proxy = None if alpha is None else resized(alpha, small)
-        photo = cls(path, name or path.name, *size, resized(image, small), PhotoSegmenter(image), seen, proxy)
-        return replace(photo, travels=original is not None)
+        segmenter = copied.segmentation if copied else PhotoSegmenter(image)
+        seen = copied.seen if copied else seen
+        photo = cls(path, name or path.name, *size, resized(image, small), segmenter, seen, proxy)
+        return replace(photo, travels=original is not None, first_address=copied.identity if copied else "")
 
     @cached_property
     def address(self) -> str:
@@ -131,6 +142,7 @@ class Photo:
                 pair = load_rgba(self.path, self.name)
             if self.travels:
                 size = (self.width, self.height)
+                budget.reserve(self.width * self.height)
                 pair = (cv2.resize(pair[0], size), None if pair[1] is None else cv2.resize(pair[1], size))
             _remember(self.path, pair)
             return pair
@@ -283,12 +295,9 @@ class Scene:
 
     def with_original(self, path: Path, original: Photo) -> Scene:
         """A copy with an original in the place of its small copy, which has this path. Masks stay. Raises SrinError."""
-        photos: dict[str, Photo] = {role: getattr(self, role) for role in self._roles_of(path)}
-        arrived: dict[str, Any] = {
-            role: replace(original, first_address=photo.identity) for role, photo in photos.items()
-        }
+        arrived: dict[str, Any] = dict.fromkeys(self._roles_of(path), original)
         scene = replace(self, **arrived)
-        if "object" in photos and self.selection:
+        if "object" in arrived and self.selection:
             cutout = CutOut.make(original, original.original(), self.selection.mask(), self.selection.pure)
             scene = replace(scene, cutout=cutout)
         return scene

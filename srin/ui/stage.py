@@ -284,9 +284,12 @@ def put_original(visit: Visit, data: Data) -> None:
     copies = [scene for scene in (visit.scene, *visit.scenes.values()) if scene.has_copy(small)]
     if not copies:
         return  # forgotten, or too long ago
+    copied: Photo | None = getattr(copies[0], role)
+    if copied is None:
+        raise SrinError(UNKNOWN)
     try:
-        original, copied = Photo.load(uploaded(data), ROLES[role], text(data, "name")), getattr(copies[0], role)
-        if copied is None or (original.width, original.height) != (copied.width, copied.height):
+        original = Photo.load(uploaded(data), ROLES[role], text(data, "name"), copied=copied)
+        if (original.width, original.height) != (copied.width, copied.height):
             raise ImageError(f"The {ROLES[role]} has another size here than in your browser. Save it in another format.")
         visit.put_original(small, original)
     except ImageError:

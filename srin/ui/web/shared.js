@@ -76,14 +76,14 @@ class Download {
     bar.querySelector("button").addEventListener("click", () => this.cancel());
   }
 
-  // gather: what to make, or a promise of it. receive: what becomes of the file, { url, name, bytes }.
+  // gather: what to make, or a promise of it; it gets a function that says what is waited for. receive: what becomes of the file, { url, name, bytes }.
   async begin(gather, receive = ({ url, name }) => takeAway(url, name)) {
     window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all islands together: the server tells them apart by it
     const number = window.srinDownloads;
     this.number = number;
     this.receive = receive;
     this.say("Starting…", 0, true);
-    const data = await gather();
+    const data = await gather((text) => number === this.number && this.say(text, 0, true));
     if (number === this.number) trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
   }
 

@@ -68,11 +68,11 @@ function pick(method) {
 
 async function start() {
   compare.starting = true;
+  compare.waits = "";
   showControls();
   compare.runs += 1;
   const number = compare.runs;
   const placement = await new Promise((resolve) => tell("ask", resolve));
-  compare.waits = "";
   if (!compare.starting || number !== compare.runs) return; // cancelled meanwhile
   trigger("start", {
     run: number,

@@ -49,8 +49,8 @@ function wholeLook() {
 
 function take(what) {
   let look;
-  const gather = async () => {
-    await arrived((text) => download.say(text, 0, true));
+  const gather = async (waits) => {
+    await arrived(waits);
     look = wholeLook();
     return { ...look, what, format: find('[data-look="format"]').value };
   };
