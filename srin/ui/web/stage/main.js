@@ -195,7 +195,8 @@ async function adopt() {
   release();
   watchSegmentation();
   if (isForgotten) bringBack();
-  if (changed) {
+  const begins = before.segmentation?.state === "unavailable" && next.segmentation?.state === "preparing";
+  if (changed || begins) {
     askLive();
     askMap();
   }
@@ -279,7 +280,7 @@ function lands(next, before) {
 function announce() {
   const { server, placement } = stage;
   const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");
-  tell("scene", { key, missing: server.missing ?? "", placement });
+  tell("scene", { key, missing: server.missing ?? "", placement, hasSam: Boolean(server.hasSam) });
   keepWork();
 }
 
@@ -291,6 +292,7 @@ connectFiles();
 connectGestures();
 connectKeyboard();
 connectBackground();
+connectGetting();
 connectEmpty();
 connectWork();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
