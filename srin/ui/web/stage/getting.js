@@ -59,15 +59,15 @@ function showGetting() {
 
 function gettingText() {
   const { state, done, size, has, left, licence, free, problem } = getting;
-  const what = `A larger network for cutting out: ${megabytes(size)} MB, licence ${licence}`;
-  const here = has ? `, of which ${megabytes(has)} MB are here already` : "";
+  const here = has ? ` (${megabytes(has)} are here already)` : "";
+  const what = `A larger network for cutting out: ${megabytes(size)} MB${here}, licence ${licence}`;
   const room = free < size - has ? `Only ${megabytes(free)} MB are free here: no room for it.` : `${(free / 1e9).toFixed(1)} GB are free here.`;
   return {
     offline: "Segment Anything is not here, and downloads are forbidden on this machine.",
     named: "Segment Anything is not here: the checkpoint that was named when the app was started is missing.",
     running: `Getting Segment Anything: ${megabytes(done)} of ${megabytes(size)} MB${timeLeft(left)}`,
     failed: problem,
-  }[state] ?? `${what}${here}. ${room}`;
+  }[state] ?? `${what}. ${room}`;
 }
 
 function connectGetting() {
