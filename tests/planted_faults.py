@@ -435,6 +435,20 @@ FAULTS = (
         "keepFile(path, small?.file ?? file);",
         "test_page_transfers",
     ),
+    Fault(
+        "a download that one visitor stops for all",
+        "srin/segmentation/shared_download.py",
+        "            if self._askers:\n                return False\n",
+        "",
+        "test_shared_download",
+    ),
+    Fault(
+        "open photos left without Segment Anything",
+        "srin/segmentation/photo_segmenter.py",
+        'if self._state == "unavailable" and is_here():',
+        "if False:",
+        "test_photo_segmenter",
+    ),
 )
 
 

@@ -406,15 +406,25 @@ class Scene:
         if not (self.has_regions or self._awaits_sam):
             return segment(composite, "colour")  # the same regions, without the wait for proposals of objects
         assert self.background and self.object and self.selection and self.cutout
-        object_labels = crop_labels(self.object.segmentation.automatic_map().labels, self.selection.proxy)
-        background = self.background.segmentation.automatic_map()
-        return compose(composite, background, object_labels, placement, self.cutout.alpha.shape)
+        background, cut = (photo.segmentation.automatic_map() for photo in (self.background, self.object))
+        object_labels = crop_labels(cut.labels, self.selection.proxy)
+        made = compose(composite, background, object_labels, placement, self.cutout.alpha.shape)
+        if background.segmenter == cut.segmenter:
+            return made
+        return replace(made, segmenter=f"{background.segmenter}, the object's by {cut.segmenter}")
 
     @property
     def has_regions(self) -> bool:
         """Whether `semantic_map` has only to move what is found already."""
         photos = (self.background, self.object)
         return not self.ready and all(photo and photo.segmentation.status.map_segmenter for photo in photos)
+
+    @property
+    def awaits_regions(self) -> bool:
+        """Whether regions are being found that `semantic_map` will take."""
+        if not self.has_regions:
+            return not self.ready
+        return any(photo and photo.segmentation.status.redraws for photo in (self.background, self.object))
 
     @property
     def _awaits_sam(self) -> bool:

@@ -34,7 +34,7 @@ from srin.untrusted import Data, number, placement
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
     *("panel", "empty", "inset", "look", "light", "result", "files", "transfer", "requests", "background"),
-    *("../cards", "storage", "work", "main"),
+    *("../cards", "storage", "work", "getting", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
 UNKNOWN = "The page asks for something unknown. Load it again."
@@ -44,7 +44,8 @@ Action = Callable[[Visit, Data], None]
 
 
 def layout() -> gr.HTML:
-    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None, saved=None, project=None)
+    props = ("state", "live", "map", "hover", "saved", "project", "checkpoint")
+    return island("stage", SCRIPTS, **dict.fromkeys(props))
 
 
 def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
@@ -95,12 +96,12 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data:
     began = time.perf_counter()
-    known = scene.ready or scene.has_regions  # before: regions may be found meanwhile
+    settled = scene.ready or not scene.awaits_regions  # before: regions may be found meanwhile
     pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
     urls = [inline(picture) for picture in pictures]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
-    awaits = not known and Harmonizer.from_pretrained(method).needs_map
+    awaits = not settled and Harmonizer.from_pretrained(method).needs_map
     about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits}
     return {"urls": urls, "window": window, **about}
 
@@ -156,7 +157,10 @@ def view(visit: Visit, problem: str) -> dict[str, Any]:
 def _view(visit: Visit) -> dict[str, Any]:
     scene = visit.scene
     selection, cutout = scene.mask, scene.cutout
-    versions = [photo and id(photo) for photo in (scene.background, scene.object, scene.picture)]
+    photos = (scene.background, scene.object, scene.picture)
+    for photo in filter(None, photos):
+        photo.segmentation.look_again()
+    versions = [photo and id(photo) for photo in photos]
     return {
         "answered": visit.answered,
         "work": work.kept(visit),
@@ -178,6 +182,7 @@ def _view(visit: Visit) -> dict[str, Any]:
         "light": scene.mark and _light(scene.mark),
         "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
         "segmentation": _segmentation(scene.masked_photo),
+        "hasSam": checkpoints.is_here(),
         "proposals": [_proposal(candidate) for candidate in visit.proposals] if scene.masked_photo else [],
         "placement": visit.placement and {**asdict(visit.placement), "serial": visit.serial},
         "missing": scene.missing,
@@ -198,15 +203,12 @@ def _photo(photo: Photo | None) -> dict[str, Any] | None:
 
 
 def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
-    """Whether Segment Anything can be asked about a photo, why not, and what to do about it."""
+    """Whether Segment Anything can be asked about a photo, and why not."""
     if photo is None:
         return None
     status = photo.segmentation.status
-    advice = ""
-    if status.state in ("failed", "unavailable"):
-        advice = checkpoints.advice()
-    view = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter, "advice": advice}
-    return {**view, "progress": round(100 * status.progress)}
+    about = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter}
+    return {**about, "progress": round(100 * status.progress)}
 
 
 def _proposal(candidate: Candidate) -> dict[str, str]:

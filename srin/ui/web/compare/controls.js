@@ -56,6 +56,16 @@ function showControls() {
   for (const button of findAll("[data-save]")) button.disabled = !hasResult || download.busy;
 }
 
+// What isn't here can't be chosen, nor stay chosen.
+function showSegmenters() {
+  const choice = find('[data-choice="segmenter"]');
+  const sam = choice.querySelector('[value="sam"]');
+  sam.disabled = !compare.scene.hasSam;
+  sam.textContent = sam.disabled ? "Segment Anything (not here)" : "Segment Anything";
+  choice.value = recall("segmenter", "auto");
+  if (choice.selectedOptions[0]?.disabled ?? true) choice.value = "auto";
+}
+
 function pick(method) {
   if (!compare.run?.tiles.some((tile) => tile.method === method && tile.state === "done")) return;
   compare.picked = compare.wanted = method;

@@ -201,7 +201,8 @@ async function adopt() {
   if (pendingCount() === 0) stage.asked = ""; // what comes now was not asked for by a person
   watchSegmentation();
   if (isForgotten) bringBack();
-  if (changed) {
+  const begins = before.segmentation?.state === "unavailable" && next.segmentation?.state === "preparing";
+  if (changed || begins) {
     askLive();
     askMap();
   }
@@ -294,7 +295,7 @@ function lands(next, before) {
 function announce() {
   const { server, placement } = stage;
   const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");
-  tell("scene", { key, missing: server.missing ?? "", placement });
+  tell("scene", { key, missing: server.missing ?? "", placement, hasSam: Boolean(server.hasSam) });
   keepWork();
 }
 
@@ -308,6 +309,7 @@ connectTransfers();
 connectGestures();
 connectKeyboard();
 connectBackground();
+connectGetting();
 connectEmpty();
 connectWork();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
