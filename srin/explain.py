@@ -98,9 +98,11 @@ def explain_network(
     part = inside & (labels == labels[y, x])
     small = composite.shrunk(SIDE)
     small_labels = enlarged(labels, small.mask.shape)
-    lending = np.ones(size, bool) if allowed is None else allowed
-    names = [int(name) for name in np.flatnonzero(np.bincount(labels[~inside & lending]))]
-    lenders = enlarged(lending, small.mask.shape) | (small.mask > 0)
+    lending = (composite.mask == 0) if allowed is None else allowed & (composite.mask == 0)
+    names = [int(name) for name in np.flatnonzero(np.bincount(labels[lending]))]
+    # With a reference nothing of the soft edge lends: a pixel of it may lie beyond what may.
+    lenders = np.ones(small.mask.shape, bool) if allowed is None else enlarged(lending, small.mask.shape)
+    lenders |= small.mask > 0
     others = [lenders & (small_labels != name) | (small.mask > 0) for name in names]
     compared = [name for name, allowed in zip(names, others, strict=True) if enough(allowed, small)]
     config, regions = network.config, small_labels if network.config.slot == "srin" else None
