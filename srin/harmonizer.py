@@ -1,6 +1,7 @@
 """Harmonizer: one call, any size in, the same size out."""
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from srin.composite import Composite, blend, check_strength
 from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.full_resolution import apply_coefficients, fit_coefficients
-from srin.gpu import on_gpu
+from srin.gpu import is_lent, on_gpu
 from srin.image_io import Source
 from srin.models import WEIGHTS
 from srin.offsets import Offsets
@@ -221,6 +222,7 @@ class Harmonizer:
         mask: Source,
         point: tuple[float, float],
         semantic_map: SemanticMap | np.ndarray | None = None,
+        reference: Reference | None = None,
     ) -> "Explanation":
         """Shows what each region of the background did to one part of the foreground.
 
@@ -228,6 +230,7 @@ class Harmonizer:
             image, mask: as in `harmonize`. semantic_map: the same; its regions are left out one by one, for BAIN and the
                 baseline too.
             point: (x, y) in pixels, on the foreground. The map's region there is the part that is asked about.
+            reference: as in `harmonize`; what may not lend is not explained.
 
         Returns:
             An Explanation: each background region's weight and effect, a heat map of the weights, and a sentence.
@@ -238,15 +241,28 @@ class Harmonizer:
         composite = Composite.load(image, mask)
         if isinstance(semantic_map, np.ndarray):
             semantic_map = build(composite, semantic_map, "provided")
-        return self.explain_composite(composite, point, semantic_map or draw(composite))
+        if semantic_map is None:
+            allowed = self.allowed(composite, reference) if self.decides else None
+            semantic_map = draw(_without(composite, allowed))
+        return self.explain_composite(composite, point, semantic_map, reference)
 
     def explain_composite(
-        self, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+        self,
+        composite: Composite,
+        point: tuple[float, float],
+        semantic_map: SemanticMap,
+        reference: Reference | None = None,
+        proceed: Callable[[float], None] = lambda done: None,
     ) -> "Explanation":
-        """`explain` for a composite that is already decoded, with a map that was built for it, of any size."""
+        """`explain` for a composite that is already decoded, with a map that was built for it, of any size.
+
+        proceed: called now and then with the share that is done; may raise an exception to stop. Not on a GPU that is
+            lent for a call, which runs in another process.
+        """
         if not self.decides:
             raise SrinError(f"{self.method} can't be explained: only the networks {', '.join(NETWORKS)} can.")
-        return _explain(self, composite, point, semantic_map)
+        allowed = self.allowed(composite, reference, semantic_map.labels)
+        return _explain(self, composite, point, semantic_map, allowed, *(() if is_lent else (proceed,)))
 
 
 def unavailable(method: str) -> str | None:
@@ -302,14 +318,19 @@ def _without(composite: Composite, allowed: np.ndarray | None) -> Composite:
 
 @on_gpu
 def _explain(
-    harmonizer: Harmonizer, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+    harmonizer: Harmonizer,
+    composite: Composite,
+    point: tuple[float, float],
+    semantic_map: SemanticMap,
+    allowed: np.ndarray | None,
+    proceed: Callable[[float], None] = lambda done: None,
 ) -> "Explanation":
     """`Harmonizer.explain_composite`."""
     from srin.explain import explain_network
     from srin.models.network import HarmonizationNet
 
     assert isinstance(harmonizer._network, HarmonizationNet)  # `explain_composite` has checked it
-    return explain_network(harmonizer._network, composite, point, semantic_map)
+    return explain_network(harmonizer._network, composite, point, semantic_map, allowed, proceed)
 
 
 @on_gpu

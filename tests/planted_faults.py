@@ -449,6 +449,55 @@ FAULTS = (
         "if False:",
         "test_photo_segmenter",
     ),
+    Fault(
+        "light taken from where it never should be",
+        "srin/reference.py",
+        "(inside if only else ~inside)",
+        "inside",
+        "test_light",
+    ),
+    Fault(
+        "a download that takes its light from everywhere",
+        "srin/ui/saving.py",
+        "scene.allowed(composite) if harmonizer.decides else None",
+        "None",
+        "test_light",
+    ),
+    Fault(
+        "a mark that ends where the object hides the background",
+        "srin/ui/light.py",
+        "return np.isin(labels, np.unique(labels[region]))",
+        "return region",
+        "test_light",
+    ),
+    Fault(
+        "a project that forgets where the light comes from",
+        "srin/ui/work.py",
+        "lights = {role: project.Light(light.png, light.only) for role, light in _lights(scene).items()}",
+        "lights = {}",
+        "test_light",
+    ),
+    Fault(
+        "effects with the regions that they are without",
+        "srin/explain.py",
+        "lenders & (small_labels != name) | (small.mask > 0)",
+        "lenders & (small_labels == name) | (small.mask > 0)",
+        "test_explain",
+    ),
+    Fault(
+        "a question that goes on when it is cancelled",
+        "srin/ui/why.py",
+        "if not visit.questions.goes_on(question):",
+        "if False:",
+        "test_page_cancel",
+    ),
+    Fault(
+        "an undo that forgets the mark",
+        "srin/ui/web/stage/main.js",
+        "entry.light !== light || ",
+        "",
+        "test_page_light",
+    ),
 )
 
 

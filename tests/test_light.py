@@ -152,6 +152,24 @@ def test_where_nothing_is_left_it_is_said_and_nothing_is_lost(visit):
     preview.harmonized(visit.scene, Placement(0.2, 0.2, 0.2), "srin", Offsets())
 
 
+def test_slivers_beyond_a_border_do_not_lend(visit):
+    """A region's border is off by a pixel, and the colours beyond it are another light's."""
+    click(visit, LEFT)
+    mark = visit.scene.mark
+    exact = job(visit, "baseline").coefficients
+    wider = mark.mask.copy()
+    edge = np.flatnonzero(wider[0])[-1]
+    wider[:, edge + 1] = 255
+    visit.take_light(wider, True)
+    assert np.array_equal(job(visit, "baseline").coefficients, exact) or np.allclose(
+        job(visit, "baseline").coefficients, exact, atol=0.02
+    )
+    thin = np.zeros_like(wider)
+    thin[:, 3] = 255
+    visit.take_light(thin, True)
+    job(visit, "baseline")  # all of it is rim, and lends
+
+
 def test_undo_goes_back_to_a_former_mark_and_forged_ones_are_refused(visit):
     for point in (LEFT, RIGHT):
         click(visit, point)

@@ -45,14 +45,15 @@ class Visit:
         photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
         settings: of the comparison, that the last project brought.
         token: a name that is another one when all this was forgotten, by which the page notices.
-        strokes, revision: what the page needs to put answers in order, see requests.js.
+        runs, questions: of the comparison, and why a part looks as it does.
+    strokes, revision: what the page needs to put answers in order, see requests.js.
     """
 
     def __init__(self) -> None:
         self.strokes = self.revision = 0
         self._turns: Turns[Data] = Turns()
         self._looking = threading.Lock()
-        self._newest_run = self._cancelled_run = 0
+        self.runs, self.questions = Newest(), Newest()
         self._savings: dict[int, Saving] = {}
         self._stopped_savings: set[int] = set()
         self.forget()
@@ -79,17 +80,6 @@ class Visit:
     def answered(self) -> int:
         """The number of the page's last request that was answered."""
         return self._turns.answered
-
-    def begin_run(self, number: int) -> None:
-        """Runs are numbered by the page. The newest goes on, unless it is cancelled; older ones have to stop."""
-        self._newest_run = max(self._newest_run, number)
-
-    def cancel_run(self, number: int) -> None:
-        """Also for a run that hasn't begun yet."""
-        self._cancelled_run = max(self._cancelled_run, number)
-
-    def is_running(self, number: int) -> bool:
-        return number == self._newest_run > self._cancelled_run
 
     def begin_saving(self, number: int, saving: Saving) -> Saving:
         """The page numbers its downloads, too. One that was stopped before it began ends at once."""
@@ -226,6 +216,23 @@ class Visit:
         self.versions[selection.version] = selection
         while len(self.versions) > MOST_VERSIONS:
             self.versions.pop(next(iter(self.versions)))
+
+
+class Newest:
+    """What the page has begun, by its numbers: the newest goes on, unless it is cancelled; older ones have to stop."""
+
+    def __init__(self) -> None:
+        self._newest = self._cancelled = 0
+
+    def begin(self, number: int) -> None:
+        self._newest = max(self._newest, number)
+
+    def cancel(self, number: int) -> None:
+        """Also what hasn't begun yet."""
+        self._cancelled = max(self._cancelled, number)
+
+    def goes_on(self, number: int) -> bool:
+        return number == self._newest > self._cancelled
 
 
 class _Recent:

@@ -17,7 +17,7 @@ let peekTimer = 0;
 // The picked network harmonizes the object, now that it lies still.
 function askLive() {
   liveWait = PEEK_MS;
-  stage.said = "";
+  stage.said = ""; // what was harmonized before
   showStatus();
   askLiveAgain();
 }

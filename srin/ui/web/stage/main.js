@@ -52,8 +52,8 @@ function pickTool(tool) {
 }
 
 function showView(view) {
+  if (stage.view !== view) stage.hover = stage.cursor = null;
   stage.view = view;
-  stage.hover = stage.cursor = null;
   const picture = shownPicture();
   if (picture) shownView().picture = { width: picture.width, height: picture.height };
 }
@@ -276,12 +276,9 @@ function adoptView(next, before) {
   else if (complete && lands(next, before)) stage.tool = "place";
   else if (way === "ready" && !complete && stage.tool === "place") stage.tool = "point";
   else if (!complete && marksLight()) stage.tool = "place";
-  if (stage.tool !== "pan") stage.view = viewOf(stage.tool);
-  if (stage.view === "cut" && !cuttable()) {
-    stage.view = "place";
-    stage.tool = "place";
-  }
-  showView(stage.view);
+  let view = stage.tool === "pan" ? stage.view : viewOf(stage.tool);
+  if (view === "cut" && !cuttable()) view = stage.tool = "place";
+  showView(view);
 }
 
 // Whether the object goes into its scene now: when what was missing has come by a click, a box or a file. What was painted,
