@@ -13,7 +13,7 @@ from gradio_client import Client, handle_file
 from srin import Harmonizer
 from srin.errors import SegmentationError
 from srin.image_io import load_image
-from srin.segmentation.checkpoints import fetch_chosen, find_checkpoint
+from srin.segmentation.checkpoints import fetch_from_hub, find_checkpoint
 
 EXAMPLES = ROOT / "assets" / "examples"
 LARGEST = 10 * 2**20  # bytes of a file that Spaces take without LFS
@@ -119,4 +119,4 @@ def test_a_checkpoint_may_be_named(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda repo, file: 1 // 0)
     assert find_checkpoint() is None
     with pytest.raises(SegmentationError, match="private/weights/sam.pth can't be fetched"):
-        fetch_chosen()
+        fetch_from_hub()

@@ -46,7 +46,7 @@ def held(monkeypatch):
 def begun(page):
     """Harmonize is pressed on an example, with methods that cost little."""
     only(page, "copy-paste", "reinhard", "histogram")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator("#cancel:not([disabled])").wait_for()
 
@@ -153,7 +153,7 @@ def test_the_method_that_is_looked_at_comes_first(page, monkeypatch):
 
     monkeypatch.setattr(compare, "run_steps", noted)
     only(page, "copy-paste", "reinhard", "histogram")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     page.locator('[data-method="reinhard"] button').click()
@@ -174,7 +174,7 @@ def test_a_download_can_be_cancelled_in_the_middle_of_a_native_step(page, monkey
         return started[-1]
 
     only(page, "copy-paste", "histogram")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     monkeypatch.setattr(full_size.subprocess, "Popen", stuck)

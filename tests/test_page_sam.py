@@ -1,8 +1,10 @@
 """The page with a checkpoint of Segment Anything, and without: what it says, and what a click, a hover and Hair do.
 
-The model is the tiny one, whose masks are noise: only what happens to them is tested.
+The model is the tiny one, whose masks are noise: only what happens to them is tested. Getting it, from a server on this
+machine.
 """
 
+import errno
 import threading
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 from conftest import app_in_this_process
 from page_parts import at, give, gradient, selected, settle, write
 
-from srin.segmentation import PhotoSegmenter
+from srin.segmentation import PhotoSegmenter, checkpoints
 from srin.segmentation.checkpoints import download
 from srin.segmentation.sam import SamEngine
+from srin.segmentation.shared_download import SharedDownload
+from srin.ui import getting
 
 pytest_plugins = ["tiny_sam"]
 pytestmark = pytest.mark.browser
@@ -43,6 +47,31 @@ def held(monkeypatch):
     released.set()
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """Of a download, one chunk comes for each release."""
+    allowed, read = threading.Semaphore(0), checkpoints._read
+
+    def waiting(*arguments):
+        assert allowed.acquire(timeout=60)
+        return read(*arguments)
+
+    monkeypatch.setattr(checkpoints, "CHUNK", 10_000)
+    monkeypatch.setattr(checkpoints, "_read", waiting)
+    yield allowed
+    allowed.release(10_000)
+
+
+@pytest.fixture(autouse=True)
+def nothing_begun(monkeypatch):
+    """Each test's server has begun no download yet."""
+    monkeypatch.setattr(getting, "download", SharedDownload())
+
+
+def full_disk(*arguments):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def busy_photo(path, seed):
     noise = np.random.default_rng(seed).integers(-40, 40, (12, 16, 3)).repeat(20, 0).repeat(20, 1)
     return write(path, (gradient(*SIZE[::-1], (90, 110, 100)) + noise).clip(0, 255).astype(np.uint8))
@@ -52,20 +81,19 @@ def marks(page):
     return page.evaluate("() => document.querySelector('.stage-marks').toDataURL()")
 
 
-def test_segment_anything_in_the_page(tiny, held, open_page, tmp_path, monkeypatch):
-    monkeypatch.setenv("SRIN_OFFLINE", "1")
-    page = open_page()
-    give(page, "object", busy_photo(tmp_path / "first.png", 1))
-    said = page.locator(".stage-sam")
-    assert "No Segment Anything here" in said.locator("summary").inner_text()
-    said.locator("summary").click()
-    text = said.locator("p").inner_text()
-    assert "no Segment Anything checkpoint on this machine" in text and "embedded network" in text
-    assert "SRIN_OFFLINE=1 forbids downloads here" in text and "SRIN_SAM_CHECKPOINT=FILE" in text
+def lacking(page, folder, seed=1):
+    """The box of a page that lacks Segment Anything, once it has a photo."""
+    give(page, "object", busy_photo(folder / f"{seed}.png", seed))
+    box = page.locator(".stage-get")
+    box.wait_for()
+    return box
 
-    monkeypatch.delenv("SRIN_OFFLINE")
+
+def test_segment_anything_in_the_page(tiny, held, open_page, tmp_path, monkeypatch):
     monkeypatch.setenv("SRIN_SAM_CHECKPOINT", str(download(tiny)))
+    page = open_page()
     give(page, "object", busy_photo(tmp_path / "second.png", 2))
+    said = page.locator(".stage-sam")
     said.locator("summary", has_text="reading the photo: 50 %").wait_for()
     held.set()
     said.locator("summary", has_text="Ready: sam (tiny)").wait_for()
@@ -90,6 +118,103 @@ def test_segment_anything_in_the_page(tiny, held, open_page, tmp_path, monkeypat
     page.locator('[data-act="undo"]').click()
     page.locator('[data-act="undo"]').click()
     assert np.array_equal(selected(page), first)
+
+
+def test_a_button_gets_it_and_photos_that_are_open_use_it(tiny, server, open_page, tmp_path):
+    page = open_page()
+    give(page, "background", write(tmp_path / "meadow.png", gradient(240, 320)))
+    box = lacking(page, tmp_path)
+    page.mouse.click(*at(page, SIZE, 0.5, 0.5))
+    assert selected(page) is not None
+    assert page.locator(".stage-maker").text_content() == "Selected by: embedded network"
+    page.locator('[data-tool="point"]').click()
+    said = box.locator("p").inner_text()
+    assert f"{tiny.size / 1e6:.0f} MB, licence Apache-2.0" in said and "GB are free here" in said
+    choice = page.locator('[data-choice="segmenter"] [value="sam"]')
+    assert choice.is_disabled() and "not here" in choice.text_content()
+    box.locator("button", has_text="Get Segment Anything").click()
+    page.locator(".stage-sam summary", has_text="Ready: sam (tiny)").wait_for()
+    assert tiny.path.read_bytes() == server.content and box.is_hidden() and choice.is_enabled()
+    page.mouse.click(*at(page, SIZE, 0.4, 0.4))
+    settle(page)
+    assert page.locator(".stage-maker").text_content() == "Selected by: sam (tiny)"
+    page.locator('[data-tool="place"]').click()
+    page.locator('[data-act="map"]').click()  # drawn anew, when they have come
+    page.locator(".stage-live", has_text="regions, drawn by sam (tiny)").wait_for()
+
+
+def test_two_visitors_share_a_download_and_cancel_is_ones_own(tiny, server, slow, open_page, tmp_path):
+    pages = [open_page(), open_page()]
+    boxes = [lacking(page, tmp_path, seed) for seed, page in enumerate(pages)]
+    boxes[0].locator('[data-get="get"]').click()
+    boxes[0].locator("p", has_text="Getting Segment Anything: 0 of").wait_for()
+    boxes[1].locator('[data-get="get"]').click()  # it may know already that the other one gets it, or not
+    boxes[1].locator("p", has_text="Getting Segment Anything").wait_for()
+    boxes[0].locator('[data-get="cancel"]').click()
+    boxes[0].locator("p", has_text="Somebody else has asked for it too, so it goes on.").wait_for()
+    slow.release(20)
+    boxes[1].locator('[data-get="cancel"]').click()
+    boxes[1].locator("button", has_text="Go on getting it").wait_for()
+    said = boxes[1].locator("p").inner_text()
+    assert "are here already" in said and boxes[1].locator("progress").is_hidden()
+    kept = tiny.part.stat().st_size
+    assert 0 < kept < tiny.size and not tiny.path.exists()
+    slow.release(10_000)
+    boxes[1].locator("button", has_text="Go on getting it").click()
+    for page in pages:
+        page.locator(".stage-sam summary", has_text="Ready: sam (tiny)").wait_for()
+    assert len(server.requests) == 2 and server.requests[1].startswith("bytes=")
+
+
+@pytest.mark.parametrize("fault", ["broken", "wrong", "full"])
+def test_what_goes_wrong_is_told_and_tried_again(tiny, server, open_page, tmp_path, fault):
+    disk = pytest.MonkeyPatch()
+    page = open_page()
+    box = lacking(page, tmp_path)
+    whole = server.content
+    if fault == "broken":
+        server.stop_after, words = 200_000, "broke off after 0.2 of"
+    elif fault == "wrong":
+        server.content, words = bytes(len(whole)), "not the published one"
+    else:
+        disk.setattr(checkpoints, "_check_space", full_disk)
+        words = "the disk is full. Free some space"
+    box.locator("button", has_text="Get Segment Anything").click()
+    box.locator("p", has_text=words).wait_for()
+    assert not tiny.path.exists()
+    give(page, "object", busy_photo(tmp_path / "other.png", 9))  # all else works
+    assert selected(page) is None
+    page.mouse.click(*at(page, SIZE, 0.5, 0.5))
+    assert selected(page) is not None
+    server.stop_after, server.content = None, whole
+    disk.undo()
+    box.locator("button", has_text="Try again").click()
+    page.locator(".stage-sam summary", has_text="Ready: sam (tiny)").wait_for()
+    assert tiny.path.read_bytes() == whole
+    assert server.requests[1:] == {"broken": ["bytes=200000-"], "wrong": [None], "full": []}[fault]
+
+
+def test_no_button_where_there_is_no_room_or_downloads_are_forbidden(tiny, server, open_page, tmp_path, monkeypatch):
+    page = open_page()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "free_bytes", lambda: 1000)
+        box = lacking(page, tmp_path)
+        assert "Only 0 MB are free here: no room for it." in box.locator("p").inner_text()
+        assert box.locator('[data-get="get"]').is_disabled()
+    for variable, value, said in (
+        ("SRIN_OFFLINE", "1", "downloads are forbidden on this machine."),
+        ("SRIN_SAM_CHECKPOINT", "hf://someone/private/sam.pth", "the checkpoint that was named"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            page = open_page()
+            box = lacking(page, tmp_path)
+            box.locator("p", has_text=said).wait_for()
+            assert box.locator("button:visible").count() == 0
+            page.evaluate("() => document.querySelector('[data-get=get]').click()")  # nor for those who insist
+            settle(page)
+            assert page.locator('[data-choice="segmenter"]').input_value() == "auto"
+    assert server.requests == []
 
 
 def test_hair_gives_a_soft_edge(cache, open_page, tmp_path):

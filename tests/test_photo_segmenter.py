@@ -9,6 +9,7 @@ import pytest
 from srin.composite import Placement, crop_to_mask, place
 from srin.segmentation import photo_segmenter, sam
 from srin.segmentation.checkpoints import download
+from srin.segmentation.embedded import EmbeddedEngine
 from srin.segmentation.photo_segmenter import PhotoSegmenter
 from srin.segmentation.sam import SamEngine
 from srin.segmentation.semantic_map import compose, crop_labels
@@ -102,6 +103,35 @@ def test_without_a_checkpoint_the_embedded_network_says_so(cache, photo):
     assert "embedded network" in status.reason and "colour regions" in status.reason
     assert status.segmenter == "embedded network" and one.automatic_map().segmenter == "colour regions"
     assert one.candidates([(100, 60)], [1], box=(40, 20, 200, 150))[0].segmenter == "embedded network"
+
+
+@pytest.mark.parametrize("is_mapped", [True, False])
+def test_a_checkpoint_that_comes_later_is_used(tiny, photo, monkeypatch, is_mapped):
+    """By photos that are open; also where it comes while the map is drawn without it."""
+    begun, go_on, automatic = threading.Event(), threading.Event(), EmbeddedEngine.automatic
+
+    def slow(engine, *arguments):
+        begun.set()
+        assert go_on.wait(WAIT)
+        return automatic(engine, *arguments)
+
+    monkeypatch.setattr(EmbeddedEngine, "automatic", slow)
+    one = PhotoSegmenter(photo)
+    one.look_again()
+    assert one.status.state == "unavailable" and begun.wait(WAIT)
+    if is_mapped:
+        go_on.set()
+        settled(one)
+    download(tiny)
+    one.look_again()
+    assert one.status.state == "preparing" and one.status.segmenter == "embedded network"
+    go_on.set()
+    settled(one)
+    deadline = time.monotonic() + WAIT
+    while (one.status.redraws or one.status.state != "ready") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert one.status.segmenter == one.status.map_segmenter == one.automatic_map().segmenter == "sam (tiny)"
+    assert one.candidates([(100, 60)], [1])[0].segmenter == "sam (tiny)"
 
 
 @pytest.mark.parametrize("content", [b"", b"anything"])

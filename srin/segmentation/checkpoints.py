@@ -47,6 +47,11 @@ class Checkpoint:
         return cache_folder() / self.url.rpartition("/")[2]
 
     @property
+    def part(self) -> Path:
+        """Where a download keeps what has come so far."""
+        return self.path.with_name(self.path.name + ".part")
+
+    @property
     def is_complete(self) -> bool:
         """Whether the cache holds the file. Its hash was checked before `download` gave it this name."""
         return self.path.is_file() and self.path.stat().st_size == self.size
@@ -86,7 +91,7 @@ def cache_folder() -> Path:
 def find_checkpoint() -> Path | None:
     """The checkpoint to use: what SRIN_SAM_CHECKPOINT names, or the smallest one in the cache.
 
-    SRIN_SAM_CHECKPOINT is a file, or what `fetch_chosen` fetches.
+    SRIN_SAM_CHECKPOINT is a file, a key of CHECKPOINTS, or what `fetch_from_hub` fetches.
 
     Returns:
         Its path, or None where there is none, or none yet.
@@ -110,20 +115,26 @@ def find_checkpoint() -> Path | None:
     return min(complete, key=lambda checkpoint: checkpoint.size).path if complete else None
 
 
-def fetch_chosen() -> None:
-    """Brings the checkpoint here that SRIN_SAM_CHECKPOINT names, unless it is here: for servers, whose disk may be empty
-    at every start.
+def is_here() -> bool:
+    """Whether there is a checkpoint to use."""
+    try:
+        return find_checkpoint() is not None
+    except SegmentationError:
+        return False
 
-    Names are the keys of CHECKPOINTS, and hf://OWNER/REPOSITORY/FILE for any repository of models on the Hugging Face
-    Hub; for private ones HF_TOKEN is a token that may read them.
+
+def fetch_from_hub() -> None:
+    """Brings the checkpoint here that SRIN_SAM_CHECKPOINT names as hf://OWNER/REPOSITORY/FILE, unless it is here.
+
+    For private repositories HF_TOKEN is a token that may read them.
 
     Raises:
-        SegmentationError: as `download`; or the Hub doesn't give the file.
+        SegmentationError: SRIN_OFFLINE=1 forbids it, or the Hub doesn't give the file.
     """
     chosen = os.environ.get("SRIN_SAM_CHECKPOINT", "")
-    if chosen in CHECKPOINTS:
-        download(CHECKPOINTS[chosen])
-    elif chosen.startswith(HUB) and find_checkpoint() is None:
+    if chosen.startswith(HUB) and find_checkpoint() is None:
+        if is_offline():
+            raise SegmentationError(f"SRIN_OFFLINE=1 forbids downloading {chosen}.")
         from huggingface_hub import hf_hub_download
 
         try:
@@ -149,14 +160,32 @@ def offer(checkpoint: Checkpoint) -> str:
     )
 
 
-def advice() -> str:
-    """What to do where there is no checkpoint, for people who look at the page."""
-    own = "start the app with SRIN_SAM_CHECKPOINT=FILE, FILE being a checkpoint that you have"
-    if os.environ.get("SRIN_OFFLINE") == "1":
-        return f"SRIN_OFFLINE=1 forbids downloads here. To use Segment Anything, {own}."
-    smallest = min(CHECKPOINTS.values(), key=lambda checkpoint: checkpoint.size)
-    command = f"python -m srin segment PHOTO -o map.png --checkpoint {smallest.name} --download"
-    return f"To use Segment Anything, run {command} once, and choose the photo again ({offer(smallest)[:-1]}). Or {own}."
+def chosen() -> Checkpoint | None:
+    """The official one that SRIN_SAM_CHECKPOINT names."""
+    return CHECKPOINTS.get(os.environ.get("SRIN_SAM_CHECKPOINT", ""))
+
+
+def offered() -> Checkpoint | None:
+    """The one to fetch where there is none: the official one that is chosen, or the smallest, vit_b.
+
+    None where SRIN_SAM_CHECKPOINT names a file, or one on the Hub, so that no other is wanted.
+    """
+    if os.environ.get("SRIN_SAM_CHECKPOINT"):
+        return chosen()
+    return min(CHECKPOINTS.values(), key=lambda checkpoint: checkpoint.size)
+
+
+def is_offline() -> bool:
+    """Whether whoever runs this forbids downloads."""
+    return os.environ.get("SRIN_OFFLINE") == "1"
+
+
+def free_bytes() -> int:
+    """Room on the disk that downloads go to. Raises OSError where that can't be known."""
+    folder = cache_folder().absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def download(checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> Path:
@@ -179,12 +208,12 @@ def download(checkpoint: Checkpoint, progress: Callable[[int, int], None] | None
     """
     if checkpoint.is_complete:
         return checkpoint.path
-    if os.environ.get("SRIN_OFFLINE") == "1":
+    if is_offline():
         raise SegmentationError(
             f"SRIN_OFFLINE=1 forbids downloading {checkpoint.path.name}. "
             "Unset it, or point SRIN_SAM_CHECKPOINT to a checkpoint file that you have."
         )
-    part = checkpoint.path.with_name(checkpoint.path.name + ".part")
+    part = checkpoint.part
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(part.with_suffix(".lock")):
@@ -264,7 +293,7 @@ def _check_offer(checkpoint: Checkpoint, response: http.client.HTTPResponse, sta
 
 def _read(checkpoint: Checkpoint, response: http.client.HTTPResponse, done: int) -> bytes:
     try:
-        return response.read(min(CHUNK, checkpoint.size - done))
+        return response.read1(min(CHUNK, checkpoint.size - done))  # what is there: who stops it doesn't wait for more
     except (OSError, http.client.HTTPException) as error:
         raise _interrupted(checkpoint, done) from error
 

@@ -4,6 +4,7 @@
     segmenter.candidates([(x, y)], [1])      # up to three masks to choose from
     segmenter.subject()                      # the photo's main object, without a prompt
     segmenter.automatic_map().objects        # masks for a strip of thumbnails
+    segmenter.look_again()                   # in case Segment Anything's checkpoint has come since
     segmenter.status                         # what to show: preparing, ready, failed, unavailable, cancelled; and why
     segmenter.cancel()                       # when the photo is replaced
 
@@ -28,11 +29,13 @@ from srin.errors import SegmentationError, SrinError
 from srin.image_io import Source, load_image
 from srin.segmentation.automatic import AutomaticMap
 from srin.segmentation.candidate import Candidate
-from srin.segmentation.checkpoints import NONE_HERE, find_checkpoint
+from srin.segmentation.checkpoints import NONE_HERE, find_checkpoint, is_here
 from srin.segmentation.embedded import EmbeddedEngine
 from srin.segmentation.encoder import check_precision, needs_check
 from srin.segmentation.sam import SamEngine, limited
 from srin.segmentation.sam_model import LoadedSam, load_sam
+
+READING = "Segment Anything is reading the photo."
 
 State = Literal["preparing", "ready", "failed", "unavailable", "cancelled"]
 
@@ -49,6 +52,7 @@ class Status:
         progress: share of the preparation that is done, 0 to 1.
         segmenter: who makes masks now.
         map_segmenter: who drew the map; None while it is being drawn, and `automatic_map` would wait for it.
+        redraws: whether that map is about to be replaced by Segment Anything's.
     """
 
     state: State
@@ -56,6 +60,7 @@ class Status:
     progress: float
     segmenter: str
     map_segmenter: str | None
+    redraws: bool
 
 
 class PhotoSegmenter:
@@ -75,7 +80,7 @@ class PhotoSegmenter:
         self._embedded = EmbeddedEngine(self._image, (pixels.shape[0], pixels.shape[1]))
         self._sam: SamEngine | None = None
         self._state: State = "preparing"
-        self._reason = "Segment Anything is reading the photo."
+        self._reason = READING
         self._progress = 0.0
         self._map: AutomaticMap | None = None
         self._cancelled = False
@@ -91,7 +96,16 @@ class PhotoSegmenter:
     @property
     def status(self) -> Status:
         drawn = self._map.segmenter if self._map else None
-        return Status(self._state, self._reason, self._progress, self._engine.segmenter, drawn)
+        return Status(self._state, self._reason, self._progress, self._engine.segmenter, drawn, self._redraws)
+
+    def look_again(self) -> None:
+        """Segment Anything reads the photo, and draws its map anew, if its checkpoint has come since: to be called while
+        somebody works on it. Returns at once.
+        """
+        with self._lock:
+            if self._state == "unavailable" and is_here():
+                self._state, self._reason, self._progress = "preparing", READING, 0.0
+                _worker.submit(_ENCODE, self._prepare)
 
     def cancel(self) -> None:
         """Stops the work in the background, within seconds on a CPU. The embedded segmenters do what is left."""
@@ -139,6 +153,11 @@ class PhotoSegmenter:
     def _engine(self) -> SamEngine | EmbeddedEngine:
         return self._sam if self._sam is not None and self._state == "ready" else self._embedded
 
+    @property
+    def _redraws(self) -> bool:
+        is_sams = self._sam is not None and self._map is not None and self._map.segmenter == self._sam.segmenter
+        return self._map is not None and self._state in ("preparing", "ready") and not is_sams
+
     def _give_up(self, state: State, reason: str) -> None:
         self._state, self._reason = state, f"{reason} {_INSTEAD}"
 
@@ -174,7 +193,7 @@ class PhotoSegmenter:
             except Exception as error:  # out of memory, a driver's fault: the photo can still be worked on
                 logging.exception("Segment Anything failed")
                 self._give_up("failed", f"Segment Anything failed ({error}).")
-        if self._map is None:
+        if self._map is None or self._redraws:
             _worker.submit(_MAP, self._draw_map)
 
     def _draw_map(self) -> None:

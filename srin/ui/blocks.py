@@ -10,7 +10,7 @@ import gradio as gr
 
 from srin import limits
 from srin.gpu import is_lent
-from srin.ui import api, compare, gallery, harmonizing, stage, why, work
+from srin.ui import api, compare, gallery, getting, harmonizing, stage, why, work
 from srin.ui.examples import FOLDER
 from srin.ui.island import WEB
 from srin.ui.theme import CSS, theme
@@ -61,12 +61,14 @@ def build() -> gr.Blocks:
         canvas.project(work.save_project, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
         canvas.save(stage.save, visit, canvas, concurrency_limit=4, **QUIET)
+        canvas.checkpoint(getting.checkpoint, None, canvas, concurrency_limit=8, **QUIET)
         canvas.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
         results.start(compare.start, visit, results, **MODEL, **QUIET)
         results.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
         results.save(compare.save, visit, results, concurrency_limit=4, **QUIET)
         results.difference(compare.difference, visit, results, concurrency_limit=2, **QUIET)
         results.explain(why.explain, visit, results, **MODEL, **QUIET)
+        demo.unload(getting.leave)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)
     return demo.queue(max_size=limits.MAX_QUEUE)

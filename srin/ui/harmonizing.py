@@ -154,6 +154,7 @@ def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Seque
     """
     if scene.missing:
         raise SrinError(scene.missing)
+    scene.check_arrived()
     if not methods:
         raise SrinError("Choose at least one method.")
     began = time.perf_counter()

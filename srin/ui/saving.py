@@ -40,7 +40,8 @@ _large = threading.Semaphore(1)
 
 @dataclass(frozen=True)
 class Choice:
-    """what: "picture", "mask" or "cutout"; of a comparison also "sheet" or "animation".
+    """what: "picture", "background" (the picture, for another object), "mask" or "cutout"; of a comparison also "sheet"
+    or "animation".
     feather: standard deviation in pixels of the preview. offsets: of a network's picture, see srin.offsets.
     """
 
@@ -108,26 +109,36 @@ class Saving:
         yield Progress("Starting", 0.0, None)
         job = deadline.run(_job, self._scene, self._placement, self._choice, self._run)
         if job.pixels <= limits.LARGE:
-            yield from self._rendered(job)
+            yield from self._made(job)
             return
         while not _large.acquire(timeout=WAIT):
             yield Progress("Waiting for another large download to end", 0.0, None)
             if self.stopped:
                 return
         try:
-            yield from self._rendered(job)
+            yield from self._made(job)
         finally:
             _large.release()
 
-    def _rendered(self, job: Job) -> Generator[Progress | Path, None, None]:
+    def _made(self, job: Job) -> Generator[Progress | Path, None, None]:
+        yield from self._rendered(job)
+        if self.stopped:
+            return
+        if self._choice.what == "background" and job.output.stat().st_size > limits.MAX_UPLOAD:
+            # The browser keeps it, and could not send it again.
+            job.output.unlink()
+            job = replace(job, output=job.output.with_suffix(".jpg"))
+            yield from self._rendered(job)
+        if not self.stopped:
+            yield job.output
+
+    def _rendered(self, job: Job) -> Generator[Progress, None, None]:
         if self.stopped:
             return
         self._rendering = Rendering(job, limits.MAX_SECONDS)
         if self.stopped:  # meanwhile
             self._rendering.stop()
         yield from self._rendering
-        if not self.stopped:
-            yield job.output
 
 
 def _drawn(run: Run, choice: Choice) -> Path:
@@ -149,6 +160,7 @@ def _cutout(scene: Scene) -> Path:
     photo, selection = scene.masked_photo, scene.mask
     if photo is None or selection is None:
         raise SrinError("Cut out the object first.")
+    scene.check_arrived()
     path = new_file(f"{Path(photo.name).stem}-cut-out.png")
     save_image(np.dstack(cut_out(photo.original(), selection.mask(), selection.pure)), path)
     return path
@@ -158,6 +170,7 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
     """What the process is to make. A network decides here, on what the page shows."""
     if scene.missing:
         raise SrinError(scene.missing)
+    scene.check_arrived()
     selection = scene.mask
     assert selection is not None  # nothing is missing
     width, height = scene.size
@@ -185,13 +198,14 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
             raise SrinError("No network is here that could harmonize: their weights files are missing.")
         composite = scene.preview(placement)
         semantic_map = scene.semantic_map(composite, placement)
-    if choice.format not in FORMATS:
+    kind = "png" if choice.what == "background" else choice.format  # without loss: more is pasted on it
+    if kind not in FORMATS:
         raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")
     harmonizer = Harmonizer.from_pretrained(choice.method)
     return replace(
         job,
         what="picture",
-        output=new_file(f"{scene.stem}-{choice.method}.{choice.format}"),
+        output=new_file(f"{scene.stem}-{choice.method}.{kind}"),
         method=choice.method,
         label=LABELS[choice.method],
         coefficients=harmonizer.coefficients(

@@ -3,11 +3,9 @@
 import argparse
 import asyncio
 import base64
-import logging
 import re
 import secrets
 import signal
-import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -21,10 +19,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from srin.errors import SegmentationError
 from srin.gpu import is_lent
-from srin.segmentation.checkpoints import fetch_chosen
-from srin.ui import gallery
+from srin.ui import gallery, getting
 from srin.ui.blocks import LAUNCH
 from srin.ui.files import sweep_regularly
 from srin.ui.guard import Guard
@@ -51,7 +47,7 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
     mcp: also serve the public endpoints as MCP tools (GRADIO_MCP_SERVER=true does the same). auth: nothing is answered
     before login as this user.
     """
-    threading.Thread(target=_fetch_checkpoint, daemon=True).start()
+    getting.fetch_chosen()
     wall = [Middleware(LoginWall, user=auth[0], password=auth[1])] if auth else []
     demo.launch(
         **LAUNCH,
@@ -104,14 +100,6 @@ async def _upkeep(app: App) -> AsyncIterator[None]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _fetch_checkpoint() -> None:
-    """Meanwhile masks come from the embedded network, as without a checkpoint."""
-    try:
-        fetch_chosen()
-    except SegmentationError as error:
-        logging.getLogger(__name__).error("%s", error)
 
 
 class LoginWall:

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from srin.composite import Placement
-from srin.errors import OutputError, SrinError, TookTooLong
+from srin.errors import ImageError, OutputError, SrinError, TookTooLong
 from srin.harmonizer import Harmonizer
 from srin.mask_values import remark_if_inverted, selects_nothing
 from srin.offsets import LIMITS, Offsets
 from srin.project import PHOTOS
-from srin.remarks import collected
+from srin.remarks import collected, remark
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
 from srin.ui import deadline, light, masks, preview, saving, work
@@ -32,17 +33,19 @@ from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "look", "light", "result", "files", "requests", "background", "../cards", "storage"),
-    *("work", "main"),
+    *("panel", "empty", "inset", "look", "light", "result", "files", "transfer", "requests", "background"),
+    *("../cards", "storage", "work", "getting", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
+UNKNOWN = "The page asks for something unknown. Load it again."
 
 
 Action = Callable[[Visit, Data], None]
 
 
 def layout() -> gr.HTML:
-    return island("stage", SCRIPTS, state=None, live=None, map=None, hover=None, saved=None, project=None)
+    props = ("state", "live", "map", "hover", "saved", "project", "checkpoint")
+    return island("stage", SCRIPTS, **dict.fromkeys(props))
 
 
 def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
@@ -93,12 +96,12 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data:
     began = time.perf_counter()
-    known = scene.ready or scene.has_regions  # before: regions may be found meanwhile
+    settled = scene.ready or not scene.awaits_regions  # before: regions may be found meanwhile
     pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
     urls = [inline(picture) for picture in pictures]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
-    awaits = not known and Harmonizer.from_pretrained(method).needs_map
+    awaits = not settled and Harmonizer.from_pretrained(method).needs_map
     about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits}
     return {"urls": urls, "window": window, **about}
 
@@ -154,7 +157,10 @@ def view(visit: Visit, problem: str) -> dict[str, Any]:
 def _view(visit: Visit) -> dict[str, Any]:
     scene = visit.scene
     selection, cutout = scene.mask, scene.cutout
-    versions = [photo and id(photo) for photo in (scene.background, scene.object, scene.picture)]
+    photos = (scene.background, scene.object, scene.picture)
+    for photo in filter(None, photos):
+        photo.segmentation.look_again()
+    versions = [photo and id(photo) for photo in photos]
     return {
         "answered": visit.answered,
         "work": work.kept(visit),
@@ -176,6 +182,7 @@ def _view(visit: Visit) -> dict[str, Any]:
         "light": scene.mark and _light(scene.mark),
         "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
         "segmentation": _segmentation(scene.masked_photo),
+        "hasSam": checkpoints.is_here(),
         "proposals": [_proposal(candidate) for candidate in visit.proposals] if scene.masked_photo else [],
         "placement": visit.placement and {**asdict(visit.placement), "serial": visit.serial},
         "missing": scene.missing,
@@ -191,19 +198,17 @@ def _photo(photo: Photo | None) -> dict[str, Any] | None:
     if photo is None:
         return None
     height, width = photo.proxy.shape[:2]
-    return {"url": photo.address, "name": photo.name, "width": width, "height": height}
+    about = {"url": photo.address, "name": photo.name, "width": width, "height": height}
+    return {**about, "identity": photo.identity, "travels": photo.travels}
 
 
 def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
-    """Whether Segment Anything can be asked about a photo, why not, and what to do about it."""
+    """Whether Segment Anything can be asked about a photo, and why not."""
     if photo is None:
         return None
     status = photo.segmentation.status
-    advice = ""
-    if status.state in ("failed", "unavailable"):
-        advice = checkpoints.advice()
-    view = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter, "advice": advice}
-    return {**view, "progress": round(100 * status.progress)}
+    about = {"state": status.state, "reason": status.reason, "segmenter": status.segmenter}
+    return {**about, "progress": round(100 * status.progress)}
 
 
 def _proposal(candidate: Candidate) -> dict[str, str]:
@@ -235,7 +240,7 @@ def _box(data: Data) -> list[float] | None:
 
 
 def unknown(visit: Visit, data: Data) -> None:
-    raise SrinError("The page asks for something unknown. Load it again.")
+    raise SrinError(UNKNOWN)
 
 
 def set_way(visit: Visit, data: Data) -> None:
@@ -246,16 +251,20 @@ def set_way(visit: Visit, data: Data) -> None:
 
 
 def add_photo(visit: Visit, data: Data) -> None:
-    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once."""
+    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once.
+
+    width, height: of the original, where the file is a small copy of it, and the original comes later.
+    """
     role = text(data, "role")
     if role not in ROLES:
-        raise SrinError("The page asks for something unknown. Load it again.")
+        raise SrinError(UNKNOWN)
     path, name = uploaded(data), text(data, "name") or "photo"
     if role == "mask":
         photo = _masked_photo(visit)
         visit.select(masks.fitting(path, photo), "mask file")
         return
-    photo = Photo.load(path, ROLES[role], name)
+    original = int(number(data, "width", 0, 1e6)), int(number(data, "height", 0, 1e6))
+    photo = Photo.load(path, ROLES[role], name, original if all(original) else None)
     scene = visit.scene
     if role != "background":
         visit.proposals = []
@@ -267,6 +276,42 @@ def add_photo(visit: Visit, data: Data) -> None:
     else:
         visit.change(replace(scene, object=photo, selection=None, cutout=None))
         _select_transparency(visit)
+
+
+def put_original(visit: Visit, data: Data) -> None:
+    """A photo takes the place of its small copy. Where it can't be used, the small copy goes too."""
+    role, small = text(data, "role"), Path(text(data, "small"))
+    if role not in PHOTOS:
+        raise SrinError(UNKNOWN)
+    copies = [scene for scene in (visit.scene, *visit.scenes.values()) if scene.has_copy(small)]
+    if not copies:
+        return  # forgotten, or too long ago
+    copied: Photo | None = getattr(copies[0], role)
+    if copied is None:
+        raise SrinError(UNKNOWN)
+    try:
+        original = Photo.load(uploaded(data), ROLES[role], text(data, "name"), copied=copied)
+        if (original.width, original.height) != (copied.width, copied.height):
+            raise ImageError(f"The {ROLES[role]} has another size here than in your browser. Save it in another format.")
+        visit.put_original(small, original)
+    except ImageError:
+        visit.drop_copy(small)
+        raise
+
+
+def add_another(visit: Visit, data: Data) -> None:
+    """The picture that was made of the scene (see saving.Choice, "background") becomes the background of another object,
+    which will lie beside the one that is in it now.
+    """
+    scene, path = visit.scene, uploaded(data)
+    names = [Path(photo.name).stem for photo in (scene.background, scene.object) if photo and not scene.ready]
+    background = Photo.load(path, "background", f"{' with '.join(names) or scene.stem}{path.suffix}")
+    if path.suffix != ".png":
+        remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, a little changed.")
+    gone = replace(scene, object=None, selection=None, cutout=None, light=None)
+    visit.change(replace(gone, background=background, ready=False))
+    visit.proposals = []
+    visit.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
 
 
 def _select_transparency(visit: Visit) -> None:
@@ -393,6 +438,8 @@ ACTIONS: dict[str, Action] = {
     "way": set_way,
     "photo": add_photo,
     "example": choose_example,
+    "original": put_original,
+    "another": add_another,
     "prompt": by_prompts,
     "subject": by_subject,
     "propose": propose,

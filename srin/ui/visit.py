@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import cv2
@@ -19,7 +20,7 @@ from srin.composite import Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.pictures import shrink
-from srin.ui.scene import CutOut, Light, Scene, Selection
+from srin.ui.scene import CutOut, Light, Photo, Scene, Selection
 from srin.ui.turns import Turns
 from srin.untrusted import Data
 
@@ -180,6 +181,18 @@ class Visit:
             raise SrinError("Those photos are too long ago to go back to.")
         self._put_aside()
         self.photos, self.scene = photos, self.scenes.pop(photos)
+
+    def put_original(self, path: Path, original: Photo) -> None:
+        """In the place of its small copy, which has this path, in all sets of photos. Raises SrinError."""
+        scenes = {number: scene.with_original(path, original) for number, scene in self.scenes.items()}
+        self.scene, self.scenes = self.scene.with_original(path, original), scenes
+
+    def drop_copy(self, path: Path) -> None:
+        """A small copy whose original can't be used: no set of photos that has it can be gone back to."""
+        self.scenes = {number: scene for number, scene in self.scenes.items() if not scene.has_copy(path)}
+        if self.scene.has_copy(path):
+            self.scene = self.scene.without_copy(path)
+            self.photos = max([self.photos, *self.scenes]) + 1
 
     def _put_aside(self) -> None:
         if self.scene.background or self.scene.object or self.scene.picture:

@@ -108,6 +108,7 @@ def _saved_project(visit: Visit, data: Data) -> Data:
     photos: dict[str, Photo] = {role: getattr(scene, role) for role in PHOTOS if getattr(scene, role)}
     if not photos:
         raise ProjectError("There is nothing to save yet. Add a photo first.")
+    scene.check_arrived()
     contents = {role: project.Photo(photo.name, read_file(photo.path, photo.name)) for role, photo in photos.items()}
     masks = {}
     for role, selection in _selections(scene).items():

@@ -48,12 +48,22 @@ function showControls() {
   status.classList.toggle("busy", busy);
   status.classList.toggle("error", run?.state === "error" && !starting);
   const idle = scene.missing || (compare.methods.size ? "Ready. Results appear below as each method finishes." : "Choose a method.");
-  status.textContent = starting ? "Starting…" : (run?.text ?? idle);
+  status.textContent = starting ? (compare.waits || "Starting…") : (run?.text ?? idle);
   const stale = Boolean(run?.key !== undefined && run?.key !== scene.key && !busy);
   find(".stale").hidden = !stale;
   element.classList.toggle("is-stale", stale);
   const hasResult = Boolean(run?.tiles.some((tile) => tile.state === "done"));
   for (const button of findAll("[data-save]")) button.disabled = !hasResult || download.busy;
+}
+
+// What isn't here can't be chosen, nor stay chosen.
+function showSegmenters() {
+  const choice = find('[data-choice="segmenter"]');
+  const sam = choice.querySelector('[value="sam"]');
+  sam.disabled = !compare.scene.hasSam;
+  sam.textContent = sam.disabled ? "Segment Anything (not here)" : "Segment Anything";
+  choice.value = recall("segmenter", "auto");
+  if (choice.selectedOptions[0]?.disabled ?? true) choice.value = "auto";
 }
 
 function pick(method) {
@@ -68,6 +78,7 @@ function pick(method) {
 
 async function start() {
   compare.starting = true;
+  compare.waits = "";
   showControls();
   compare.runs += 1;
   const number = compare.runs;
@@ -124,6 +135,10 @@ function adoptSettings(settings) {
 function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
+  hear("waits", (text) => {
+    compare.waits = text;
+    showControls();
+  });
   const scrollTo = (box) => {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     box.scrollIntoView({ behavior: calm ? "auto" : "smooth" });

@@ -6,11 +6,12 @@ const compare = {
   other: "", // what it is compared with: another method, or "", the pasted picture
   wanted: recall("picked", null), // the one that the visitor picked
   methods: new Set(),
-  scene: { key: "", missing: "Add photos first." },
+  scene: { key: "", missing: "Add photos first.", hasSam: false },
   told: null, // the network of the live preview
   runs: 0, // started so far
   cancelled: 0, // the last of them that was cancelled
   starting: false,
+  waits: "", // what is waited for before it starts
   shownComposite: null, // URL of the one that the zoom was made for
   holding: false, // the other picture is shown in place of the picked one
   goesToWhy: null, // what to do when a run is done that was started to ask why
@@ -71,8 +72,10 @@ hear("forgotten", () => {
 });
 hear("scene", (scene) => {
   compare.scene = scene;
+  showSegmenters();
   tellMethod();
   showControls();
 });
+showSegmenters();
 showControls();
 ready();

@@ -49,6 +49,7 @@ async function adoptLive() {
       liveTimer = setTimeout(askLiveAgain, liveWait);
       liveWait = Math.min(2 * liveWait, MOST_WAIT_MS);
     } else {
+      if (liveWait > PEEK_MS) askMap(); // it was awaited, and is another one now
       stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
     }
   }
@@ -102,6 +103,7 @@ async function adoptHover() {
 
 function watchSegmentation() {
   clearTimeout(peekTimer);
+  watchGetting();
   if (stage.server.segmentation?.state === "preparing") peekTimer = setTimeout(() => trigger("peek"), PEEK_MS);
 }
 

@@ -29,10 +29,7 @@ function ensureLight() {
 }
 
 function commitLight() {
-  sendLight({}, "Marking", async () => {
-    const { path } = await upload(await stage.light.toFile());
-    return { path };
-  });
+  sendLight({}, "Marking", async () => ({ path: await transfer(await stage.light.toFile()) }));
 }
 
 function adoptLight(next) {

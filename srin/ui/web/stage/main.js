@@ -9,7 +9,7 @@ const stage = {
   points: [], // { x, y, label } in fractions of the photo
   box: null, // [x0, y0, x1, y1] in fractions of the photo
   images: { background: null, object: null, picture: null, cutout: null, map: null },
-  maskedPhoto: null, // its URL
+  maskedPhoto: null, // its identity, see Photo in scene.py
   cutoutSize: null, // of the mask's bounding box, in pixels of the object's proxy
   mask: new MaskLayer(),
   light: new MaskLayer(), // what is marked on the background
@@ -103,8 +103,7 @@ let strokes = 0; // painted so far; a mask that arrives after a newer stroke isn
 function commitStroke() {
   strokes += 1;
   request("edit", {}, "Updating the mask", async () => {
-    const { path } = await upload(await stage.mask.toFile());
-    return { path };
+    return { path: await transfer(await stage.mask.toFile()) };
   });
 }
 
@@ -151,7 +150,7 @@ function undo(steps) {
 let lastRevision = 0;
 
 async function adopt() {
-  const next = props.state;
+  const next = props.state && withCopies(props.state);
   const known = stage.server.work?.visit;
   const isForgotten = Boolean(known && next && next.work.visit !== known);
   if (!next || (next.revision <= lastRevision && !isForgotten)) return;
@@ -180,7 +179,7 @@ async function adopt() {
   answered = Math.max(answered, next.answered);
   stage.problem = next.problem;
   stage.way = next.way;
-  if (["background", "object", "picture"].some((role) => next[role]?.url !== before[role]?.url)) {
+  if (["background", "object", "picture"].some((role) => next[role]?.identity !== before[role]?.identity)) {
     useLook(stage.restoring?.look ?? { strength: 1, moved: {} }); // of another scene, the look is another
   }
   work.saysProject = "";
@@ -188,7 +187,7 @@ async function adopt() {
     work.settings = next.work.settings;
     tell("use-settings", work.settings);
   }
-  work.replaced = Boolean(before.mask && !stage.restoring && next.photos !== before.photos && next.way === before.way);
+  work.replaced = replacedText(next, before);
   adoptPlacement(next, before);
   adoptLight(next);
   adoptMask(next, before);
@@ -198,12 +197,22 @@ async function adopt() {
   redraw();
   announce();
   release();
+  tellArrivals();
+  if (pendingCount() === 0) stage.asked = ""; // what comes now was not asked for by a person
   watchSegmentation();
   if (isForgotten) bringBack();
-  if (changed) {
+  const begins = before.segmentation?.state === "unavailable" && next.segmentation?.state === "preparing";
+  if (changed || begins) {
     askLive();
     askMap();
   }
+}
+
+// Where photos took the place of some that had a mask.
+function replacedText(next, before) {
+  if (!before.mask || stage.restoring || next.photos === before.photos) return "";
+  if (stage.asked === "another") return "The picture with its object is the background now. Undo takes that back.";
+  return next.way === before.way ? "Other photos took the place of yours. Undo brings yours back." : "";
 }
 
 async function loadImages(next, before) {
@@ -222,7 +231,7 @@ async function loadImages(next, before) {
 
 function adoptPlacement(next, before) {
   const box = next.cutout?.box;
-  const sameObject = next.object?.url && next.object.url === before.object?.url;
+  const sameObject = next.object && next.object.identity === before.object?.identity;
   if (stage.restoring) {
     stage.placement = stage.restoring.placement;
   } else if (next.placement && next.placement.serial !== before.placement?.serial) {
@@ -237,9 +246,9 @@ function adoptPlacement(next, before) {
 
 function adoptMask(next, before) {
   const photo = cuttable();
-  const url = (next.way === "ready" ? next.picture : next.object)?.url ?? null;
-  const samePhoto = url === stage.maskedPhoto;
-  stage.maskedPhoto = url;
+  const identity = (next.way === "ready" ? next.picture : next.object)?.identity ?? null;
+  const samePhoto = identity === stage.maskedPhoto;
+  stage.maskedPhoto = identity;
   // Also where the same photo was given once more: then its clicks belong to a mask that is gone.
   if (!samePhoto || (next.photos !== before.photos && !next.mask)) {
     const { points, box } = stage.restoring ?? work.resuming ?? { points: [], box: null };
@@ -258,7 +267,7 @@ function adoptMask(next, before) {
 }
 
 function adoptView(next, before) {
-  if (next.background?.url !== before.background?.url || next.way !== before.way) views.place.reset();
+  if (next.background?.identity !== before.background?.identity || next.way !== before.way) views.place.reset();
   const { way } = next;
   const photo = way === "ready" ? next.picture : next.object;
   const complete = !next.missing;
@@ -283,7 +292,7 @@ function lands(next, before) {
 function announce() {
   const { server, placement } = stage;
   const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");
-  tell("scene", { key, missing: server.missing ?? "", placement });
+  tell("scene", { key, missing: server.missing ?? "", placement, hasSam: Boolean(server.hasSam) });
   keepWork();
 }
 
@@ -293,9 +302,11 @@ connectLook();
 connectLight();
 connectResult();
 connectFiles();
+connectTransfers();
 connectGestures();
 connectKeyboard();
 connectBackground();
+connectGetting();
 connectEmpty();
 connectWork();
 new ResizeObserver(fitCanvases).observe(marksCanvas);
@@ -306,7 +317,7 @@ hear("example", (index) => {
   if (top < 0 || bottom > innerHeight) find(".stage-body").scrollIntoView();
 });
 hear("ask", async (answer) => {
-  await settled();
+  await arrived((text) => tell("waits", text));
   answer(stage.placement);
 });
 showPanel();

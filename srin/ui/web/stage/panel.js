@@ -41,6 +41,7 @@ function showPanel() {
     setPressed(button, button.dataset.tool === tool && !button.disabled);
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
+  showTransfers();
   showEmpty();
   if (!server.cutout) find('.stage-cutting [data-choose="background"]').hidden = true;
   find('[data-act="undo"]').disabled = stage.history.at <= 0;
@@ -91,20 +92,21 @@ function unmaskedText(way) {
     : "Nothing is selected yet. Click on the object, draw a box, or paint.";
 }
 
-// Whether Segment Anything reads the photo, is ready, or can't be had: why, and what to do.
+// Whether Segment Anything reads the photo, is ready, or fails and why. Where it isn't there, see getting.js.
 function showSegmentation() {
   const { segmentation } = stage.server;
   const box = find(".stage-sam");
-  box.hidden = !segmentation;
-  if (!segmentation) return;
-  const { state, reason, progress, segmenter, advice } = segmentation;
+  box.hidden = !segmentation || segmentation.state === "unavailable";
+  showGetting();
+  if (box.hidden) return;
+  const { state, reason, progress, segmenter } = segmentation;
   box.dataset.state = state;
   box.querySelector("summary").textContent =
     {
       preparing: `Segment Anything is reading the photo: ${progress} %`,
       ready: `Ready: ${segmenter}. Point at the photo for a preview.`,
-    }[state] ?? "No Segment Anything here: what to do";
-  box.querySelector("p").textContent = [reason, advice].filter(Boolean).join("\n\n");
+    }[state] ?? "Segment Anything can't be used: why";
+  box.querySelector("p").textContent = reason;
 }
 
 function setPressed(button, pressed) {
