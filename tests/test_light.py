@@ -161,9 +161,7 @@ def test_slivers_beyond_a_border_do_not_lend(visit):
     edge = np.flatnonzero(wider[0])[-1]
     wider[:, edge + 1] = 255
     visit.take_light(wider, True)
-    assert np.array_equal(job(visit, "baseline").coefficients, exact) or np.allclose(
-        job(visit, "baseline").coefficients, exact, atol=0.02
-    )
+    assert np.abs(job(visit, "baseline").coefficients - exact).max() < 0.01
     thin = np.zeros_like(wider)
     thin[:, 3] = 255
     visit.take_light(thin, True)
