@@ -114,7 +114,7 @@ def test_why_can_be_cancelled_and_asked_again(page, monkeypatch):
 
     monkeypatch.setattr(explain, "explain_network", held)
     only(page, "copy-paste", "reinhard")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     page.locator(".why-ask").press("Enter")

@@ -111,7 +111,7 @@ def test_the_page_lists_the_regions(open_page, size):
     phone = {"has_touch": True, "is_mobile": True} if size[0] < 500 else {}
     page = open_page(*size, **phone)
     only(page, "copy-paste", "reinhard")
-    page.locator(".gallery-card").nth(1).click()
+    page.locator(".example:visible").nth(1).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     page.locator(".why-ask").press("Enter")
