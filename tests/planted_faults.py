@@ -498,6 +498,20 @@ FAULTS = (
         "",
         "test_page_light",
     ),
+    Fault(
+        "the canvas pasted at its own size",
+        "srin/ui/preview.py",
+        "FINER = 2 ",
+        "FINER = 1 ",
+        "test_canvas",
+    ),
+    Fault(
+        "a finished composite's canvas without its regions",
+        "srin/ui/preview.py",
+        "    if scene.has_regions:",
+        "    if scene.has_regions and not scene.ready:",
+        "test_canvas",
+    ),
 )
 
 

@@ -12,6 +12,8 @@ from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
 from srin.ui.scene import Scene
 
+FINER = 2  # times the live preview's size, at which the object is pasted
+
 
 def harmonized(
     scene: Scene, placement: Placement, method: str, offsets: Offsets
@@ -40,7 +42,8 @@ def harmonized(
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
     rows, columns = composite.mask.shape
     strong = mixed(result, composite, MAX_STRENGTH, 0)
-    pictures = [np.dstack([picture[window], opaque]) for picture in (result, strong)]
+    # Black where nothing shows: lossless, noise would cost.
+    pictures = [np.dstack([picture[window] & opaque[..., None], opaque]) for picture in (result, strong)]
     return pictures, [x / columns, y / rows, width / columns, height / rows], result.adjustment
 
 
@@ -50,8 +53,12 @@ def small_composite(scene: Scene, placement: Placement) -> Composite:
         composite = scene.preview(placement)  # raises what is missing
         return Composite(shrink(composite.image, LIVE_SIDE), shrink(composite.mask, LIVE_SIDE))
     assert scene.background and scene.cutout
-    background = scene.background.live
+    background, size = scene.background.live, scene.background.live.shape[1::-1]
+    # Pasted larger, and then averaged down, as a download is that is looked at: an interpolation at this size blurs.
+    large = cv2.resize(background, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_NEAREST)
     # No larger than it will be drawn, so that nothing is warped that nobody sees.
-    height = placement.scale * background.shape[0]
+    height = placement.scale * large.shape[0]
     side = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))
-    return place(background, shrink(scene.cutout.rgb, side), shrink(scene.cutout.alpha, side), placement)
+    pasted = place(large, shrink(scene.cutout.rgb, side), shrink(scene.cutout.alpha, side), placement)
+    parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (pasted.image, pasted.mask))
+    return Composite(*parts)

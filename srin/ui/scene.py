@@ -26,7 +26,7 @@ from srin.project import PHOTOS, parts_of
 from srin.reference import filled, marked
 from srin.remarks import collected
 from srin.segmentation.photo_segmenter import PhotoSegmenter
-from srin.segmentation.semantic_map import SemanticMap, compose, crop_labels, segment
+from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, enlarged, segment
 from srin.ui.pictures import (
     LIVE_SIDE,
     PROXY_SIDE,
@@ -393,18 +393,22 @@ class Scene:
         self, composite: Composite, placement: Placement, segmenter: str = "auto", lending: bool = True
     ) -> SemanticMap:
         """The regions of this scene's composite, at any size, as the networks see it: what may not lend is painted over,
-        unless `lending` is false. With "auto", those of the two photos, which were found when
-        they arrived, are moved along with the object; another segmenter looks at the composite itself.
+        unless `lending` is false. With "auto", those that were found when the photos arrived: of a finished composite, or
+        of two photos, moved along with the object. Another segmenter looks at the composite.
 
         Raises SrinError, see `segment`.
         """
         allowed = self.allowed(composite) if lending else None
         if allowed is not None:
             composite = filled(composite, allowed)
-        if self.ready or segmenter != "auto":
+        if segmenter != "auto":
             return segment(composite, segmenter)
         if not (self.has_regions or self._awaits_sam):
             return segment(composite, "colour")  # the same regions, without the wait for proposals of objects
+        if self.ready:
+            assert self.picture
+            found = self.picture.segmentation.automatic_map()
+            return build(composite, enlarged(found.labels, composite.mask.shape), found.segmenter)
         assert self.background and self.object and self.selection and self.cutout
         background, cut = (photo.segmentation.automatic_map() for photo in (self.background, self.object))
         object_labels = crop_labels(cut.labels, self.selection.proxy)
@@ -414,23 +418,25 @@ class Scene:
         return replace(made, segmenter=f"{background.segmenter}, the object's by {cut.segmenter}")
 
     @property
+    def _photos(self) -> list[Photo]:
+        """Those that the composite is made of, as far as they are there."""
+        photos = (self.picture,) if self.ready else (self.background, self.object)
+        return [photo for photo in photos if photo]
+
+    @property
     def has_regions(self) -> bool:
-        """Whether `semantic_map` has only to move what is found already."""
-        photos = (self.background, self.object)
-        return not self.ready and all(photo and photo.segmentation.status.map_segmenter for photo in photos)
+        """Whether `semantic_map` takes what is found already."""
+        return all(photo.segmentation.status.map_segmenter for photo in self._photos)
 
     @property
     def awaits_regions(self) -> bool:
         """Whether regions are being found that `semantic_map` will take."""
-        if not self.has_regions:
-            return not self.ready
-        return any(photo and photo.segmentation.status.redraws for photo in (self.background, self.object))
+        return not self.has_regions or any(photo.segmentation.status.redraws for photo in self._photos)
 
     @property
     def _awaits_sam(self) -> bool:
-        """Whether Segment Anything will find the regions of both photos, or has."""
-        photos = (self.background, self.object)
-        return all(photo and photo.segmentation.status.state in ("preparing", "ready") for photo in photos)
+        """Whether Segment Anything will find the regions, or has."""
+        return all(photo.segmentation.status.state in ("preparing", "ready") for photo in self._photos)
 
     def _check_complete(self) -> None:
         if self.missing:

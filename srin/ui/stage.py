@@ -25,7 +25,7 @@ from srin.ui.examples import all_examples
 from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
-from srin.ui.pictures import inline, shown, shown_mask
+from srin.ui.pictures import LOSSLESS, inline, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.scene import Light, Photo, Scene, decoding_once
 from srin.ui.visit import Visit
@@ -96,10 +96,11 @@ def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data:
     began = time.perf_counter()
-    settled = scene.ready or not scene.awaits_regions  # before: regions may be found meanwhile
+    settled = not scene.awaits_regions  # before: regions may be found meanwhile
     pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
-    urls = [inline(picture) for picture in pictures]
+    # What is looked at most is as a download will be, to the bit; the other is only mixed in, beyond a strength of 1.
+    urls = [inline(pictures[0], LOSSLESS), inline(pictures[1])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
     about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits}
