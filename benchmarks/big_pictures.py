@@ -157,7 +157,7 @@ def cancels(page: Page, tries: int) -> dict[str, float]:
 
 def downloads(visitor: Page, other: Page) -> tuple[dict[str, Any], dict[str, float]]:
     """Each method's download, and an example's first result for another visitor, alone and meanwhile."""
-    other.locator(".gallery-card").nth(2).click()
+    other.locator(".example:visible").nth(2).click()
     other.locator(".slot-name", has_text="old_arena").wait_for()
     first_result(other)
     alone = [first_result(other) for _ in range(REPEATS)]
@@ -181,7 +181,7 @@ def killed(app: App, browser: Browser, visitors: int) -> dict[str, int]:
     """Visitors at work when the server is killed, and those who have their photos, mask and placement afterwards."""
     pages = [opened(browser, app.address) for _ in range(visitors)]
     for number, page in enumerate(pages):
-        page.locator(".gallery-card").nth(number % 4).click()
+        page.locator(".example:visible").nth(number % 4).click()
         page.locator("#harmonize:not([disabled])").wait_for()
         page.locator('[data-number="x"]').fill(str(20 + number))
         page.locator('[data-number="x"]').press("Enter")
@@ -217,7 +217,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         try:
             page, other = opened(browser, app.address), opened(browser, app.address)
-            other.locator(".gallery-card.has-after").last.wait_for()  # the weights are there
+            other.locator(".example.has-after:visible").last.wait_for()  # the weights are there
             found["large"] = large(page, folder, options.megapixels)
             print(json.dumps(found["large"]), flush=True)
             found["downloads"], found["meanwhile"] = downloads(page, other)

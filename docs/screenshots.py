@@ -53,13 +53,13 @@ def take_states(page: Page, folder: Path) -> None:
                 page.wait_for_timeout(150)
                 page.screenshot(path=folder / f"{state}-{width}-{scheme}.png", full_page=True)
 
-    page.locator(".gallery-card.has-after").last.wait_for()
+    page.locator(".example.has-after:visible").last.wait_for()
     take_all("empty")
     broken = {"name": "holiday.jpg", "mimeType": "image/jpeg", "buffer": b"not a picture"}
     page.locator('input[data-for="background"]').set_input_files([broken])
     page.locator(".stage-problem", has_text="not an image").wait_for()
     take_all("error")
-    page.locator(".gallery-card").nth(1).click()
+    page.locator(".example:visible").nth(1).click()
     page.locator("#harmonize:not([disabled])").wait_for()
     page.locator('[data-tool="point"]').click()
     page.locator('[data-act="propose"]').click()

@@ -223,7 +223,7 @@ def _harmonize_file(
 
 
 def _harmonize_project(options: argparse.Namespace) -> int:
-    """As the page would, by the project's own method, strength, offsets and feather, unless others are asked for."""
+    """As the page would, by the project's own method, strength, offsets, feather and light, unless others are given."""
     from srin import outputs
     from srin.composite import check_strength, mixed
     from srin.harmonizer import NETWORKS, Harmonizer
@@ -243,12 +243,13 @@ def _harmonize_project(options: argparse.Namespace) -> int:
     check_strength(settings["strength"])
     harmonizer = Harmonizer.from_pretrained(settings["method"], options.device)
     composite = project.composite()
-    semantic_map = harmonizer.map_for(composite, options.map, options.segmenter)
+    reference = project.allowed(composite) if settings["method"] in NETWORKS else None
+    semantic_map = harmonizer.map_for(composite, options.map, options.segmenter, reference)
     if settings["method"] not in NETWORKS:
         settings.pop("offsets", None)
     offsets = Offsets(**settings.get("offsets", {}))
     harmonized = harmonizer.harmonize_composite(
-        composite, semantic_map, working_size=options.working_size, offsets=offsets
+        composite, semantic_map, working_size=options.working_size, reference=reference, offsets=offsets
     )
     feather = settings.get("feather", 0.0) * max(composite.mask.shape)
     result = mixed(harmonized, composite, settings["strength"], feather)

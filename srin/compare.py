@@ -16,6 +16,7 @@ from srin.composite import Composite
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import write_whole
+from srin.reference import Reference
 from srin.segmentation.semantic_map import SemanticMap
 
 TILE = 480  # pixels of a tile's longer side
@@ -39,15 +40,23 @@ class Result:
 
 
 def run_methods(
-    composite: Composite, semantic_map: SemanticMap, methods: Sequence[str] = METHODS, device: str | None = None
+    composite: Composite,
+    semantic_map: SemanticMap,
+    methods: Sequence[str] = METHODS,
+    device: str | None = None,
+    reference: Reference | None = None,
 ) -> Iterator[Result]:
-    """Runs methods one after the other and yields each result as it is ready; one that fails leaves the others."""
+    """Runs methods one after the other and yields each result as it is ready; one that fails leaves the others.
+
+    reference: as in `Harmonizer.harmonize`, for the networks; the other methods borrow from the whole background.
+    """
     for method in methods:
         began = time.perf_counter()
         try:
             harmonizer = Harmonizer.from_pretrained(method, device)
             began = time.perf_counter()  # loading weights happens once and is not the method's time
-            harmonized = harmonizer.harmonize_composite(composite, semantic_map)
+            lending = reference if harmonizer.decides else None
+            harmonized = harmonizer.harmonize_composite(composite, semantic_map, reference=lending)
         except SrinError as error:
             yield Result(method, None, 0.0, str(error))
         else:

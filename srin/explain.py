@@ -4,6 +4,7 @@ A weight says how much was borrowed. An effect says what that changed: the regio
 (`srin.reference`), and the result compared. Sentences are made from effects alone.
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
@@ -62,21 +63,33 @@ class Explanation:
         heat: float32 (H, W), how many times the background's average a place weighs in what the part borrowed: 1 is
             what it would weigh by area alone, as in the baseline. 0 on the foreground.
         part: bool (H, W), the part of the foreground that was asked about: the map's region at the point.
-        outlines: bool (H, W), the borders of the map's regions.
+        labels: int32 (H, W), the map's regions.
         sentence: for people, what excluding regions changes.
+        transform, without: what the network does to the foreground's colours with all regions, and without one, by its
+            id, for all that have an effect: float32 (1, 12, h, w), see `srin.full_resolution.apply_coefficients`.
     """
 
     regions: tuple[RegionEffect, ...]
     heat: np.ndarray
     part: np.ndarray
-    outlines: np.ndarray
+    labels: np.ndarray
     sentence: str
+    transform: np.ndarray
+    without: Mapping[int, np.ndarray]
 
 
 def explain_network(
-    network: HarmonizationNet, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+    network: HarmonizationNet,
+    composite: Composite,
+    point: tuple[float, float],
+    semantic_map: SemanticMap,
+    allowed: np.ndarray | None = None,
+    proceed: Callable[[float], None] = lambda done: None,
 ) -> Explanation:
-    """See `Harmonizer.explain`. The map may be of any size. Raises SrinError when the point isn't on the foreground."""
+    """See `Harmonizer.explain`. The map may be of any size. Raises SrinError when the point isn't on the foreground.
+
+    allowed: as `srin.reference.lenders` returns it; regions that may not lend are not explained.
+    """
     size, inside = composite.mask.shape, composite.mask > 127
     x, y = int(point[0]), int(point[1])
     if not (0 <= x < size[1] and 0 <= y < size[0] and inside[y, x]):
@@ -85,17 +98,21 @@ def explain_network(
     part = inside & (labels == labels[y, x])
     small = composite.shrunk(SIDE)
     small_labels = enlarged(labels, small.mask.shape)
-    names = [int(name) for name in np.flatnonzero(np.bincount(labels[~inside]))]
-    others = [(small_labels != name) | (small.mask > 0) for name in names]
+    lending = (composite.mask == 0) if allowed is None else allowed & (composite.mask == 0)
+    names = [int(name) for name in np.flatnonzero(np.bincount(labels[lending]))]
+    # With a reference nothing of the soft edge lends: a pixel of it may lie beyond what may.
+    lenders = np.ones(small.mask.shape, bool) if allowed is None else enlarged(lending, small.mask.shape)
+    lenders |= small.mask > 0
+    others = [lenders & (small_labels != name) | (small.mask > 0) for name in names]
     compared = [name for name, allowed in zip(names, others, strict=True) if enough(allowed, small)]
     config, regions = network.config, small_labels if network.config.slot == "srin" else None
-    whole = seen(config, small, regions, allowed=np.ones(small.mask.shape, bool))
+    whole = seen(config, filled(small, lenders), regions, allowed=lenders)
     without = [
         seen(config, filled(small, allowed), regions, allowed=allowed)
         for name, allowed in zip(names, others, strict=True)
         if name in compared
     ]
-    results, weights = _run(network, [whole, *without])
+    results, transforms, weights = _run(network, [whole, *without], proceed)
     rows, columns = whole.mask.shape
     asked = cv2.resize(part.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) * (whole.mask / 255)
     if not asked.any():  # a part too small for this resolution: the whole object speaks for it
@@ -117,7 +134,8 @@ def explain_network(
     found.sort(key=lambda region: -(region.effect or 0))
     heat = _heat(density, background, size)
     heat[inside] = 0
-    return Explanation(tuple(found), heat, part, outlines(labels), sentence(found, config.slot))
+    each = {name: transforms[[number]] for number, name in enumerate(compared, start=1)}
+    return Explanation(tuple(found), heat, part, labels, sentence(found, config.slot), transforms[:1], each)
 
 
 class _Weights:
@@ -145,13 +163,17 @@ class _Weights:
         return np.einsum("j,jhw->hw", each / np.maximum(area, 1e-12), self._lenders), self._background
 
 
-def _run(network: HarmonizationNet, pictures: list[Seen]) -> tuple[np.ndarray, _Weights]:
-    """The network's results for N pictures of one size, (N, h, w, 3) from 0 to 255, not rounded, and what the first
-    one's parts borrowed."""
+def _run(
+    network: HarmonizationNet, pictures: list[Seen], proceed: Callable[[float], None]
+) -> tuple[np.ndarray, np.ndarray, _Weights]:
+    """The network's results for N pictures of one size, (N, h, w, 3) from 0 to 255, not rounded; its transforms, float32
+    (N, 12, h', w'); and what the first one's parts borrowed."""
     device = next(network.parameters()).device
     found: list[np.ndarray] = []
+    transforms: list[np.ndarray] = []
     first: Decision | None = None
     for start in range(0, len(pictures), CHUNK):
+        proceed(start / len(pictures))
         tensors = [picture.tensors(device) for picture in pictures[start : start + CHUNK]]
         composite, mask, regions, allowed = (
             None if parts[0] is None else torch.cat(parts) for parts in zip(*tensors, strict=True)
@@ -162,9 +184,10 @@ def _run(network: HarmonizationNet, pictures: list[Seen]) -> tuple[np.ndarray, _
             coefficients = network.spread_out(decision, mask, regions).float()
             harmonized = apply_affine(coefficients, composite)
         first = first or decision
+        transforms.append(coefficients.cpu().numpy())
         found.append(((harmonized + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy())
     assert first is not None
-    return np.concatenate(found), _Weights(network, pictures[0], first)
+    return np.concatenate(found), np.concatenate(transforms), _Weights(network, pictures[0], first)
 
 
 def _difference(before: np.ndarray, after: np.ndarray, asked: np.ndarray) -> tuple[float, tuple[str, ...]]:
@@ -198,8 +221,8 @@ def sentence(regions: list[RegionEffect], slot: str) -> str:
     strong = [region for region in compared if region.effect is not None and region.effect >= HARDLY]
     if not strong:
         which = f"any one of the {len(compared)} background regions" if len(compared) > 1 else "the background region"
-        limit = f"below {HARDLY:g} of 255 grey levels"
-        return f"{name}: leaving out {which} makes hardly any difference to this part ({limit})."
+        limit = f"less than {HARDLY:g} of 255 grey levels"
+        return f"{name}: the map made no difference here. Leaving out {which} changes this part by {limit}."
     text = f"{name}: {'; '.join(_told(region) for region in strong[:NAMED])}."
     if len(strong) > NAMED:
         more = len(strong) - NAMED
@@ -212,13 +235,18 @@ def sentence(regions: list[RegionEffect], slot: str) -> str:
 
 
 def _told(region: RegionEffect) -> str:
+    return (
+        f"without the region at the {region.place} ({region.area:.0%} of the background), this part would "
+        f"{would(region)} ({region.effect:.1f} grey levels on average)"
+    )
+
+
+def would(region: RegionEffect) -> str:
+    """What the part would do without a region that has an effect, as in "be lighter and have less contrast"."""
     nouns = [word for word in region.words if word.endswith(("contrast", "colour"))]
     adjectives = [word for word in region.words if word not in nouns]
     said = [f"{verb} {' and '.join(words)}" for verb, words in (("be", adjectives), ("have", nouns)) if words]
-    return (
-        f"without the region at the {region.place} ({region.area:.0%} of the background), this part would "
-        f"{' and '.join(said) or 'look a little different'} ({region.effect:.1f} grey levels on average)"
-    )
+    return " and ".join(said) or "look a little different"
 
 
 def _place(region: np.ndarray) -> str:

@@ -1,6 +1,7 @@
 """Harmonizer: one call, any size in, the same size out."""
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from srin.composite import Composite, blend, check_strength
 from srin.device import best_device, checked_device
 from srin.errors import MissingWeights, SrinError, UnknownMethod
 from srin.full_resolution import apply_coefficients, fit_coefficients
-from srin.gpu import on_gpu
+from srin.gpu import is_lent, on_gpu
 from srin.image_io import Source
 from srin.models import WEIGHTS
 from srin.offsets import Offsets
@@ -131,27 +132,32 @@ class Harmonizer:
             return Harmonized.of(blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength))
         small = self._seen(composite, semantic_map, working_size, allowed)
         decided = _transform(self, small)
-        shown = _Shown(small, decided) if self._decides and small.mask.any() else None
+        shown = _Shown(small, decided) if self.decides and small.mask.any() else None
         result = apply_coefficients(_changed(decided, shown, offsets), composite, strength)
         return Harmonized.of(result, shown.adjustment() if shown else None)
 
     def coefficients(
-        self, composite: Composite, semantic_map: SemanticMap | None = None, offsets: Offsets | None = None
+        self,
+        composite: Composite,
+        semantic_map: SemanticMap | None = None,
+        offsets: Offsets | None = None,
+        reference: Reference | None = None,
     ) -> np.ndarray | None:
         """What a network does to a composite's colours, to be applied to a larger copy of it as well.
 
-        composite, semantic_map, offsets: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
+        composite, semantic_map, offsets, reference: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
         `srin.full_resolution.apply_coefficients`; None for methods that are no network.
         """
+        allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
         self._check(offsets)
         if self._network is None:
             return None
-        small = self._seen(composite, semantic_map)
+        small = self._seen(composite, semantic_map, allowed=allowed)
         decided = _transform(self, small)
         return _changed(decided, _Shown(small, decided) if small.mask.any() else None, offsets)
 
     def _check(self, offsets: Offsets | None) -> None:
-        if offsets and not offsets.change_nothing and not self._decides:
+        if offsets and not offsets.change_nothing and not self.decides:
             raise SrinError(f"{self.method} takes no offsets: only the networks {', '.join(NETWORKS)} do.")
 
     def _seen(
@@ -191,18 +197,19 @@ class Harmonizer:
         """A reference as `srin.reference.lenders` has it, or None. Raises SrinError, as `harmonize`."""
         if reference is None:
             return None
-        if not self._decides:
+        if not self.decides:
             raise SrinError(f"{self.method} takes no reference: only the networks {', '.join(NETWORKS)} do.")
         return lenders(reference, composite, labels)
 
     @property
     def working_size(self) -> int | None:
         """The default networks' own, see `srin.working_size.seen`; None for methods that have none."""
-        return self._network.config.working_size if self._network is not None and self._decides else None
+        return self._network.config.working_size if self._network is not None and self.decides else None
 
     @property
-    def _decides(self) -> bool:
-        """Whether it is one of the networks whose decision can be read, see `srin.models.network`."""
+    def decides(self) -> bool:
+        """Whether it is one of the networks whose decision can be read, see `srin.models.network`: they take references
+        and offsets."""
         if self._network is None:
             return False
         from srin.models.network import HarmonizationNet
@@ -215,6 +222,7 @@ class Harmonizer:
         mask: Source,
         point: tuple[float, float],
         semantic_map: SemanticMap | np.ndarray | None = None,
+        reference: Reference | None = None,
     ) -> "Explanation":
         """Shows what each region of the background did to one part of the foreground.
 
@@ -222,6 +230,7 @@ class Harmonizer:
             image, mask: as in `harmonize`. semantic_map: the same; its regions are left out one by one, for BAIN and the
                 baseline too.
             point: (x, y) in pixels, on the foreground. The map's region there is the part that is asked about.
+            reference: as in `harmonize`; what may not lend is not explained.
 
         Returns:
             An Explanation: each background region's weight and effect, a heat map of the weights, and a sentence.
@@ -232,15 +241,28 @@ class Harmonizer:
         composite = Composite.load(image, mask)
         if isinstance(semantic_map, np.ndarray):
             semantic_map = build(composite, semantic_map, "provided")
-        return self.explain_composite(composite, point, semantic_map or draw(composite))
+        if semantic_map is None:
+            allowed = self.allowed(composite, reference) if self.decides else None
+            semantic_map = draw(_without(composite, allowed))
+        return self.explain_composite(composite, point, semantic_map, reference)
 
     def explain_composite(
-        self, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+        self,
+        composite: Composite,
+        point: tuple[float, float],
+        semantic_map: SemanticMap,
+        reference: Reference | None = None,
+        proceed: Callable[[float], None] = lambda done: None,
     ) -> "Explanation":
-        """`explain` for a composite that is already decoded, with a map that was built for it, of any size."""
-        if not self._decides:
+        """`explain` for a composite that is already decoded, with a map that was built for it, of any size.
+
+        proceed: called now and then with the share that is done; may raise an exception to stop. Not on a GPU that is
+            lent for a call, which runs in another process.
+        """
+        if not self.decides:
             raise SrinError(f"{self.method} can't be explained: only the networks {', '.join(NETWORKS)} can.")
-        return _explain(self, composite, point, semantic_map)
+        allowed = self.allowed(composite, reference, semantic_map.labels)
+        return _explain(self, composite, point, semantic_map, allowed, *(() if is_lent else (proceed,)))
 
 
 def unavailable(method: str) -> str | None:
@@ -296,14 +318,19 @@ def _without(composite: Composite, allowed: np.ndarray | None) -> Composite:
 
 @on_gpu
 def _explain(
-    harmonizer: Harmonizer, composite: Composite, point: tuple[float, float], semantic_map: SemanticMap
+    harmonizer: Harmonizer,
+    composite: Composite,
+    point: tuple[float, float],
+    semantic_map: SemanticMap,
+    allowed: np.ndarray | None,
+    proceed: Callable[[float], None] = lambda done: None,
 ) -> "Explanation":
     """`Harmonizer.explain_composite`."""
     from srin.explain import explain_network
     from srin.models.network import HarmonizationNet
 
     assert isinstance(harmonizer._network, HarmonizationNet)  # `explain_composite` has checked it
-    return explain_network(harmonizer._network, composite, point, semantic_map)
+    return explain_network(harmonizer._network, composite, point, semantic_map, allowed, proceed)
 
 
 @on_gpu

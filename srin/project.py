@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from srin.composite import MAX_STRENGTH, Composite, Placement, place
 from srin.errors import ProjectError
 from srin.foreground import cut_out
@@ -19,14 +21,16 @@ from srin.image_io import load_image, load_mask, load_rgba, read_file, write_who
 from srin.limits import MAX_FILE
 from srin.offsets import Offsets
 from srin.place_data import without_place
+from srin.reference import marked
 from srin.untrusted import mapping, number, placement, text
 
-FORMAT, VERSION = "SRIN Studio project", 1
+FORMAT, VERSION = "SRIN Studio project", 2  # 1 had no lights
 DESCRIPTION = "project.json"
 PHOTOS = {"background": "background", "object": "object's photo", "picture": "composite"}
 MASKED = ("object", "picture")  # those of them that can have a mask
 FLAGS = ("painted", "prompted", "pure")  # of a mask, see srin.ui.scene.Selection
-MEMBERS = (*PHOTOS, *(f"{role} mask" for role in MASKED))
+MARKED = ("background", "picture")  # those on which can be marked where the light comes from
+MEMBERS = (*PHOTOS, *(f"{role} mask" for role in MASKED), *(f"{role} light" for role in MARKED))
 EXTENSION = ".srin"
 MOST_JSON = 1 << 16  # bytes
 MOST_DIRECTORY = 1 << 12  # bytes of the zip's list of members
@@ -54,11 +58,19 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Light:
+    """content: bytes of a mask file of any size, white where its photo is marked. only: see `srin.reference.marked`."""
+
+    content: bytes
+    only: bool = True
+
+
+@dataclass(frozen=True)
 class Project:
-    """photos: by the keys of PHOTOS. masks: by those of MASKED. ready: whether the composite is finished ("picture"), and
-    not a background and an object to be placed on it. truth: the name of an example whose truth is known. settings:
-    "method", "strength" (0 to 2), "offsets" (see `srin.offsets`) and "feather" (of `srin.composite.mixed`, over the
-    composite's longer side), as far as they are there.
+    """photos: by the keys of PHOTOS. masks: by those of MASKED. lights: by those of MARKED. ready: whether the composite
+    is finished ("picture"), and not a background and an object to be placed on it. truth: the name of an example whose
+    truth is known. settings: "method", "strength" (0 to 2), "offsets" (see `srin.offsets`) and "feather" (of
+    `srin.composite.mixed`, over the composite's longer side), as far as they are there.
     """
 
     photos: Mapping[str, Photo]
@@ -67,6 +79,7 @@ class Project:
     ready: bool = False
     truth: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    lights: Mapping[str, Light] = field(default_factory=dict)
 
     def save(self, path: Path, most: int = MAX_FILE) -> None:
         """Writes it, without the places where the photos were made.
@@ -76,6 +89,7 @@ class Project:
         """
         files = {role: without_place(photo.content) for role, photo in self.photos.items()}
         files |= {f"{role} mask": mask.content for role, mask in self.masks.items()}
+        files |= {f"{role} light": light.content for role, light in self.lights.items()}
         described = {
             "format": FORMAT,
             "version": VERSION,
@@ -83,6 +97,7 @@ class Project:
             "placement": asdict(self.placement),
             "photos": {role: {"name": photo.name} for role, photo in self.photos.items()},
             "masks": {role: {"segmenter": mask.segmenter, **mask.flags} for role, mask in self.masks.items()},
+            "lights": {role: {"only": light.only} for role, light in self.lights.items()},
             "truth": self.truth,
             "settings": dict(self.settings),
         }
@@ -103,7 +118,9 @@ class Project:
         content = read_file(path, "project")
         members = _members(content)
         described = _description(members.pop(DESCRIPTION, b""))
-        photos, masks = {}, {}
+        if not set(members) <= set(MEMBERS):
+            raise ProjectError(NO_PROJECT)
+        photos, masks, lights = {}, {}, {}
         for role in PHOTOS:
             if role in members:
                 about = mapping(mapping(described.get("photos")).get(role))
@@ -113,11 +130,15 @@ class Project:
                 about = mapping(mapping(described.get("masks")).get(role))
                 flags = {flag: about.get(flag) is True for flag in FLAGS}
                 masks[role] = Mask(members[f"{role} mask"], text(about, "segmenter", MOST_TEXT) or "mask file", flags)
+        for role in MARKED:
+            if role in members and f"{role} light" in members:
+                about = mapping(mapping(described.get("lights")).get(role))
+                lights[role] = Light(members[f"{role} light"], about.get("only") is not False)
         if not photos:
             raise ProjectError("The project holds no photos.")
         return cls(
             photos, masks, placement(described.get("placement")), described.get("way") == "ready",
-            text(described, "truth", MOST_TEXT) or None, _settings(mapping(described.get("settings"))),
+            text(described, "truth", MOST_TEXT) or None, _settings(mapping(described.get("settings"))), lights,
         )  # fmt: skip
 
     def composite(self) -> Composite:
@@ -136,6 +157,12 @@ class Project:
         photo = load_image(self.photos["object"].content, "object's photo")
         cut = cut_out(photo, mask, self.masks["object"].flags.get("pure", False))
         return place(load_image(self.photos["background"].content, "background"), *cut, self.placement)
+
+    def allowed(self, composite: Composite) -> np.ndarray | None:
+        """Where the background of its composite may lend, see `srin.reference.marked`; None: everywhere. Raises
+        ImageError when the mark can't be read."""
+        light = self.lights.get("picture" if self.ready else "background")
+        return None if light is None else marked(load_mask(light.content, "mark"), light.only, composite)
 
 
 def parts_of(ready: bool) -> tuple[str, ...]:
@@ -162,7 +189,7 @@ def _members(content: bytes) -> dict[str, bytes]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             listed = archive.infolist()
             names = [member.filename for member in listed]
-            if DESCRIPTION not in names or not set(names) <= {DESCRIPTION, *MEMBERS} or len(set(names)) < len(names):
+            if DESCRIPTION not in names or len(set(names)) < len(names):
                 raise ProjectError(NO_PROJECT)
             for member in listed:
                 stored = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1

@@ -18,6 +18,7 @@ from srin.segmentation.semantic_map import enlarged
 
 Reference = Source | Collection[int]
 SMALLEST = 1e-4  # share of the picture that must be left to borrow from: two pixels of 128 x 128
+RIM = 256  # a mark's rim is its longer side over this
 FILL_SIDE = 128  # cells along the longer side of the grid from which excluded pixels get their colours
 
 
@@ -48,9 +49,28 @@ def lenders(reference: Reference, composite: Composite, labels: np.ndarray | Non
         allowed = _in_regions(reference, labels, background.shape)
     if not enough(allowed, composite):
         raise MaskError(
-            "The reference leaves nothing of the background to borrow from. Choose a part of it beside the pasted object."
+            "This leaves nothing of the background to take the light from. Choose a part of it beside the pasted object."
         )
     return allowed | ~background
+
+
+def marked(mark: np.ndarray, only: bool, composite: Composite) -> np.ndarray:
+    """What a mark on the background means, as `lenders` says it; it may leave nothing.
+
+    Borders of regions and of strokes are not exact: along them a rim lends nothing, as far as anything else is left.
+
+    Args:
+        mark: uint8 (h, w), above 127 where the background is marked; of any size, covering the whole picture.
+        only: whether what is marked lends alone, or never.
+
+    Returns:
+        bool (H, W), of the composite's size, true under the mask.
+    """
+    inside = mark > 127
+    lends = (inside if only else ~inside).view(np.uint8)
+    width = 2 * round(max(mark.shape) / RIM) + 1
+    inner = cv2.erode(lends, np.ones((width, width), np.uint8))
+    return (enlarged(inner if inner.any() else lends, composite.mask.shape) > 0) | (composite.mask > 0)
 
 
 def enough(allowed: np.ndarray, composite: Composite) -> bool:

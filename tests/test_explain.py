@@ -7,6 +7,7 @@ import torch
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.explain import HARDLY, RegionEffect, sentence
+from srin.full_resolution import apply_coefficients
 from srin.harmonizer import Harmonizer
 from srin.models.config import ModelConfig
 from srin.models.network import HarmonizationNet
@@ -53,6 +54,53 @@ def test_an_effect_is_what_leaving_the_region_out_changes(scene, harmonizers, sl
     assert [region.effect for region in shown.regions] == sorted((r.effect for r in shown.regions), reverse=True)
 
 
+def test_the_pictures_are_of_what_was_measured(scene, harmonizers):
+    """Each region's transform is that of the same network without it."""
+    composite, semantic_map = scene
+    harmonizer = harmonizers["srin"]
+    shown = harmonizer.explain_composite(composite, (50, 50), semantic_map)
+    whole = apply_coefficients(shown.transform, composite)
+    assert np.abs(whole.astype(int) - harmonizer.harmonize_composite(composite, semantic_map)).max() <= 1
+    assert np.array_equal(shown.labels, semantic_map.labels)
+    for region in shown.regions:
+        others = (semantic_map.labels != region.region).astype(np.uint8) * 255
+        expected = harmonizer.harmonize_composite(composite, semantic_map, reference=others).astype(int)
+        assert np.abs(apply_coefficients(shown.without[region.region], composite) - expected).max() <= 1
+
+
+def test_what_may_not_lend_is_not_explained(scene, harmonizers):
+    """With a reference, effects are those on the picture that it makes."""
+    composite, semantic_map = scene
+    image = np.concatenate([composite.image, composite.image[::-1] // 2])
+    mask = np.concatenate([composite.mask, np.zeros_like(composite.mask)])
+    composite = Composite(image, mask)
+    labels = np.repeat(np.arange(2), 96)[:, None] * 2 + (np.arange(128) > 63)
+    semantic_map = build(composite, labels, "provided")
+    reference = np.full(mask.shape, 255, np.uint8)
+    reference[:, 64:] = 0
+    shown = harmonizers["srin"].explain_composite(composite, (50, 50), semantic_map, reference)
+    left = {int(semantic_map.labels[5, 5]), int(semantic_map.labels[-5, 5])}
+    assert {region.region for region in shown.regions} == left
+    whole = harmonizers["srin"].harmonize_composite(composite, semantic_map, reference=reference).astype(int)
+    assert np.abs(apply_coefficients(shown.transform, composite) - whole).max() <= 1
+
+
+def test_it_can_be_stopped_between_regions(scene, harmonizers):
+    composite, _ = scene
+    labels = (np.arange(128) // 13)[None] + np.zeros((96, 1), int)
+    semantic_map = build(composite, labels, "provided")
+    told = []
+
+    def proceed(done):
+        told.append(done)
+        if done > 0:
+            raise SrinError("stopped")
+
+    with pytest.raises(SrinError, match="stopped"):
+        harmonizers["srin"].explain_composite(composite, (50, 50), semantic_map, proceed=proceed)
+    assert told[0] == 0 < told[1] < 0.6, "not after all of them"
+
+
 def test_weights_and_areas_sum_to_one_and_the_baseline_has_no_weights(scene, harmonizers):
     composite, semantic_map = scene
     for slot, harmonizer in harmonizers.items():
@@ -75,7 +123,7 @@ def test_as_long_as_lenders_lend_by_area_the_heat_is_even(scene):
     assert np.allclose(shown.heat[far], 1, atol=0.15)
     # It changes nothing yet, so nothing makes a difference.
     assert all(region.effect < HARDLY and not region.words for region in shown.regions)
-    assert "hardly any difference" in shown.sentence
+    assert "the map made no difference here" in shown.sentence
 
 
 def test_a_preference_shows_in_the_heat(scene):
@@ -101,7 +149,7 @@ def test_sentences_say_effects_and_nothing_else():
     text = sentence([strong, weak], "srin")
     assert "without the region at the left" in text and "6.2 grey levels" in text and "lighter" in text
     assert "hardly any difference" in text and "0.9" not in text and "90%" not in text
-    assert "hardly any difference" in sentence([weak], "bain") and "single region" in sentence([], "srin")
+    assert "the map made no difference here" in sentence([weak], "bain") and "single region" in sentence([], "srin")
 
 
 def test_explaining_leaves_the_network_as_it_was(scene, harmonizers):

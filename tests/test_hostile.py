@@ -312,7 +312,7 @@ names = st.sampled_from(
         "run",
         "what",
     ]
-    + ["format", "strength", "feather", "offsets", "exposure", "saturation", "other"]
+    + ["format", "strength", "feather", "offsets", "exposure", "saturation", "other", "light", "only", "clear", "why"]
 )
 texts = st.text(st.characters(), max_size=20) | st.sampled_from(
     [

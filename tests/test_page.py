@@ -20,7 +20,7 @@ def harmonize(page):
 @pytest.mark.browser
 def test_from_the_empty_page_to_the_downloaded_picture(page):
     width = page.locator("#stage").bounding_box()["width"]
-    page.locator(".gallery-card").nth(1).click()
+    page.locator(".example:visible").nth(1).click()
     page.locator("#harmonize:not([disabled])").wait_for()
     harmonize(page)
     assert page.locator("#stage").bounding_box()["width"] == width
@@ -44,11 +44,11 @@ def test_from_the_empty_page_to_the_downloaded_picture(page):
 def test_harmonize_before_the_example_has_settled(page):
     """Pressed at once after choosing, it waits for the example and leaves nothing disabled."""
     only(page, *CHEAP)
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").wait_for()
     page.evaluate(
         """() => {
-            document.querySelectorAll(".gallery-card")[4].click();
+            document.querySelectorAll(".gallery .example")[4].click();
             document.querySelector("#harmonize").click();
         }"""
     )
@@ -61,7 +61,7 @@ def test_harmonize_before_the_example_has_settled(page):
 
 @pytest.mark.browser
 def test_a_broken_upload_gets_a_sentence_and_loses_nothing(page, tmp_path):
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").wait_for()
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"not a picture at all")
@@ -84,7 +84,7 @@ CANCEL_AT_ONCE = """() => new MutationObserver((_, observer) => {
 
 @pytest.mark.browser
 def test_cancel_and_the_mark_on_results_of_another_composite(page):
-    page.locator(".gallery-card").nth(5).click()
+    page.locator(".example:visible").nth(5).click()
     page.locator("#harmonize:not([disabled])").wait_for()
     page.evaluate(CANCEL_AT_ONCE)
     page.locator("#harmonize").click()
@@ -112,7 +112,7 @@ def test_a_full_queue_only_delays(app_address, browser):
         route.fulfill(status=503, json={"detail": "Queue is full."})
 
     page.route("**/queue/join*", full, times=2)
-    page.locator(".gallery-card").nth(2).click()
+    page.locator(".example:visible").nth(2).click()
     page.locator(".queue-note", has_text="Waiting for a place").wait_for()
     page.locator('[data-role="background"] .slot-name', has_text="old_arena.jpg").wait_for()
     page.locator(".queue-note", has_text="Waiting").wait_for(state="hidden")

@@ -6,10 +6,10 @@ import pytest
 from conftest import app_in_this_process
 from page_parts import only
 
-from srin import full_size
+from srin import explain, full_size
 from srin.ui import compare
 from srin.ui.harmonizing import run_steps
-from srin.ui.visit import Visit
+from srin.ui.visit import Newest
 
 pytestmark = pytest.mark.browser
 
@@ -46,7 +46,7 @@ def held(monkeypatch):
 def begun(page):
     """Harmonize is pressed on an example, with methods that cost little."""
     only(page, "copy-paste", "reinhard", "histogram")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator("#cancel:not([disabled])").wait_for()
 
@@ -56,7 +56,7 @@ STEPS = {0: "Starting", 1: "Preparing", 3: "2 of 3"}  # what is said after so ma
 
 def test_updates_that_come_after_cancel_change_nothing(page, held, monkeypatch):
     """As if the server heard of Cancel only when all was done: at each step the page is free, and stays so."""
-    monkeypatch.setattr(Visit, "is_running", lambda visit, number: True)
+    monkeypatch.setattr(Newest, "goes_on", lambda newest, number: True)
     begun(page)
     for allowed, said in STEPS.items():
         held.ended.clear()
@@ -96,6 +96,54 @@ def test_the_server_stops_between_methods_and_the_next_run_goes_on(page, held):
         assert page.locator(f'[data-method="{method}"]').get_attribute("data-state") == "done"
 
 
+def test_why_can_be_cancelled_and_asked_again(page, monkeypatch):
+    """The page is free at once, the server stops at the next few regions, and what it still says changes nothing."""
+    go, ended, asked, real = threading.Semaphore(0), threading.Event(), [], explain.explain_network
+
+    def held(network, composite, point, semantic_map, allowed, proceed):
+        asked.append(point)
+
+        def wait(done):
+            assert go.acquire(timeout=60)
+            proceed(done)
+
+        try:
+            return real(network, composite, point, semantic_map, allowed, wait)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(explain, "explain_network", held)
+    only(page, "copy-paste", "reinhard")
+    page.locator(".gallery-card").nth(0).click()
+    page.locator("#harmonize:not([disabled])").click()
+    page.locator(".run-status", has_text="methods done").wait_for()
+    page.locator(".why-ask").press("Enter")
+    cancel = page.locator('[data-act="why-cancel"]')
+    cancel.wait_for()
+    wait_until(page, lambda: asked)
+    cancel.click()
+    assert page.locator(".why-said").inner_text() == "Cancelled." and cancel.is_hidden()
+    go.release()
+    assert ended.wait(60) and len(asked) == 1, "no further network"
+    assert page.locator(".why-answers figure").count() == 0
+    ended.clear()
+    page.locator(".why-ask").press("Enter")
+    wait_until(page, lambda: len(asked) == 2)
+    page.locator(".why-ask").press("Enter")  # a newer question takes the place of this one
+    go.release(1000)
+    page.locator(".why-answers figure").first.wait_for()
+    assert page.locator(".why-said").inner_text().startswith("The brighter a region") and cancel.is_hidden()
+    assert len(asked) == 4, "one network for the second question, two for the third"
+
+
+def wait_until(page, condition):
+    for _ in range(600):
+        if condition():
+            return
+        page.wait_for_timeout(50)
+    pytest.fail("it never happened")
+
+
 def test_the_method_that_is_looked_at_comes_first(page, monkeypatch):
     order = []
 
@@ -105,7 +153,7 @@ def test_the_method_that_is_looked_at_comes_first(page, monkeypatch):
 
     monkeypatch.setattr(compare, "run_steps", noted)
     only(page, "copy-paste", "reinhard", "histogram")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     page.locator('[data-method="reinhard"] button').click()
@@ -126,7 +174,7 @@ def test_a_download_can_be_cancelled_in_the_middle_of_a_native_step(page, monkey
         return started[-1]
 
     only(page, "copy-paste", "histogram")
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     monkeypatch.setattr(full_size.subprocess, "Popen", stuck)

@@ -23,7 +23,7 @@ def compared(open_shared_page):
     """A page with two results of the example whose truth is known, Reinhard's looked at closely."""
     page = open_shared_page()
     only(page, *CHEAP)
-    page.locator(".gallery-card").last.click()
+    page.locator(".example:visible").last.click()
     page.locator(".slot-name", has_text="recoloured").wait_for()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
@@ -77,7 +77,7 @@ def test_it_begins_at_the_object_split_through_its_middle(open_page):
     """The osprey sits right of the middle: half of what the picture shows of it is left of the divider."""
     page = open_page()
     only(page, *CHEAP)
-    page.locator(".gallery-card").nth(3).click()
+    page.locator(".example:visible").nth(3).click()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
     page.locator('[data-method="reinhard"] button').click()
@@ -211,7 +211,7 @@ def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_p
     page = open_page()
     assert page.locator('[data-role="background"] img').is_hidden()
     assert page.locator(".results").is_hidden()
-    page.locator(".gallery-card").first.click()
+    page.locator(".example:visible").first.click()
     page.locator(".slot-name", has_text="mountain_lake").wait_for()
     settle(page)
     settle(compared)
@@ -223,7 +223,7 @@ def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_p
     page.locator('[data-brush="size"]').fill("21")
     page = page.context.new_page()
     page.goto(compared.url)
-    page.locator(".gallery-card img").last.wait_for()
+    page.locator(".stage-offer .example img").last.wait_for()
     assert [box.input_value() for box in page.locator(".methods input:checked").all()] == ["histogram"]
     assert page.locator('[data-act="live"]').get_attribute("aria-pressed") == "false"
     assert page.locator('[data-brush="size"]').input_value() == "21"

@@ -25,6 +25,7 @@ from PIL import ExifTags, Image
 
 from srin.image_io import load_image
 from srin.offsets import Offsets
+from srin.ui.examples import all_examples
 
 pytestmark = pytest.mark.browser
 
@@ -102,7 +103,8 @@ def test_the_page_opens_with_an_example_split_through_its_object(open_page):
     split = round(float(divider.input_value()) / 100 * change.shape[1])
     assert 0.25 < change[:, :split].sum() / change.sum() < 0.75
     assert inside(page, ".opening", '.stage-waiting [data-choose="background"]', '.stage-waiting [data-choose="picture"]')
-    assert page.locator(".stage-offer .example").count() == page.locator(".gallery-card").count() > 0
+    shown = page.locator(".example:visible")
+    assert shown.count() == page.locator(".stage-offer .example").count() == len(all_examples()), "in one place"
     assert inside(page, ".stage-offer-cards")
     assert serious_findings(page) == {}
     line = page.locator(".opening").evaluate("(box) => box.style.getPropertyValue('--divider')")
@@ -111,6 +113,7 @@ def test_the_page_opens_with_an_example_split_through_its_object(open_page):
     assert page.locator(".opening").evaluate("(box) => box.style.getPropertyValue('--divider')") == "100%" != line
     page.locator(".stage-offer .example").nth(1).click()
     harmonized(page)
+    assert shown.count() == page.locator(".gallery .example").count() == len(all_examples()), "in another one place"
     assert page.locator(".opening").is_hidden() and inside(page, ".stage-board", '[data-look="strength"]')
 
 

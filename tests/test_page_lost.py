@@ -1,4 +1,4 @@
-"""The connection is lost in the middle of work and comes back: nothing is lost. Cancel, at each step of what takes long."""
+"""A connection that is lost in the middle of work and comes back loses nothing. Cancel, at each step of a download."""
 
 import time
 
@@ -55,6 +55,10 @@ def test_a_connection_that_is_lost_and_comes_back_loses_nothing(app_address, vis
     assert state(page)[4] != before[4]
 
 
+def files_in(paths):
+    return [file for path in paths if path.parent.is_dir() for file in path.parent.iterdir()]
+
+
 def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
     """The page is free within a second, the process gone, nothing of its file left; and the next download comes."""
     started, rendering = [], full_size.subprocess.Popen
@@ -82,11 +86,9 @@ def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
             assert time.monotonic() - began < SOON
             assert started[-1].wait(10) == -9
         deadline = time.monotonic() + 10
-        while (
-            any(list(path.parent.iterdir()) for path in folders if path.parent.is_dir()) and time.monotonic() < deadline
-        ):
+        while (left := files_in(folders)) and time.monotonic() < deadline:
             page.wait_for_timeout(20)
-        assert not any(list(path.parent.iterdir()) for path in folders if path.parent.is_dir()), step["text"]
+        assert not left, step["text"]
     assert len(started) == len(STEPS)
     with page.expect_download() as download:
         page.locator('[data-take="picture"]').click()

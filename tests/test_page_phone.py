@@ -98,7 +98,7 @@ def test_on_a_slow_network_nothing_that_is_clicked_is_swallowed(app_address, bro
         look();
     })"""
     for selector, proof in (
-        (".gallery-card", '[data-role="background"] img:not([hidden])'),
+        (".stage-offer .example", '[data-role="background"] img:not([hidden])'),
         ('[data-way="ready"]', '[data-way="ready"][aria-pressed="true"]'),
     ):
         context = browser.new_context()

@@ -154,7 +154,7 @@ def test_a_killed_server_loses_nothing(visitor, photos, tmp_path):
         assert brought_back(page) == before
         other = page.context.browser.new_page()
         other.goto(address)
-        other.locator(".gallery-card").nth(0).click()
+        other.locator(".example:visible").nth(0).click()
         other.locator("#harmonize:not([disabled])").wait_for()
         other.close()
         page.locator('[data-tool="brush"]').click()
@@ -233,7 +233,7 @@ def test_a_project_is_saved_and_opened(app_address, visitor, photos, browser, tm
 def test_undo_brings_back_photos_that_were_replaced(app_address, visitor, photos):
     page = visitor(app_address)
     before = begin(page, photos)
-    page.locator(".gallery-card").nth(4).click()
+    page.locator(".example:visible").nth(4).click()
     page.locator(".slot-name", has_text="otter").wait_for()
     settle(page)
     assert "Undo brings yours back" in page.locator(".stage-work-said").inner_text()

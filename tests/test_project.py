@@ -5,6 +5,7 @@ import json
 import struct
 import zipfile
 from dataclasses import replace
+from functools import cache
 
 import cv2
 import numpy as np
@@ -102,10 +103,15 @@ def test_texts_of_a_png_go():
     assert b"iTXt" not in cleaned and b"tEXt" not in cleaned and np.array_equal(load_image(cleaned), gradient(8, 8))
 
 
+@cache  # encoders don't make the same bytes every time
+def with_any_place(name):
+    return with_place("JPEG" if name == "progressive" else name, **KINDS[name])
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(list(KINDS)), st.data())
 def test_files_built_oddly_end_in_bytes_or_a_sentence(name, data):
-    content = bytearray(with_place("JPEG" if name == "progressive" else name, **KINDS[name]))
+    content = bytearray(with_any_place(name))
     for _ in range(data.draw(st.integers(1, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -170,6 +176,35 @@ def test_the_command_line_makes_the_pages_picture(saved, tmp_path, capsys):
         assert capsys.readouterr().err.strip().endswith(".")
 
 
+def test_lights_come_back_and_projects_without_any_are_read(tmp_path):
+    path = tmp_path / "light.srin"
+    mark = np.zeros((9, 12), np.uint8)
+    mark[:, :4] = 255
+    light = project.Light(encoded(mark), False)
+    replace(PAIR, lights={"background": light}).save(path)
+    found = Project.open(path)
+    assert found.lights == {"background": light}
+    composite = found.composite()
+    allowed = found.allowed(composite)
+    left = np.arange(composite.mask.shape[1]) < composite.mask.shape[1] / 3
+    assert np.array_equal(allowed, ~left[None] | (composite.mask > 0))
+    path.write_bytes(changed(version=1))  # as they were saved before
+    assert Project.open(path).lights == {} and Project.open(path).allowed(composite) is None
+    path.write_bytes(packed({**good(), "background light": light.content}.items()))
+    assert Project.open(path).lights["background"].only
+    path.write_bytes(packed({**good(), "picture light": light.content}.items()))
+    assert Project.open(path).lights == {}, "without its photo"
+    visit = Visit()
+    opened(visit, packed(good().items()))
+    scene = visit.scene
+    for content in (b"", b"light", b"<html>", light.content[:40]):
+        hostile = packed({**good(), "background light": content}.items())
+        assert "The mark" in sentence(visit, hostile) and visit.scene is scene
+        path.write_bytes(hostile)
+        assert cli.main(["harmonize", str(path), "-o", str(tmp_path / "out.png"), "--method", "srin"]) == 1
+        assert not (tmp_path / "out.png").exists()
+
+
 def test_what_is_missing_is_said(tmp_path):
     for parts, said in (
         (replace(PAIR, photos={"object": PAIR.photos["object"]}), "no background"),
@@ -223,6 +258,7 @@ def hostile():
     members = good()
     whole = packed(members.items())
     described = members[DESCRIPTION]
+    newer = {**members, DESCRIPTION: json.dumps(json.loads(described) | {"version": project.VERSION + 1})}
     files = {
         "empty": b"",
         "text": b"not a zip",
@@ -238,7 +274,8 @@ def hostile():
         "many": packed([(DESCRIPTION, described)] + [(f"a{number}", b"") for number in range(30_000)]),
         "comment": whole[:-2] + b"\x05\0hello",
         "appended": whole + b"more",
-        "newer": changed(version=2),
+        "newer": changed(version=project.VERSION + 1),
+        "newer_with_more": packed([*newer.items(), ("shadow", b"a")]),
         "version_zero": changed(version=0),
         "version_text": changed(version="1"),
         "another_format": changed(format="another"),
@@ -294,7 +331,8 @@ def test_hostile_projects_get_a_sentence_and_touch_nothing(hostile_projects, tmp
         path.write_bytes(content)
         assert cli.main(["harmonize", str(path), "-o", str(tmp_path / "out.png")]) == 1, name
         assert not (tmp_path / "out.png").exists(), name
-    assert "newer version" in sentence(visit, hostile_projects["newer"])
+    for name in ("newer", "newer_with_more"):
+        assert "newer version" in sentence(visit, hostile_projects[name])
     assert "no project" in sentence(visit, hostile_projects["another_zip"])
     assert "damaged" in sentence(visit, hostile_projects["cut_0.9"])
     with pytest.raises(ImageError, match="did not arrive"):
@@ -334,7 +372,8 @@ def test_any_damage_ends_in_a_project_or_a_sentence(tmp_path_factory, data):
 
 
 def test_members_have_names_of_their_own():
-    assert set(project.MEMBERS) == {"background", "object", "picture", "object mask", "picture mask"}
+    masks, lights = {"object mask", "picture mask"}, {"background light", "picture light"}
+    assert set(project.MEMBERS) == {"background", "object", "picture"} | masks | lights
     assert load_mask(PAIR.masks["object"].content).shape == load_rgba(PAIR.photos["object"].content)[0].shape[:2]
 
 

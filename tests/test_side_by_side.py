@@ -222,6 +222,38 @@ def test_twins_lend_by_area_alone(trained, tmp_path):
     assert not score[-1].weight.any() and not score[-1].bias.any()
 
 
+def test_a_run_goes_on_from_another_with_other_composites(trained, tmp_path):
+    # A learning rate of nearly nothing: what comes out is what it began with.
+    further = dataclasses.replace(trained, output_dir=tmp_path, start=trained.output_dir, seed=100, lr=1e-9, passes=1)
+    side_by_side(further)
+    for method in METHODS:
+        begun, ended = (load_weights(path / f"{method}.safetensors") for path in (trained.output_dir, tmp_path))
+        for name, value in begun.state_dict().items():
+            assert torch.allclose(ended.state_dict()[name], value, atol=1e-4), name
+    with safe_open(tmp_path / "srin.safetensors", "pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["settings"])["seed"] == 100
+    assert json.loads(json.loads(metadata["start"])["settings"]) == shared_settings(trained)
+    learnt = dataclasses.replace(further, lr=1e-2)
+    side_by_side(learnt)
+    networks = (load_weights(path / "srin.safetensors") for path in (trained.output_dir, tmp_path))
+    begun, ended = (network.heads[1].transform.joint[4].weight for network in networks)
+    assert not torch.allclose(ended, begun, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": 0}, "learnt from the composites of seed 0"),
+        ({"seeds": (0,)}, "has 2 heads; 1 seeds can't go on"),
+    ],
+)
+def test_a_start_that_does_not_fit(trained, tmp_path, change, message):
+    further = dataclasses.replace(trained, output_dir=tmp_path, start=trained.output_dir, **{"seed": 100, **change})
+    with pytest.raises(ValueError, match=message):
+        side_by_side(further)
+
+
 def test_the_learning_rate_rises_and_falls():
     shares = [learning_rate_share(step, 100) for step in range(100)]
     assert shares[0] < 0.2 and max(shares) == pytest.approx(1, abs=0.01) and shares[-1] < 0.01

@@ -60,8 +60,8 @@ def test_every_config_can_be_read():
     for path in CONFIGS.glob("*.yaml"):
         if path.stem == "ablation":
             continue  # a list of variants: see test_ablation.py
-        if path.stem == "shipped":
-            assert convert(SideBySideConfig, read_settings("shipped", [])).composites > 0
+        if path.stem in ("shipped", "shipped_further"):
+            assert convert(SideBySideConfig, read_settings(path.stem, [])).composites > 0
             continue
         if path.stem == "segmenter":
             assert load_segmenter_config("segmenter", []).steps > 0

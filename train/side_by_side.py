@@ -1,6 +1,7 @@
 """Trains baseline, BAIN and SRIN side by side: same composites, batches, budget and tuning, one pass over the encoder.
 
     python -m train.train shipped data.root=PHOTOS data.more=MORE
+    python -m train.train shipped_further data.root=PHOTOS data.more=MORE    # goes on from it, with other composites
 
 Statistics of the composites are collected first (`train.statistics`), then a head of each method is fitted to them, once
 for every seed. Started again with the same output_dir, it goes on where it stopped. Writes METHOD.safetensors, whose
@@ -18,17 +19,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from srin.models.checkpoint import save_weights
+from srin.models.checkpoint import load_weights, save_weights
 from srin.models.config import ModelConfig
 from srin.models.network import HarmonizationNet, Head
 from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
 from train.runs import check_alone
 from train.state import append_row, load_state, save_state
-from train.statistics import Collected, collect, frozen_network, load_collected, squared_error
+from train.statistics import (
+    Collected,
+    collect,
+    frozen_network,
+    load_collected,
+    save_projection,
+    squared_error,
+)
 
 METHODS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
 FLOOR = 1e-5  # squared error, as a share of the squared range, under which nothing is left to learn
@@ -47,6 +56,7 @@ class SideBySideConfig:
         output_dir: where statistics, weights, the resumable state and the log go.
         data: what composites are made of. working_size: of the weights, see `ModelConfig`. A composite is a part of a
             photo, made smaller to `data.size`; a whole photo shows its things at that scale in more pixels.
+        start: the folder of a run's METHOD.safetensors, whose heads are trained further; None: fresh heads.
         composites, held_out: how many to train on, and to watch. seed: of the composites.
         seeds: one head of each method is fitted for every one of them.
         passes: over all composites. batch: composites a step. lr: the highest. weight_decay: of AdamW. ema: decay of the
@@ -62,6 +72,7 @@ class SideBySideConfig:
 
     output_dir: Path
     data: DataConfig
+    start: Path | None = None
     working_size: int = 224
     composites: int = 300_000
     held_out: int = 2000
@@ -98,6 +109,8 @@ def side_by_side(config: SideBySideConfig) -> None:
     """
     check_alone()
     began = time.monotonic()
+    config.output_dir.mkdir(parents=True, exist_ok=True)
+    begun = _begun(config)
     folders = {part: config.output_dir / f"{part}{_maps(config)}" for part in ("validation", "train")}
     collect(config.data, "validation", config.seed + 1, config.held_out, folders["validation"], config.map_source)
     collect(config.data, "train", config.seed, config.composites, folders["train"], config.map_source)
@@ -106,7 +119,7 @@ def side_by_side(config: SideBySideConfig) -> None:
     held_out = load_collected(folders["validation"], config.held_out).to(device)
     heads: dict[str, list[Head]] = {method: [] for method in METHODS}
     for seed in config.seeds:
-        fitted = _fit(config, seed, training, held_out, device, began + 60 * config.minutes)
+        fitted = _fit(config, seed, begun, training, held_out, device, began + 60 * config.minutes)
         if fitted is None:
             print("Stopped; the same command goes on.", file=sys.stderr)
             return
@@ -118,6 +131,8 @@ def side_by_side(config: SideBySideConfig) -> None:
         "licence": config.licence,
         "settings": json.dumps(shared_settings(config)),
     }
+    if begun is not None:
+        notes["start"] = begun.about
     for method, found in heads.items():
         name = f"{method}{control(config)}"
         for seed, head in zip(config.seeds, found, strict=True):
@@ -137,11 +152,50 @@ def _maps(config: SideBySideConfig) -> str:
 def shared_settings(config: SideBySideConfig) -> dict[str, object]:
     """The settings that weights depend on, as plain values: all but where things are kept and how long a run may take."""
     values = json.loads(json.dumps(asdict(config), default=str))
-    for name in ("output_dir", "minutes"):
+    for name in ("output_dir", "start", "minutes"):
         values.pop(name)
     for name in ("root", "more", "cache", "workers"):
         values["data"].pop(name)
     return values
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What `SideBySideConfig.start` holds. heads: of each method, in the order of the seeds. about: JSON of how its files
+    were made. digest: of their content.
+    """
+
+    heads: dict[str, list[Head]]
+    about: str
+    digest: str
+
+
+def _begun(config: SideBySideConfig) -> _Begun | None:
+    """Reads `config.start`, and takes over its projection of late features. Raises ValueError, WeightsError."""
+    if config.start is None:
+        return None
+    files = {method: config.start / f"{method}{control(config)}.safetensors" for method in METHODS}
+    networks = {}
+    for method, path in files.items():
+        network = load_weights(path).requires_grad_(True)
+        if not isinstance(network, HarmonizationNet) or network.config.slot != METHODS[method]:
+            raise ValueError(f"{path} doesn't hold the heads of {method}")
+        if len(network.heads) != len(config.seeds):
+            raise ValueError(f"{path} has {len(network.heads)} heads; {len(config.seeds)} seeds can't go on from them")
+        networks[method] = network
+    with safe_open(files["srin"], "pt") as file:
+        about = {name: text for name, text in file.metadata().items() if name not in ("config", "licence")}
+    if json.loads(about.get("settings", "{}")).get("seed") == config.seed:
+        raise ValueError(f"{config.start} has learnt from the composites of seed {config.seed}; choose another seed")
+    projections = [network.project.state_dict() for network in networks.values()]
+    if any(not torch.equal(one[name], projections[0][name]) for one in projections for name in one):
+        raise ValueError(f"the files in {config.start} were not trained side by side: their projections differ")
+    path = config.output_dir / "projection.safetensors"
+    if not path.exists():
+        save_projection(networks["srin"], path)
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()
+    heads = {method: list(network.heads) for method, network in networks.items()}
+    return _Begun(heads, json.dumps(about), digest)  # type: ignore[arg-type]
 
 
 def _write(config: SideBySideConfig, name: str, method: str, heads: list[Head], notes: dict[str, str]) -> None:
@@ -156,15 +210,24 @@ def _write(config: SideBySideConfig, name: str, method: str, heads: list[Head], 
 
 
 def _fit(
-    config: SideBySideConfig, seed: int, training: Collected, held_out: Collected, device: torch.device, until: float
+    config: SideBySideConfig,
+    seed: int,
+    begun: _Begun | None,
+    training: Collected,
+    held_out: Collected,
+    device: torch.device,
+    until: float,
 ) -> dict[str, Head] | None:
     """One head of each method; None where the time was up, with the state saved."""
-    folder = config.output_dir / f"fit_{_digest(config)}_{seed}"
+    folder = config.output_dir / f"fit_{_digest(config, begun)}_{seed}"
     folder.mkdir(exist_ok=True)
     heads = {}
     usual = training.take(slice(0, CALIBRATION)).units
     for method, slot in METHODS.items():
         torch.manual_seed(seed)
+        if begun is not None:
+            heads[method] = copy.deepcopy(begun.heads[method][config.seeds.index(seed)]).to(device)
+            continue
         heads[method] = Head(ModelConfig(slot=slot)).to(device)  # type: ignore[arg-type]
         heads[method].calibrate(usual)
     averages = copy.deepcopy(heads)
@@ -298,6 +361,7 @@ def scores(head: Head, collected: Collected, uniform: bool = False) -> tuple[Ten
     return ours, nothing
 
 
-def _digest(config: SideBySideConfig) -> str:
+def _digest(config: SideBySideConfig, begun: _Begun | None) -> str:
     settings = {name: value for name, value in shared_settings(config).items() if name != "seeds"}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    text = json.dumps(settings, sort_keys=True) + ("" if begun is None else begun.digest)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -134,6 +134,11 @@ def load_projection(network: HarmonizationNet, path: Path) -> None:
     network.project.load_state_dict(load_file(path))
 
 
+def save_projection(network: HarmonizationNet, path: Path) -> None:
+    """Keeps a network's projection for `load_projection`."""
+    _save({name: value.detach().contiguous() for name, value in network.project.state_dict().items()}, path)
+
+
 def of_batch(network: HarmonizationNet, composite: Tensor, real: Tensor, mask: Tensor, regions: Tensor) -> Collected:
     """The statistics of a batch; arguments as `train.data.composites.Batch` has them."""
     units = network.units(composite, mask, regions)
@@ -172,7 +177,7 @@ def _fit_projection(photos: Photos, config: DataConfig, seed: int, count: int, p
         weights = partition(mask, regions)[:, WHOLES]
         found.append(measure(network.encoder, composite, mask, weights).meaning.flatten(0, 1))
     network.calibrate_projection(torch.cat(found))
-    _save({name: value.contiguous() for name, value in network.project.state_dict().items()}, path)
+    save_projection(network, path)
 
 
 def _end_with_parent() -> None:

@@ -151,16 +151,15 @@ def partition(mask: Tensor, regions: Tensor | None, allowed: Tensor | None = Non
     cell = row[:, None] * GRID + column
     if regions is None:
         regions = torch.zeros_like(mask[:, 0], dtype=torch.int64)
-    return torch.cat(
-        [
-            foreground,
-            background,
-            _split(background, cell[None], GRID**2),
-            _split(background, _by_size(regions, background, BACKGROUND_REGIONS), BACKGROUND_REGIONS),
-            _split(foreground, foreground_regions(mask, regions), FOREGROUND_REGIONS),
-        ],
-        1,
-    )
+    labels = [
+        cell.expand_as(regions) + CELLS.start,
+        _by_size(regions, background, BACKGROUND_REGIONS) + LENDING.start,
+        foreground_regions(mask, regions) + BORROWING.start,
+    ]
+    weights = mask.new_zeros(len(mask), UNITS, height * width)
+    weights.scatter_(1, torch.stack(labels, 1).flatten(2), torch.cat([background, background, foreground], 1).flatten(2))
+    weights[:, WHOLE_FOREGROUND], weights[:, WHOLE_BACKGROUND] = foreground.flatten(2), background.flatten(2)
+    return weights.unflatten(2, (height, width))
 
 
 def foreground_regions(mask: Tensor, regions: Tensor | None) -> Tensor:
@@ -168,13 +167,6 @@ def foreground_regions(mask: Tensor, regions: Tensor | None) -> Tensor:
     if regions is None:
         return torch.zeros_like(mask[:, 0], dtype=torch.int64)
     return _by_size(regions, sides(mask)[0], FOREGROUND_REGIONS)
-
-
-def _split(side: Tensor, labels: Tensor, count: int) -> Tensor:
-    """(B, 1, H, W) weights by label (B, H, W) below `count`: (B, count, H, W)."""
-    labels = labels.expand(len(side), *side.shape[2:]).flatten(1)[:, None]
-    split = side.new_zeros(len(side), count, side.shape[2] * side.shape[3]).scatter_(1, labels, side.flatten(2))
-    return split.unflatten(2, side.shape[2:])
 
 
 def _by_size(regions: Tensor, side: Tensor, most: int) -> Tensor:
@@ -202,7 +194,7 @@ def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) 
         levels = [weights]  # halved again and again; the features' sizes are powers of two of the picture's
         for _ in range(STRIDE.bit_length() - 1):
             # Area-resized: a small unit gets small weights, but doesn't vanish.
-            levels.append(F.avg_pool2d(levels[-1], 2))
+            levels.append(_halved(levels[-1]))
 
         def pooled(values: Tensor, level: int) -> Tensor:
             """Weighted means over each unit: (B, C, H / 2^level, W / 2^level) -> (B, U, C)."""
@@ -233,6 +225,12 @@ def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) 
                 for value in [getattr(found, f.name)]
             }
         )
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means of 2 x 2 pixels: (..., H, W) -> (..., H / 2, W / 2). A quarter of the time that average pooling takes."""
+    rows = x[..., ::2, :] + x[..., 1::2, :]
+    return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 def _pixel_values(composite: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
 NOTE = "Segmenter"  # in the PNG of a map
 MAP_SUFFIXES = (".png",)
 SAM_SIDE = 1024  # pixels of the longer side at which Segment Anything sees a composite, at most
-MAP_SIZE = 128  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
+MAP_SIZE = 96  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 COLOUR_REGIONS = "colour regions"  # the name of what draws without Segment Anything
 EMBEDDED = "embedded network"
@@ -175,8 +175,13 @@ def draw(composite: Composite, segmenter: str = "auto") -> SemanticMap:
     height, width = composite.mask.shape
     side = SAM_SIDE
     if segmenter_name(segmenter) == COLOUR_REGIONS:
-        side = round(MAP_SIZE * (max(height, width) / min(height, width)) ** 0.5)
+        side = map_side(height, width)
     return segment(composite.shrunk(side), segmenter)
+
+
+def map_side(height: int, width: int) -> int:
+    """Pixels of the longer side at which colour regions are drawn: the picture then has MAP_SIZE squared of them."""
+    return round(MAP_SIZE * (max(height, width) / min(height, width)) ** 0.5)
 
 
 def fitted(composite: Composite, semantic_map: SemanticMap) -> SemanticMap:

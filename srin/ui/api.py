@@ -24,6 +24,7 @@ from srin.formats import HEAD, signature
 from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import header_size, load_image, save_image
 from srin.offsets import Offsets
+from srin.reference import filled
 from srin.remarks import collected
 from srin.report import report
 from srin.results import save_result, settings_of
@@ -189,6 +190,7 @@ def explain(
     method: Network = "srin",  # type: ignore[valid-type]
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
+    reference: gr.FileData = NO_FILE,
 ) -> tuple[gr.FileData, dict]:
     """Measures what each region of the background does to one part of the pasted object, by leaving it out.
 
@@ -200,22 +202,26 @@ def explain(
         method: one of the networks; srin borrows from regions and places, bain from places, baseline from all alike
         semantic_map: an uploaded label picture, as segment returns it, whose regions are left out; else it is drawn
         segmenter: who draws the map; auto is Segment Anything (sam) where it is installed, else colour regions (colour)
+        reference: as for harmonize; regions that may not lend are left out of the answer
 
     Returns:
-        a PNG with transparency, to lay over the composite: bright where a place weighs more than by its area
+        a PNG with transparency, to lay over the composite: the brighter a region, the more leaving it out changes
         JSON of a sentence, of each background region's place, area, weight and effect in grey levels, of who drew the
             map, and of warnings on the files
     """
     harmonizer = Harmonizer.from_pretrained(_known(method))
     composite, warnings = _composite(_uploaded(image, "image"), _uploaded(mask, "mask"))
-    regions = read_or_draw(composite, _optional(semantic_map, "semantic map"), segmenter)
-    shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions)
+    with collected() as more:
+        allowed = harmonizer.allowed(composite, _optional(reference, "reference"))
+    lending = composite if allowed is None else filled(composite, allowed)
+    regions = read_or_draw(lending, _optional(semantic_map, "semantic map"), segmenter)
+    shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions, allowed)
     about = [asdict(region) for region in shown.regions]
-    return _file(overlay(shown), "weights.png"), {
+    return _file(overlay(shown), "effects.png"), {
         "sentence": shown.sentence,
         "segmenter": regions.segmenter,
         "regions": about,
-        "warnings": warnings,
+        "warnings": warnings + more,
     }
 
 

@@ -48,10 +48,10 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
         text(data, "key"),
     )
     run_number = int(number(data, "run", 0, 1e9))
-    visit.begin_run(run_number)
+    visit.runs.begin(run_number)
     try:
         for step in deadline.steps(steps):
-            if not visit.is_running(run_number):
+            if not visit.runs.goes_on(run_number):
                 return
             if step.run is not None:
                 visit.run = step.run
@@ -64,9 +64,11 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
 
 
 def cancel(visit: Visit, event: gr.EventData) -> None:
-    """Ends a run after the method at work, or a download at once. The page shows it already, and takes no more of it."""
+    """Ends a run after the method at work, a question after a few regions, or a download at once. The page shows it
+    already, and takes no more of it."""
     data = data_of(event)
-    visit.cancel_run(int(number(data, "run", 0, 1e9)))
+    visit.runs.cancel(int(number(data, "run", 0, 1e9)))
+    visit.questions.cancel(int(number(data, "why", 0, 1e9)))
     if "save" in data:
         visit.stop_saving(int(number(data, "save", 0, 1e9)))
 
@@ -94,6 +96,7 @@ def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str,
         "mask": run.mask_address,
         "window": _shares(run),
         "middle": middle(run.composite.mask),
+        "marked": run.scene.mark is not None,
         "map": {"url": run.map_address, "count": int(run.labels.max()) + 1, "segmenter": run.segmenter},
         "tiles": [_tile(run, method, method == running) for method in methods],
     }

@@ -40,7 +40,7 @@ class Example:
         draft = visit.draft()
         background = Photo.load(self.background, "background")
         foreground = Photo.load(self.foreground, "object's photo")
-        draft.change(replace(visit.scene, background=background, object=foreground, ready=False))
+        draft.change(replace(visit.scene, background=background, object=foreground, light=None, ready=False))
         draft.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
         draft.place(self.placement)
         visit.accept(draft)
@@ -71,7 +71,8 @@ class Recoloured:
         path = new_file(f"{self.real.stem}-recoloured.png")
         save_image(composite.image, path)
         picture = Photo.load(path, "composite")
-        visit.change(replace(visit.scene, ready=True, picture=picture, picture_selection=None, real=self.real))
+        scene = replace(visit.scene, ready=True, picture=picture, picture_selection=None, picture_light=None)
+        visit.change(replace(scene, real=self.real))
         visit.select(composite.mask, "the example's own mask", pure=True)
 
 

@@ -1,4 +1,4 @@
-"""The examples at the head of the page. Their browser side is in web/gallery/."""
+"""The examples, on the empty Stage and then below it. Their browser side is in web/gallery/."""
 
 import logging
 import threading

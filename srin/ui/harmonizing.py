@@ -154,6 +154,7 @@ def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Seque
     """
     if scene.missing:
         raise SrinError(scene.missing)
+    scene.check_arrived()
     if not methods:
         raise SrinError("Choose at least one method.")
     began = time.perf_counter()
@@ -175,7 +176,8 @@ def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Seque
 def _result(run: Run, method: str) -> Result:
     """One method's result. Whatever goes wrong in it stays in it."""
     try:
-        return next(run_methods(run.composite, run.semantic_map, [method]))
+        reference = run.scene.allowed(run.composite)
+        return next(run_methods(run.composite, run.semantic_map, [method], reference=reference))
     except Exception:
         logging.getLogger(__name__).exception("%s failed", method)
         return Result(method, None, 0.0, "This method failed; the server's log says why. The others are not affected.")

@@ -22,11 +22,19 @@ LOSSLESS = 101  # OpenCV's word for it, in WebP
 
 def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
     """uint8 (H, W) or (H, W, 3), averaged down so that no side exceeds `side`; smaller ones are returned as they are."""
-    height, width = array.shape[:2]
-    factor = side / max(height, width)
-    if factor >= 1:
+    return resized(array, shrunk_size(array.shape[1], array.shape[0], side))
+
+
+def shrunk_size(width: int, height: int, side: int = PROXY_SIDE) -> tuple[int, int]:
+    """Width and height of what `shrink` makes of a picture."""
+    factor = min(1.0, side / max(height, width))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W) or (H, W, 3), averaged to a width and height; the array itself where it has these."""
+    if size == (array.shape[1], array.shape[0]):
         return array
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
     return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
 
 

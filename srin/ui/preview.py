@@ -35,7 +35,8 @@ def harmonized(
         semantic_map = scene.semantic_map(composite, placement)
     else:  # nobody waits for a map here
         semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
-    result = harmonizer.harmonize_composite(composite, semantic_map, offsets=offsets)
+    reference = scene.allowed(composite) if harmonizer.decides else None
+    result = harmonizer.harmonize_composite(composite, semantic_map, reference=reference, offsets=offsets)
     x, y, width, height = cv2.boundingRect(composite.mask)
     window = (slice(y, y + height), slice(x, x + width))
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)

@@ -1,5 +1,6 @@
 """What can be taken away: the picture at full size, the mask, the cut-out, the comparison sheet, an animation."""
 
+import base64
 import json
 import logging
 import shutil
@@ -18,7 +19,7 @@ from srin.composite import MAX_STRENGTH, Placement, mixed
 from srin.errors import ImageError, SrinError
 from srin.foreground import cut_out
 from srin.full_size import Job, Progress, Rendering
-from srin.harmonizer import METHODS, Harmonizer
+from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
 from srin.project import parts_of
@@ -40,7 +41,8 @@ _large = threading.Semaphore(1)
 
 @dataclass(frozen=True)
 class Choice:
-    """what: "picture", "mask" or "cutout"; of a comparison also "sheet" or "animation".
+    """what: "picture", "background" (the picture, for another object), "mask" or "cutout"; of a comparison also "sheet"
+    or "animation".
     feather: standard deviation in pixels of the preview. offsets: of a network's picture, see srin.offsets.
     """
 
@@ -108,18 +110,30 @@ class Saving:
         yield Progress("Starting", 0.0, None)
         job = deadline.run(_job, self._scene, self._placement, self._choice, self._run)
         if job.pixels <= limits.LARGE:
-            yield from self._rendered(job)
+            yield from self._made(job)
             return
         while not _large.acquire(timeout=WAIT):
             yield Progress("Waiting for another large download to end", 0.0, None)
             if self.stopped:
                 return
         try:
-            yield from self._rendered(job)
+            yield from self._made(job)
         finally:
             _large.release()
 
-    def _rendered(self, job: Job) -> Generator[Progress | Path, None, None]:
+    def _made(self, job: Job) -> Generator[Progress | Path, None, None]:
+        yield from self._rendered(job)
+        if self.stopped:
+            return
+        if self._choice.what == "background" and job.output.stat().st_size > limits.MAX_UPLOAD:
+            # The browser keeps it, and could not send it again.
+            job.output.unlink()
+            job = replace(job, output=job.output.with_suffix(".jpg"))
+            yield from self._rendered(job)
+        if not self.stopped:
+            yield job.output
+
+    def _rendered(self, job: Job) -> Generator[Progress, None, None]:
         if self.stopped:
             return
         finished = False
@@ -132,8 +146,6 @@ class Saving:
         finally:
             if not finished:  # a process that is ended leaves what it was writing, in the file's own folder
                 shutil.rmtree(job.output.parent, ignore_errors=True)
-        if finished:
-            yield job.output
 
 
 def _drawn(run: Run, choice: Choice) -> Path:
@@ -155,6 +167,7 @@ def _cutout(scene: Scene) -> Path:
     photo, selection = scene.masked_photo, scene.mask
     if photo is None or selection is None:
         raise SrinError("Cut out the object first.")
+    scene.check_arrived()
     path = new_file(f"{Path(photo.name).stem}-cut-out.png")
     save_image(np.dstack(cut_out(photo.original(), selection.mask(), selection.pure)), path)
     return path
@@ -164,6 +177,7 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
     """What the process is to make. A network decides here, on what the page shows."""
     if scene.missing:
         raise SrinError(scene.missing)
+    scene.check_arrived()
     selection = scene.mask
     assert selection is not None  # nothing is missing
     width, height = scene.size
@@ -191,16 +205,19 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
             raise SrinError("No network is here that could harmonize: their weights files are missing.")
         composite = scene.preview(placement)
         semantic_map = scene.semantic_map(composite, placement)
-    if choice.format not in FORMATS:
+    kind = "png" if choice.what == "background" else choice.format  # without loss: more is pasted on it
+    if kind not in FORMATS:
         raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")
     harmonizer = Harmonizer.from_pretrained(choice.method)
     return replace(
         job,
         what="picture",
-        output=new_file(f"{scene.stem}-{choice.method}.{choice.format}"),
+        output=new_file(f"{scene.stem}-{choice.method}.{kind}"),
         method=choice.method,
         label=LABELS[choice.method],
-        coefficients=harmonizer.coefficients(composite, semantic_map, choice.offsets),
+        coefficients=harmonizer.coefficients(
+            composite, semantic_map, choice.offsets, scene.allowed(composite) if harmonizer.decides else None
+        ),
         strength=choice.strength,
         feather=choice.feather / max(composite.mask.shape),
         comment=json.dumps(_settings(scene, placement, semantic_map.segmenter, choice)),
@@ -231,6 +248,8 @@ def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) ->
     if not choice.offsets.change_nothing:
         settings["offsets"] = choice.offsets.to_dict()
     settings["semantic map"] = segmenter
+    if scene.mark and choice.method in NETWORKS:
+        settings["light"] = {"only": scene.mark.only, "mark": base64.b64encode(scene.mark.png).decode()}
     if not scene.ready:
         settings["placement"] = asdict(place)
     return settings

@@ -11,18 +11,33 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 
+from srin import budget
 from srin.composite import Composite, Placement, crop_to_mask, place
-from srin.errors import MaskError, SrinError
+from srin.errors import ImageError, MaskError, SrinError
 from srin.foreground import cut_out, estimate_foreground
-from srin.image_io import load_mask, load_preview, load_rgba
+from srin.image_io import check_size, load_mask, load_preview, load_rgba
 from srin.mask_values import extent
+from srin.project import PHOTOS, parts_of
+from srin.reference import filled, marked
 from srin.remarks import collected
 from srin.segmentation.photo_segmenter import PhotoSegmenter
 from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, enlarged, segment
-from srin.ui.pictures import LIVE_SIDE, PROXY_SIDE, shown, shown_cutout, shown_file, shown_mask, shrink
+from srin.ui.pictures import (
+    LIVE_SIDE,
+    PROXY_SIDE,
+    resized,
+    shown,
+    shown_cutout,
+    shown_file,
+    shown_mask,
+    shrink,
+    shrunk_size,
+)
 
 ENOUGH = 2 * PROXY_SIDE  # pixels of the longer side of a JPEG that previews and masks are made from
 
@@ -52,6 +67,8 @@ class Photo:
     seen: width and height of the picture that `segmentation` knows, in whose pixels it is asked.
     proxy: uint8 (h, w, 3), of preview size. segmentation: prepares itself in the background, to be asked for masks and
     for the photo's regions. alpha: uint8 (h, w), its transparency at preview size, or None.
+    travels: whether the file is only a small copy, and the original is on its way: width and height are the original's,
+    and so are those of masks. first_address: of the small copy that was there before, or nothing.
     """
 
     path: Path
@@ -62,21 +79,51 @@ class Photo:
     segmentation: PhotoSegmenter
     seen: tuple[int, int]
     alpha: np.ndarray | None = None
+    travels: bool = False
+    first_address: str = ""
 
     @classmethod
-    def load(cls, path: Path, what: str, name: str | None = None) -> Photo:
-        """Raises ImageError; `what` names the picture in its message."""
+    def load(
+        cls,
+        path: Path,
+        what: str,
+        name: str | None = None,
+        original: tuple[int, int] | None = None,
+        copied: Photo | None = None,
+    ) -> Photo:
+        """Raises ImageError; `what` names the picture in its message.
+
+        original: width and height of the original, if the file is a small copy of it. copied: the small copy, if the file
+        is the original that takes its place. It goes on with the copy's segmenter, which never sees more than that.
+        """
         image, alpha, size = load_preview(path, what, ENOUGH)
         seen = (image.shape[1], image.shape[0])
-        if seen == size:
+        if original:
+            check_size(*original, what)
+            if max(abs(a - b) for a, b in zip(shrunk_size(*original), shrunk_size(*size), strict=True)) > 2:
+                raise ImageError(
+                    f"The small copy of the {what} has another shape than the {what}. Choose the file again."
+                )
+            size = original
+        elif seen == size:
             _remember(path, (image, alpha))
-        proxy = None if alpha is None else shrink(alpha)
-        return cls(path, name or path.name, *size, shrink(image), PhotoSegmenter(image), seen, proxy)
+        # Of the size that its masks get, also where the file was decoded at another.
+        small = shrunk_size(*size)
+        proxy = None if alpha is None else resized(alpha, small)
+        segmenter = copied.segmentation if copied else PhotoSegmenter(image)
+        seen = copied.seen if copied else seen
+        photo = cls(path, name or path.name, *size, resized(image, small), segmenter, seen, proxy)
+        return replace(photo, travels=original is not None, first_address=copied.identity if copied else "")
 
     @cached_property
     def address(self) -> str:
         """Where the browser finds the proxy."""
         return shown(self.proxy)
+
+    @property
+    def identity(self) -> str:
+        """The same for a small copy and the original that took its place."""
+        return self.first_address or self.address
 
     @cached_property
     def live(self) -> np.ndarray:
@@ -88,11 +135,16 @@ class Photo:
         return self.decoded()[0]
 
     def decoded(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `load_rgba`, from the file; once within `decoding_once`."""
+        """As `load_rgba`, from the file; once within `decoding_once`. A small copy is enlarged."""
         held = _decoded.get()
         if held is None or self.path not in held:
             with collected():  # what is odd about it was said when it came
-                _remember(self.path, pair := load_rgba(self.path, self.name))
+                pair = load_rgba(self.path, self.name)
+            if self.travels:
+                size = (self.width, self.height)
+                budget.reserve(self.width * self.height)
+                pair = (cv2.resize(pair[0], size), None if pair[1] is None else cv2.resize(pair[1], size))
+            _remember(self.path, pair)
             return pair
         return held[self.path]
 
@@ -142,6 +194,34 @@ class Selection:
 
 
 @dataclass(frozen=True, eq=False)
+class Light:
+    """Where on a photo the networks take their light from.
+
+    version: number by which the page calls it. mask: uint8 (h, w), 255 where the photo is marked and 0 elsewhere, not 0
+    everywhere, of the size of its `Photo.live`. only: whether they take it from there alone, or never from there.
+    """
+
+    version: int
+    mask: np.ndarray
+    only: bool
+
+    @cached_property
+    def png(self) -> bytes:
+        """The mask as a file of two colours."""
+        return cv2.imencode(".png", self.mask, [cv2.IMWRITE_PNG_BILEVEL, 1])[1].tobytes()
+
+    @cached_property
+    def address(self) -> str:
+        """Where the browser finds the mask, as opacity."""
+        return shown_mask(self.mask)
+
+    @cached_property
+    def file_address(self) -> str:
+        """Where it finds it as a file, to be kept."""
+        return shown_file(self.png, "png")
+
+
+@dataclass(frozen=True, eq=False)
 class CutOut:
     """The object alone, tightly cropped, of preview size.
 
@@ -178,7 +258,8 @@ class CutOut:
 class Scene:
     """Either a background and a cut-out to be placed on it, or (`ready`) a finished composite and its mask.
 
-    real: what the composite shows in truth, where an example knows it.
+    real: what the composite shows in truth, where an example knows it. light, picture_light: marks on background and
+    picture.
     """
 
     background: Photo | None = None
@@ -189,6 +270,8 @@ class Scene:
     picture: Photo | None = None
     picture_selection: Selection | None = None
     real: Path | None = None
+    light: Light | None = None
+    picture_light: Light | None = None
 
     @property
     def masked_photo(self) -> Photo | None:
@@ -205,6 +288,60 @@ class Scene:
         if self.ready:
             return replace(self, picture_selection=selection)
         return replace(self, selection=selection, cutout=cutout)
+
+    def has_copy(self, path: Path) -> bool:
+        """Whether one of the photos is the small copy with this path."""
+        return bool(self._roles_of(path))
+
+    def with_original(self, path: Path, original: Photo) -> Scene:
+        """A copy with an original in the place of its small copy, which has this path. Masks stay. Raises SrinError."""
+        arrived: dict[str, Any] = dict.fromkeys(self._roles_of(path), original)
+        scene = replace(self, **arrived)
+        if "object" in arrived and self.selection:
+            cutout = CutOut.make(original, original.original(), self.selection.mask(), self.selection.pure)
+            scene = replace(scene, cutout=cutout)
+        return scene
+
+    def without_copy(self, path: Path) -> Scene:
+        """A copy without the small copy that has this path, its mask, and its mark."""
+        gone: dict[str, Any] = dict.fromkeys(self._roles_of(path))
+        if "background" in gone:
+            gone |= {"light": None}
+        if "object" in gone:
+            gone |= {"selection": None, "cutout": None}
+        if "picture" in gone:
+            gone |= {"picture_selection": None, "picture_light": None, "real": None}
+        return replace(self, **gone)
+
+    def _roles_of(self, path: Path) -> list[str]:
+        photos: dict[str, Photo | None] = {role: getattr(self, role) for role in PHOTOS}
+        return [role for role, photo in photos.items() if photo and photo.travels and photo.path == path]
+
+    def check_arrived(self) -> None:
+        """Raises SrinError where the original of a photo that the composite is made of is still on its way."""
+        for role in parts_of(self.ready):
+            photo: Photo | None = getattr(self, role)
+            if photo and photo.travels:
+                raise SrinError(f"{photo.name} is still on its way. This works as soon as it has arrived.")
+
+    @property
+    def backdrop(self) -> Photo | None:
+        """The photo that the object lies in, in the present way of working."""
+        return self.picture if self.ready else self.background
+
+    @property
+    def mark(self) -> Light | None:
+        """The backdrop's."""
+        return self.picture_light if self.ready else self.light
+
+    def with_mark(self, light: Light | None) -> Scene:
+        """A copy whose backdrop has another mark."""
+        return replace(self, picture_light=light) if self.ready else replace(self, light=light)
+
+    def allowed(self, composite: Composite) -> np.ndarray | None:
+        """Where the background of this scene's composite, at any size, may lend, see `srin.reference.marked`; None:
+        everywhere."""
+        return None if self.mark is None else marked(self.mark.mask, self.mark.only, composite)
 
     @property
     def missing(self) -> str | None:
@@ -223,14 +360,14 @@ class Scene:
     def size(self) -> tuple[int, int]:
         """Width and height of the composite at full size. Raises SrinError."""
         self._check_complete()
-        photo = self.picture if self.ready else self.background
+        photo = self.backdrop
         assert photo is not None
         return photo.width, photo.height
 
     @property
     def stem(self) -> str:
         """The name of the photo that results are made from, without its extension."""
-        photo = self.picture if self.ready else self.background
+        photo = self.backdrop
         return Path(photo.name).stem if photo else "composite"
 
     def composite(self, placement: Placement) -> Composite:
@@ -252,12 +389,18 @@ class Scene:
         assert self.background and self.cutout
         return place(self.background.proxy, self.cutout.rgb, self.cutout.alpha, placement)
 
-    def semantic_map(self, composite: Composite, placement: Placement, segmenter: str = "auto") -> SemanticMap:
-        """The regions of this scene's composite, at any size. With "auto", those that were found when the photos arrived:
-        of a finished composite, or of two photos, moved along with the object. Another segmenter looks at the composite.
+    def semantic_map(
+        self, composite: Composite, placement: Placement, segmenter: str = "auto", lending: bool = True
+    ) -> SemanticMap:
+        """The regions of this scene's composite, at any size, as the networks see it: what may not lend is painted over,
+        unless `lending` is false. With "auto", those that were found when the photos arrived: of a finished composite, or
+        of two photos, moved along with the object. Another segmenter looks at the composite.
 
         Raises SrinError, see `segment`.
         """
+        allowed = self.allowed(composite) if lending else None
+        if allowed is not None:
+            composite = filled(composite, allowed)
         if segmenter != "auto":
             return segment(composite, segmenter)
         if not (self.has_regions or self._awaits_sam):

@@ -6,36 +6,38 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from srin.composite import Placement
-from srin.errors import OutputError, SrinError, TookTooLong
+from srin.errors import ImageError, OutputError, SrinError, TookTooLong
 from srin.harmonizer import Harmonizer
 from srin.mask_values import remark_if_inverted, selects_nothing
 from srin.offsets import LIMITS, Offsets
 from srin.project import PHOTOS
-from srin.remarks import collected
+from srin.remarks import collected, remark
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import deadline, masks, preview, saving, work
+from srin.ui import deadline, light, masks, preview, saving, work
 from srin.ui.examples import all_examples
 from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
 from srin.ui.pictures import LOSSLESS, inline, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
-from srin.ui.scene import Photo, Scene, decoding_once
+from srin.ui.scene import Light, Photo, Scene, decoding_once
 from srin.ui.visit import Visit
 from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
     *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "look", "result", "files", "requests", "background", "../cards", "storage", "work"),
-    *("getting", "main"),
+    *("panel", "empty", "inset", "look", "light", "result", "files", "transfer", "requests", "background"),
+    *("../cards", "storage", "work", "getting", "main"),
 )
 ROLES = {**PHOTOS, "mask": "mask"}
+UNKNOWN = "The page asks for something unknown. Load it again."
 
 
 Action = Callable[[Visit, Data], None]
@@ -97,7 +99,7 @@ def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data
     settled = not scene.awaits_regions  # before: regions may be found meanwhile
     pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
-    # What is looked at most is as a download will be, to the bit; the other is only mixed in, beyond a strength of 1.
+    # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
     urls = [inline(pictures[0], LOSSLESS), inline(pictures[1])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
@@ -121,7 +123,7 @@ def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
 
 def _map(scene: Scene, place: Placement) -> Data:
     composite = scene.preview(place)
-    drawn = scene.semantic_map(composite, place)
+    drawn = scene.semantic_map(composite, place, lending=False)
     picture = shown(drawn.paint(composite.image))
     return {"url": picture, "segmenter": drawn.segmenter, "count": int(drawn.labels.max()) + 1}
 
@@ -178,21 +180,27 @@ def _view(visit: Visit) -> dict[str, Any]:
             "prompted": selection.prompted,
             "pure": selection.pure,
         },
+        "light": scene.mark and _light(scene.mark),
         "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
         "segmentation": _segmentation(scene.masked_photo),
         "hasSam": checkpoints.is_here(),
         "proposals": [_proposal(candidate) for candidate in visit.proposals] if scene.masked_photo else [],
         "placement": visit.placement and {**asdict(visit.placement), "serial": visit.serial},
         "missing": scene.missing,
-        "key": f"{versions} {selection and selection.version} {scene.ready} ",
+        "key": f"{versions} {selection and selection.version} {scene.ready} {scene.mark and scene.mark.version} ",
     }
+
+
+def _light(mark: Light) -> dict[str, Any]:
+    return {"url": mark.address, "version": mark.version, "only": mark.only, "share": float((mark.mask > 0).mean())}
 
 
 def _photo(photo: Photo | None) -> dict[str, Any] | None:
     if photo is None:
         return None
     height, width = photo.proxy.shape[:2]
-    return {"url": photo.address, "name": photo.name, "width": width, "height": height}
+    about = {"url": photo.address, "name": photo.name, "width": width, "height": height}
+    return {**about, "identity": photo.identity, "travels": photo.travels}
 
 
 def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
@@ -233,7 +241,7 @@ def _box(data: Data) -> list[float] | None:
 
 
 def unknown(visit: Visit, data: Data) -> None:
-    raise SrinError("The page asks for something unknown. Load it again.")
+    raise SrinError(UNKNOWN)
 
 
 def set_way(visit: Visit, data: Data) -> None:
@@ -244,27 +252,67 @@ def set_way(visit: Visit, data: Data) -> None:
 
 
 def add_photo(visit: Visit, data: Data) -> None:
-    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once."""
+    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once.
+
+    width, height: of the original, where the file is a small copy of it, and the original comes later.
+    """
     role = text(data, "role")
     if role not in ROLES:
-        raise SrinError("The page asks for something unknown. Load it again.")
+        raise SrinError(UNKNOWN)
     path, name = uploaded(data), text(data, "name") or "photo"
     if role == "mask":
         photo = _masked_photo(visit)
         visit.select(masks.fitting(path, photo), "mask file")
         return
-    photo = Photo.load(path, ROLES[role], name)
+    original = int(number(data, "width", 0, 1e6)), int(number(data, "height", 0, 1e6))
+    photo = Photo.load(path, ROLES[role], name, original if all(original) else None)
     scene = visit.scene
     if role != "background":
         visit.proposals = []
     if role == "background":
-        visit.change(replace(scene, background=photo))
+        visit.change(replace(scene, background=photo, light=None))
     elif role == "picture":
-        visit.change(replace(scene, picture=photo, picture_selection=None, real=None))
+        visit.change(replace(scene, picture=photo, picture_selection=None, picture_light=None, real=None))
         _select_transparency(visit)
     else:
         visit.change(replace(scene, object=photo, selection=None, cutout=None))
         _select_transparency(visit)
+
+
+def put_original(visit: Visit, data: Data) -> None:
+    """A photo takes the place of its small copy. Where it can't be used, the small copy goes too."""
+    role, small = text(data, "role"), Path(text(data, "small"))
+    if role not in PHOTOS:
+        raise SrinError(UNKNOWN)
+    copies = [scene for scene in (visit.scene, *visit.scenes.values()) if scene.has_copy(small)]
+    if not copies:
+        return  # forgotten, or too long ago
+    copied: Photo | None = getattr(copies[0], role)
+    if copied is None:
+        raise SrinError(UNKNOWN)
+    try:
+        original = Photo.load(uploaded(data), ROLES[role], text(data, "name"), copied=copied)
+        if (original.width, original.height) != (copied.width, copied.height):
+            raise ImageError(f"The {ROLES[role]} has another size here than in your browser. Save it in another format.")
+        visit.put_original(small, original)
+    except ImageError:
+        visit.drop_copy(small)
+        raise
+
+
+def add_another(visit: Visit, data: Data) -> None:
+    """The picture that was made of the scene (see saving.Choice, "background") becomes the background of another object,
+    which will lie beside the one that is in it now.
+    """
+    scene, path = visit.scene, uploaded(data)
+    names = [Path(photo.name).stem for photo in (scene.background, scene.object) if photo and not scene.ready]
+    background = Photo.load(path, "background", f"{' with '.join(names) or scene.stem}{path.suffix}")
+    if path.suffix != ".png":
+        remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, a little changed.")
+    gone = replace(scene, object=None, selection=None, cutout=None, light=None)
+    visit.change(replace(gone, background=background, ready=False))
+    visit.proposals = []
+    visit.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
 
 
 def _select_transparency(visit: Visit) -> None:
@@ -334,9 +382,26 @@ def clear_mask(visit: Visit, data: Data) -> None:
     visit.select(None, "")
 
 
+def take_light(visit: Visit, data: Data) -> None:
+    """Marks where the networks take their light from: by what was painted (a file), by the region at a point (x, y), or
+    nowhere ("clear"); else what is marked means something else now ("only")."""
+    only, mark = data.get("only") is True, visit.scene.mark
+    if data.get("clear") is True:
+        mask = None
+    elif "path" in data:
+        mask = light.painted(visit.scene, uploaded(data))
+    elif "x" in data:
+        point = number(data, "x", 0, 0.9999), number(data, "y", 0, 0.9999)
+        mask = light.with_region(visit.scene, placement(data.get("placement")), *point)
+    else:
+        mask = mark.mask if mark else None
+    visit.take_light(mask, only)
+
+
 def restore(visit: Visit, data: Data) -> None:
-    """Goes back, or forth, to photos and a mask that were there before."""
+    """Goes back, or forth, to photos, a mark and a mask that were there before."""
     visit.go_back(int(number(data, "photos", 0, 1e9, visit.photos)))
+    _restore_light(visit, data.get("light"))
     before = visit.scene.mask
     if data.get("version") == (before and before.version):
         return
@@ -347,6 +412,16 @@ def restore(visit: Visit, data: Data) -> None:
     if selection is None:
         raise SrinError("That step is too long ago to go back to.")
     visit.adopt(selection, selection.mask())
+
+
+def _restore_light(visit: Visit, version: object) -> None:
+    before, photo = visit.scene.mark, visit.scene.backdrop
+    if version == (before and before.version):
+        return
+    found = None if version is None else visit.lights.get(int(number({"version": version}, "version", 0, 1e9)))
+    if version is not None and (found is None or photo is None or found.mask.shape != photo.live.shape[:2]):
+        raise SrinError("That step is too long ago to go back to.")
+    visit.scene = visit.scene.with_mark(found)
 
 
 def forget(visit: Visit, data: Data) -> None:
@@ -364,6 +439,8 @@ ACTIONS: dict[str, Action] = {
     "way": set_way,
     "photo": add_photo,
     "example": choose_example,
+    "original": put_original,
+    "another": add_another,
     "prompt": by_prompts,
     "subject": by_subject,
     "propose": propose,
@@ -371,6 +448,7 @@ ACTIONS: dict[str, Action] = {
     "edit": by_painting,
     "adjust": by_adjusting,
     "clear": clear_mask,
+    "light": take_light,
     "restore": restore,
     "resume": work.resume,
     "open": work.open_project,

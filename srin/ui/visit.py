@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import cv2
@@ -19,7 +20,7 @@ from srin.composite import Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.pictures import shrink
-from srin.ui.scene import CutOut, Scene, Selection
+from srin.ui.scene import CutOut, Light, Photo, Scene, Selection
 from srin.ui.turns import Turns
 from srin.untrusted import Data
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from srin.ui.harmonizing import Run
     from srin.ui.saving import Saving
 
-MOST_VERSIONS = 60  # masks kept to go back to
+MOST_VERSIONS = 60  # masks, and marks, kept to go back to
 MOST_STOPPED = 100  # downloads that were cancelled before they began
 MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
 
@@ -39,18 +40,20 @@ class Visit:
 
     Attributes:
         scene: what is worked on. placement: where the last example wants its object; serial counts these.
-        versions: masks to go back to, by number. proposals: masks to choose from. run: the last results.
+        versions: masks to go back to, by number; lights: marks on the background. proposals: masks to choose from.
+    run: the last results.
         photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
         settings: of the comparison, that the last project brought.
         token: a name that is another one when all this was forgotten, by which the page notices.
-        strokes, revision: what the page needs to put answers in order, see requests.js.
+        runs, questions: of the comparison, and why a part looks as it does.
+    strokes, revision: what the page needs to put answers in order, see requests.js.
     """
 
     def __init__(self) -> None:
         self.strokes = self.revision = 0
         self._turns: Turns[Data] = Turns()
         self._looking = threading.Lock()
-        self._newest_run = self._cancelled_run = 0
+        self.runs, self.questions = Newest(), Newest()
         self._savings: dict[int, Saving] = {}
         self._stopped_savings: set[int] = set()
         self.forget()
@@ -65,6 +68,7 @@ class Visit:
         self.settings: Data = {}
         self.serial = 0
         self.versions: dict[int, Selection] = {}
+        self.lights: dict[int, Light] = {}
         self.proposals: list[Candidate] = []
         self.run: Run | None = None
 
@@ -76,17 +80,6 @@ class Visit:
     def answered(self) -> int:
         """The number of the page's last request that was answered."""
         return self._turns.answered
-
-    def begin_run(self, number: int) -> None:
-        """Runs are numbered by the page. The newest goes on, unless it is cancelled; older ones have to stop."""
-        self._newest_run = max(self._newest_run, number)
-
-    def cancel_run(self, number: int) -> None:
-        """Also for a run that hasn't begun yet."""
-        self._cancelled_run = max(self._cancelled_run, number)
-
-    def is_running(self, number: int) -> bool:
-        return number == self._newest_run > self._cancelled_run
 
     def begin_saving(self, number: int, saving: Saving) -> Saving:
         """The page numbers its downloads, too. One that was stopped before it began ends at once."""
@@ -114,13 +107,13 @@ class Visit:
     def draft(self) -> Visit:
         """A copy to work on, which leaves this as it is."""
         draft = copy(self)
-        draft.versions, draft.scenes = dict(self.versions), dict(self.scenes)
+        draft.versions, draft.scenes, draft.lights = dict(self.versions), dict(self.scenes), dict(self.lights)
         return draft
 
     def accept(self, draft: Visit) -> None:
         """Takes over what was done to a draft."""
         self.scene, self.placement, self.serial = draft.scene, draft.placement, draft.serial
-        self.versions, self.proposals = draft.versions, draft.proposals
+        self.versions, self.lights, self.proposals = draft.versions, draft.lights, draft.proposals
         self.photos, self.scenes, self.settings = draft.photos, draft.scenes, draft.settings
         if draft.token != self.token:  # forgotten
             self.run = None
@@ -153,6 +146,25 @@ class Visit:
         version = max(self.versions, default=0) + 1
         self.adopt(Selection(version, png, shrink(mask), segmenter, **how), mask)
 
+    def take_light(self, mask: np.ndarray | None, only: bool) -> None:
+        """Marks where on the backdrop the networks take their light from: see Light; None or nothing marked: everywhere.
+
+        Raises SrinError, and leaves the scene as it was, when there is no photo, or the mask is of another size.
+        """
+        photo = self.scene.backdrop
+        if photo is None:
+            raise SrinError("Add a background photo first.")
+        if mask is None or not mask.any():
+            self.scene = self.scene.with_mark(None)
+            return
+        if mask.shape != photo.live.shape[:2]:
+            raise MaskError("The mark doesn't belong to this photo. Load the page again.")
+        light = Light(max(self.lights, default=0) + 1, mask, only)
+        self.scene = self.scene.with_mark(light)
+        self.lights[light.version] = light
+        while len(self.lights) > MOST_VERSIONS:
+            self.lights.pop(next(iter(self.lights)))
+
     def change(self, scene: Scene) -> None:
         """Other photos, or the other way of working. What was there before can be gone back to."""
         self._put_aside()
@@ -169,6 +181,18 @@ class Visit:
             raise SrinError("Those photos are too long ago to go back to.")
         self._put_aside()
         self.photos, self.scene = photos, self.scenes.pop(photos)
+
+    def put_original(self, path: Path, original: Photo) -> None:
+        """In the place of its small copy, which has this path, in all sets of photos. Raises SrinError."""
+        scenes = {number: scene.with_original(path, original) for number, scene in self.scenes.items()}
+        self.scene, self.scenes = self.scene.with_original(path, original), scenes
+
+    def drop_copy(self, path: Path) -> None:
+        """A small copy whose original can't be used: no set of photos that has it can be gone back to."""
+        self.scenes = {number: scene for number, scene in self.scenes.items() if not scene.has_copy(path)}
+        if self.scene.has_copy(path):
+            self.scene = self.scene.without_copy(path)
+            self.photos = max([self.photos, *self.scenes]) + 1
 
     def _put_aside(self) -> None:
         if self.scene.background or self.scene.object or self.scene.picture:
@@ -192,6 +216,23 @@ class Visit:
         self.versions[selection.version] = selection
         while len(self.versions) > MOST_VERSIONS:
             self.versions.pop(next(iter(self.versions)))
+
+
+class Newest:
+    """What the page has begun, by its numbers: the newest goes on, unless it is cancelled; older ones have to stop."""
+
+    def __init__(self) -> None:
+        self._newest = self._cancelled = 0
+
+    def begin(self, number: int) -> None:
+        self._newest = max(self._newest, number)
+
+    def cancel(self, number: int) -> None:
+        """Also what hasn't begun yet."""
+        self._cancelled = max(self._cancelled, number)
+
+    def goes_on(self, number: int) -> bool:
+        return number == self._newest > self._cancelled
 
 
 class _Recent:

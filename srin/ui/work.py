@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from srin import limits, project
 from srin.composite import MAX_STRENGTH, Placement
@@ -17,13 +18,14 @@ from srin.errors import ImageError, ProjectError
 from srin.harmonizer import METHODS
 from srin.image_io import load_mask, read_file, write_whole
 from srin.offsets import Offsets
-from srin.project import FLAGS, MASKED, PHOTOS
+from srin.project import FLAGS, MARKED, MASKED, PHOTOS
+from srin.segmentation.semantic_map import enlarged
 from srin.ui import deadline
 from srin.ui.examples import load_recoloured
 from srin.ui.files import new_file, uploaded
 from srin.ui.pictures import address
 from srin.ui.requests import answer, data_of, text
-from srin.ui.scene import Photo, Scene, Selection
+from srin.ui.scene import Light, Photo, Scene, Selection
 from srin.ui.visit import Visit
 from srin.untrusted import Data, mapping, number
 from srin.untrusted import placement as placement_of
@@ -40,13 +42,16 @@ class Mask:
 
 @dataclass(frozen=True)
 class Work:
-    """All that it takes to go on: see Scene. photos: path and name, by the keys of PHOTOS. masks: by those of MASKED."""
+    """All that it takes to go on: see Scene. photos: path and name, by the keys of PHOTOS. masks: by those of MASKED.
+    lights: a mask file of any size, and whether the light comes from there alone, by those of MARKED.
+    """
 
     photos: Mapping[str, tuple[Path, str]]
     masks: Mapping[str, Mask] = field(default_factory=dict)
     placement: Placement | None = None
     ready: bool = False
     real: Path | None = None
+    lights: Mapping[str, tuple[Path, bool]] = field(default_factory=dict)
 
 
 def take_up(visit: Visit, work: Work) -> None:
@@ -58,6 +63,11 @@ def take_up(visit: Visit, work: Work) -> None:
         if role in loaded:
             draft.scene = replace(draft.scene, ready=role == "picture")
             draft.select(load_mask(mask.path), mask.segmenter, **mask.flags)
+    for role, (path, only) in work.lights.items():
+        if role in loaded:
+            draft.scene = replace(draft.scene, ready=role == "picture")
+            mark = enlarged(load_mask(path, "mark"), loaded[role].live.shape[:2])
+            draft.take_light(np.where(mark > 127, 255, 0).astype(np.uint8), only)
     draft.scene = replace(draft.scene, ready=work.ready)
     draft.proposals = []
     if work.placement:
@@ -80,8 +90,12 @@ def resume(visit: Visit, data: Data) -> None:
         if file := given.get(f"{role} mask"):
             flags = {flag: file.get(flag) is True for flag in FLAGS}
             masks[role] = Mask(uploaded(file), text(file, "segmenter") or "mask file", flags)
+    lights = {}
+    for role in MARKED:
+        if file := given.get(f"{role} light"):
+            lights[role] = uploaded(file), file.get("only") is not False
     ready, real = data.get("way") == "ready", _real(text(data, "truth"))
-    take_up(visit, Work(photos, masks, placement_of(data.get("placement")), ready, real))
+    take_up(visit, Work(photos, masks, placement_of(data.get("placement")), ready, real, lights))
 
 
 def save_project(visit: Visit, event: gr.EventData) -> dict[str, Any]:
@@ -94,12 +108,14 @@ def _saved_project(visit: Visit, data: Data) -> Data:
     photos: dict[str, Photo] = {role: getattr(scene, role) for role in PHOTOS if getattr(scene, role)}
     if not photos:
         raise ProjectError("There is nothing to save yet. Add a photo first.")
+    scene.check_arrived()
     contents = {role: project.Photo(photo.name, read_file(photo.path, photo.name)) for role, photo in photos.items()}
     masks = {}
     for role, selection in _selections(scene).items():
         masks[role] = project.Mask(selection.png, selection.segmenter, _flags(selection))
+    lights = {role: project.Light(light.png, light.only) for role, light in _lights(scene).items()}
     found = project.Project(
-        contents, masks, placement_of(data.get("placement")), scene.ready, _truth(scene), _settings(scene, data)
+        contents, masks, placement_of(data.get("placement")), scene.ready, _truth(scene), _settings(scene, data), lights
     )
     path = new_file(f"{scene.stem}{project.EXTENSION}")
     found.save(path, limits.MAX_UPLOAD)
@@ -114,7 +130,7 @@ def _settings(scene: Scene, data: Data) -> Data:
     changes = Offsets.clipped(settings.get("offsets"))
     if not changes.change_nothing:
         found["offsets"] = changes.to_dict()
-    photo = scene.picture if scene.ready else scene.background
+    photo = scene.backdrop
     found["feather"] = number(settings, "feather", 0, 100) / max(photo.proxy.shape) if photo else 0.0
     return found
 
@@ -128,9 +144,9 @@ def open_project(visit: Visit, data: Data) -> None:
         photos[role] = (_file(photo.content, photo.name), photo.name)
     for role, mask in found.masks.items():
         masks[role] = Mask(_file(mask.content, "mask.png"), mask.segmenter, dict(mask.flags))
-    take_up(visit, Work(photos, masks, found.placement, found.ready, _real(found.truth)))
-    scene, settings = visit.scene, dict(found.settings)
-    shown = scene.picture if scene.ready else scene.background
+    lights = {role: (_file(light.content, "light.png"), light.only) for role, light in found.lights.items()}
+    take_up(visit, Work(photos, masks, found.placement, found.ready, _real(found.truth), lights))
+    settings, shown = dict(found.settings), visit.scene.backdrop
     if "feather" in settings:
         settings["feather"] = round(settings["feather"] * max(shown.proxy.shape)) if shown else 0
     visit.settings = settings
@@ -159,13 +175,18 @@ def _selections(scene: Scene) -> dict[str, Selection]:
     return {role: selection for role, selection in found.items() if selection is not None}
 
 
+def _lights(scene: Scene) -> dict[str, Light]:
+    found = {"background": scene.light, "picture": scene.picture_light}
+    return {role: light for role, light in found.items() if light is not None}
+
+
 def _flags(selection: Selection) -> dict[str, bool]:
     return {flag: getattr(selection, flag) for flag in FLAGS}
 
 
 def kept(visit: Visit) -> dict[str, Any]:
-    """What the page keeps. files: where it finds each photo and mask, and what it sends along when it brings it back.
-    settings: of the comparison, where a project brought some.
+    """What the page keeps. files: where it finds each photo, mask and mark, and what it sends along when it brings
+    it back. settings: of the comparison, where a project brought some.
     """
     scene = visit.scene
     files: dict[str, dict[str, Any]] = {}
@@ -177,4 +198,6 @@ def kept(visit: Visit) -> dict[str, Any]:
         files[f"{role} mask"] = {
             "url": selection.original_address, "segmenter": selection.segmenter, **_flags(selection)
         }  # fmt: skip
+    for role, light in _lights(scene).items():
+        files[f"{role} light"] = {"url": light.file_address, "only": light.only}
     return {"visit": visit.token, "files": files, "truth": _truth(scene), "settings": visit.settings}

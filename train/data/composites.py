@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srin.composite import Composite
-from srin.segmentation.semantic_map import segment
+from srin.segmentation.semantic_map import draw, fitted
 from train.config import DataConfig
 from train.data import lights, recolour
 from train.data.photos import Photos
@@ -269,7 +269,7 @@ def drawn_map(sample: Sample, source: str, number: int) -> np.ndarray:
     """int32 (S, S), the semantic map of a composite: "colour", as the product draws it without a checkpoint, or
     "voronoi", a control of as many regions on each side that know nothing of the picture."""
     composite = Composite(sample.composite, sample.mask.astype(np.uint8) * 255)
-    labels = segment(composite, "colour").labels
+    labels = fitted(composite, draw(composite, "colour")).labels
     return labels if source == "colour" else _voronoi(labels, sample.mask, number)
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from srin.composite import Composite
 from srin.image_io import load_labels
-from srin.segmentation.semantic_map import build, enlarged, segment
+from srin.segmentation.semantic_map import build, draw, enlarged, fitted
 from train.config import TrainConfig
 from train.data.composites import OBJECT, Batch, Composites, Maker
 from train.data.iharmony4 import ResizedCache, Sample, samples
@@ -150,7 +150,7 @@ class Pictures(Dataset[tuple[Tensor, ...]]):
         if self._needs_maps and 0 < inside < mask.size:
             pasted = Composite(composite, mask)
             if self._maps is None:
-                made = segment(pasted, "colour")
+                made = fitted(pasted, draw(pasted, "colour"))
             else:
                 labels = load_labels(map_path(self._maps, sample.composite), what="label map")
                 made = build(pasted, enlarged(labels, mask.shape), "precomputed")

@@ -1,5 +1,5 @@
 // What all islands of the page share. Every island is one function: these files, joined, with `element`, `props`,
-// `trigger`, `upload` and `watch` from gr.HTML.
+// `trigger` and `watch` from gr.HTML.
 
 const find = (selector) => element.querySelector(selector);
 const findAll = (selector) => [...element.querySelectorAll(selector)];
@@ -76,13 +76,14 @@ class Download {
     bar.querySelector("button").addEventListener("click", () => this.cancel());
   }
 
-  // gather: what to make, or a promise of it.
-  async begin(gather) {
+  // gather: what to make, or a promise of it; it gets a function that says what is waited for. receive: what becomes of the file, { url, name, bytes }.
+  async begin(gather, receive = ({ url, name }) => takeAway(url, name)) {
     window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all islands together: the server tells them apart by it
     const number = window.srinDownloads;
     this.number = number;
+    this.receive = receive;
     this.say("Starting…", 0, true);
-    const data = await gather();
+    const data = await gather((text) => number === this.number && this.say(text, 0, true));
     if (number === this.number) trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
   }
 
@@ -101,7 +102,7 @@ class Download {
     }
     this.number = 0;
     this.say(saved.problem ?? `${saved.name}, ${(saved.bytes / 1e6).toFixed(1)} MB`, 0, false);
-    if (saved.url) takeAway(saved.url, saved.name);
+    if (saved.url) this.receive(saved);
   }
 
   say(text, share, busy) {

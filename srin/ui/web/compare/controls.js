@@ -48,7 +48,7 @@ function showControls() {
   status.classList.toggle("busy", busy);
   status.classList.toggle("error", run?.state === "error" && !starting);
   const idle = scene.missing || (compare.methods.size ? "Ready. Results appear below as each method finishes." : "Choose a method.");
-  status.textContent = starting ? "Starting…" : (run?.text ?? idle);
+  status.textContent = starting ? (compare.waits || "Starting…") : (run?.text ?? idle);
   const stale = Boolean(run?.key !== undefined && run?.key !== scene.key && !busy);
   find(".stale").hidden = !stale;
   element.classList.toggle("is-stale", stale);
@@ -78,6 +78,7 @@ function pick(method) {
 
 async function start() {
   compare.starting = true;
+  compare.waits = "";
   showControls();
   compare.runs += 1;
   const number = compare.runs;
@@ -134,6 +135,10 @@ function adoptSettings(settings) {
 function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
+  hear("waits", (text) => {
+    compare.waits = text;
+    showControls();
+  });
   const scrollTo = (box) => {
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     box.scrollIntoView({ behavior: calm ? "auto" : "smooth" });

@@ -22,6 +22,7 @@ function showGrid() {
     if (grid.children[index] !== box) grid.insertBefore(box, grid.children[index] ?? null);
   });
   find(".results").hidden = !wanted.length;
+  find(".marked").hidden = !run?.marked;
 }
 
 function newTile({ method, label }) {

@@ -11,6 +11,7 @@ const compare = {
   runs: 0, // started so far
   cancelled: 0, // the last of them that was cancelled
   starting: false,
+  waits: "", // what is waited for before it starts
   shownComposite: null, // URL of the one that the zoom was made for
   holding: false, // the other picture is shown in place of the picked one
   goesToWhy: null, // what to do when a run is done that was started to ask why

@@ -1,4 +1,4 @@
-// The examples at the head of the page. The Stage offers the first of them on its empty canvas too, and asks for them.
+// The examples below the Stage. As long as there are no photos the Stage shows them instead, and asks for them.
 
 function showExamples() {
   const { examples } = props;
@@ -8,7 +8,6 @@ function showExamples() {
     ? "One object, many scenes: pasted on the left, harmonized on the right. Pick one to try."
     : "One object, many scenes. Pick one to try.";
   fillCards(find(".gallery-cards"), examples);
-  for (const card of findAll(".example")) card.classList.add("gallery-card");
   tell("examples", { examples, opening: props.opening });
 }
 

@@ -17,7 +17,8 @@ let peekTimer = 0;
 // The picked network harmonizes the object, now that it lies still.
 function askLive() {
   liveWait = PEEK_MS;
-  stage.said = "";
+  stage.said = ""; // what was harmonized before
+  showStatus();
   askLiveAgain();
 }
 
@@ -33,6 +34,8 @@ function askLiveAgain() {
 async function adoptLive() {
   const { live } = props;
   if (live?.request !== liveRequests) return;
+  stage.lightProblem = live.problem ?? "";
+  showLight();
   if (live.problem) {
     stage.said = live.problem;
   } else {

@@ -78,7 +78,9 @@ function drawMarks() {
   if (!picture) return;
   if (stage.view === "place") {
     drawLabels(context, picture);
+    drawLight(context, picture);
     if (canPlace() && stage.tool === "place") drawHandles(context, picture);
+    if (marksLight()) drawPointer(context, picture);
     return;
   }
   if (stage.showsMask && !stage.mask.isEmpty) {
@@ -190,7 +192,7 @@ function drawPointer(context, picture) {
     });
   }
   const at = stage.cursor ?? stage.hover;
-  if (at && ["brush", "erase"].includes(stage.tool)) {
+  if (at && ["brush", "erase", "lightbrush", "lighterase"].includes(stage.tool)) {
     const { x, y } = view.fromPicture(at);
     const radius = (stage.brush.size * picture.height * view.scale) / 2;
     outlined(context, () => context.arc(x, y, Math.max(1, radius), 0, 7));

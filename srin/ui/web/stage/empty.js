@@ -17,7 +17,7 @@ function showEmpty() {
   opening.hidden = !isUntouched || !opening.dataset.ready;
   find(".stage-empty-hint").hidden = !opening.hidden;
   find(".stage-empty-text").textContent = emptyText(way, stage.view, images);
-  find(".stage-offer").hidden = !isUntouched || way === "ready" || pendingCount() > 0;
+  find(".stage-offer").hidden = !isUntouched || pendingCount() > 0;
   find(".stage-or").hidden = find(".stage-drop").hidden = find(".stage-begin").hidden = !isUntouched;
 }
 

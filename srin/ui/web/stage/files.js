@@ -22,12 +22,17 @@ async function addFiles(files, role) {
 
 async function addFile(file, role) {
   if (role === "picture" && stage.way === "pair") request("way", { way: "ready" }, "Switching");
+  let small, path;
   await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
-    const { path } = await upload(file);
-    keepFile(path, file);
-    return { path, name: file.name };
+    small = role === "mask" ? null : await smallCopy(file);
+    path = await (small ? sendPhoto(small.file, role, { after: file.size }) : sendPhoto(file, role));
+    if (small) copies.set(workFile(path), URL.createObjectURL(small.file));
+    keepFile(path, file); // the original, also for its small copy: it is what is kept
+    return { path, name: file.name, width: small?.width, height: small?.height };
   });
   await settled();
+  // Unless the server did not take it.
+  if (small && stage.server.work?.files[role]?.url === workFile(path)) sendOriginal(file, role, path, small.file.size);
 }
 
 function connectFiles() {

@@ -38,8 +38,9 @@ const BEGIN = {
       cancel() {},
     };
   },
-  point: (start, event) => tap(start, event.button === 2 || event.altKey ? 0 : 1),
-  negative: (start) => tap(start, 0),
+  point: (start, event) => tap(start, (point) => addPoint(point, event.button === 2 || event.altKey ? 0 : 1)),
+  negative: (start) => tap(start, (point) => addPoint(point, 0)),
+  light: (start) => tap(start, markRegion),
   box(start) {
     const from = shownView().toPicture(start);
     const before = stage.box;
@@ -52,9 +53,16 @@ const BEGIN = {
       cancel: () => (stage.box = before),
     };
   },
-  brush: (start) => paint(start, false),
-  erase: (start) => paint(start, true),
+  brush: (start) => ensureMask() && paint(start, stage.mask, false, commitStroke),
+  erase: (start) => ensureMask() && paint(start, stage.mask, true, commitStroke),
+  lightbrush: (start) => paintLight(start, false),
+  lighterase: (start) => paintLight(start, true),
 };
+
+function paintLight(start, erases) {
+  ensureLight();
+  return paint(start, stage.light, erases, commitLight);
+}
 
 function orderedBox(a, b) {
   const inside = (value) => clamp(value, 0, 1);
@@ -98,31 +106,30 @@ function placing(before, change) {
 }
 
 // A click; a finger that wanders is no click.
-function tap(start, label) {
+function tap(start, act) {
   let wandered = false;
   return {
     move(point) {
       wandered ||= Math.hypot(point.x - start.x, point.y - start.y) > HANDLE * density();
     },
-    end: () => wandered || addPoint(shownView().toPicture(start), label),
+    end: () => wandered || act(shownView().toPicture(start)),
     cancel() {},
   };
 }
 
-function paint(start, erases) {
-  if (!ensureMask()) return null;
-  const before = newCanvas(stage.mask.canvas.width, stage.mask.canvas.height);
-  before.getContext("2d").drawImage(stage.mask.canvas, 0, 0);
+function paint(start, layer, erases, commit) {
+  const before = newCanvas(layer.canvas.width, layer.canvas.height);
+  before.getContext("2d").drawImage(layer.canvas, 0, 0);
   let last = shownView().toPicture(start);
-  stage.mask.stroke(last, last, stage.brush, erases);
+  layer.stroke(last, last, stage.brush, erases);
   return {
     move(point) {
       const to = shownView().toPicture(point);
-      stage.mask.stroke(last, to, stage.brush, erases);
+      layer.stroke(last, to, stage.brush, erases);
       last = to;
     },
-    end: () => commitStroke(),
-    cancel: () => (stage.mask.canvas = before),
+    end: () => commit(),
+    cancel: () => (layer.canvas = before),
   };
 }
 
@@ -169,7 +176,7 @@ function pinch() {
 
 // What a finger may do before "Edit" is tapped: tap. Everything else is the page's, to be scrolled.
 const isPages = (event) =>
-  event.pointerType === "touch" && !stage.isEditing && !(["point", "negative"].includes(stage.tool) && !pointers.size);
+  event.pointerType === "touch" && !stage.isEditing && !(["point", "negative", "light"].includes(stage.tool) && !pointers.size);
 
 function pointerDown(event) {
   if (!shownPicture() || isPages(event)) return;
@@ -212,7 +219,7 @@ function pointerUp(event) {
 }
 
 function showCursor(point) {
-  const cursors = { pan: "grab", brush: "none", erase: "none" };
+  const cursors = { pan: "grab", brush: "none", erase: "none", lightbrush: "none", lighterase: "none" };
   let cursor = cursors[stage.tool] ?? "crosshair";
   if (stage.tool === "place") {
     cursor = "default";

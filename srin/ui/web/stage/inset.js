@@ -9,7 +9,8 @@ let insetLabel = 1; // of the next click: 1 adds, 0 takes away
 
 function showInset() {
   const { way, view, images, server } = stage;
-  inset.hidden = !(way === "pair" && view === "place" && images.object && server.mask && !server.mask.pure);
+  const corrects = way === "pair" && view === "place" && images.object && server.mask && !server.mask.pure;
+  inset.hidden = !corrects || marksLight(); // what it covers can be marked, too
   for (const button of findAll("[data-inset]")) setPressed(button, Number(button.dataset.inset) === insetLabel);
   if (!inset.hidden) drawInset();
 }

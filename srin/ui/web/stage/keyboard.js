@@ -1,5 +1,5 @@
 // Everything that the mouse can do on the canvas, by keys. Placing: arrows move the object. Cutting out: arrows move a
-// cross, Enter uses the tool there.
+// cross, Enter uses the tool there; so they do when the background is marked.
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const TOOL_KEYS = { v: "place", p: "point", n: "negative", x: "box", b: "brush", e: "erase", h: "pan" };
@@ -27,7 +27,8 @@ function usesKey(event) {
   if (TOOL_KEYS[key]) return pickTool(TOOL_KEYS[key]);
   if (key === "m") return toggleMask();
   if (key === "0") return showAll();
-  return stage.view === "place" ? placingKey(event, key) : cuttingKey(event, key);
+  if (key === "l" && !find(".stage-placing").hidden) return (find(".light").open = true);
+  return stage.view === "place" && !marksLight() ? placingKey(event, key) : cuttingKey(event, key);
 }
 
 function placingKey(event, key) {
@@ -81,6 +82,12 @@ function useToolAtCursor() {
   const at = { ...stage.cursor };
   if (stage.tool === "point" || stage.tool === "negative") {
     addPoint(at, stage.tool === "point" ? 1 : 0);
+  } else if (stage.tool === "light") {
+    markRegion(at);
+  } else if (marksLight()) {
+    ensureLight();
+    stage.light.stroke(at, at, stage.brush, stage.tool === "lighterase");
+    commitLight();
   } else if (stage.tool === "box") {
     if (boxCorner) {
       stage.box = orderedBox(boxCorner, at);

@@ -9,9 +9,12 @@ const stage = {
   points: [], // { x, y, label } in fractions of the photo
   box: null, // [x0, y0, x1, y1] in fractions of the photo
   images: { background: null, object: null, picture: null, cutout: null, map: null },
-  maskedPhoto: null, // its URL
+  maskedPhoto: null, // its identity, see Photo in scene.py
   cutoutSize: null, // of the mask's bounding box, in pixels of the object's proxy
   mask: new MaskLayer(),
+  light: new MaskLayer(), // what is marked on the background
+  lightOnly: true, // whether the networks take their light from there alone, or never
+  lightProblem: "", // why they can't
   showsMask: true,
   showsMap: false,
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
@@ -41,8 +44,7 @@ const canPlace = () => Boolean(stage.way === "pair" && stage.images.background &
 
 function pickTool(tool) {
   stage.tool = tool;
-  if (tool === "place") showView("place");
-  else if (tool !== "pan") showView("cut");
+  if (tool !== "pan") showView(viewOf(tool));
   showPanel();
   redraw();
   if (tool === "place" && !stage.live) askLive(); // the object may have been cut out since
@@ -50,8 +52,8 @@ function pickTool(tool) {
 }
 
 function showView(view) {
+  if (stage.view !== view) stage.hover = stage.cursor = null;
   stage.view = view;
-  stage.hover = stage.cursor = null;
   const picture = shownPicture();
   if (picture) shownView().picture = { width: picture.width, height: picture.height };
 }
@@ -101,8 +103,7 @@ let strokes = 0; // painted so far; a mask that arrives after a newer stroke isn
 function commitStroke() {
   strokes += 1;
   request("edit", {}, "Updating the mask", async () => {
-    const { path } = await upload(await stage.mask.toFile());
-    return { path };
+    return { path: await transfer(await stage.mask.toFile()) };
   });
 }
 
@@ -113,9 +114,10 @@ function record() {
   showPanel();
 }
 
-function undoable({ mask, photos }) {
+function undoable({ mask, light, photos }) {
   const { placement, points, box, strength, moved } = stage;
-  return { placement, points, box, look: { strength, moved }, version: mask?.version ?? null, photos };
+  const versions = { version: mask?.version ?? null, light: light?.version ?? null };
+  return { placement, points, box, look: { strength, moved }, ...versions, photos };
 }
 
 function undo(steps) {
@@ -125,9 +127,10 @@ function undo(steps) {
     stage.points = entry.points;
     stage.box = entry.box;
     useLook(entry.look);
-    if (entry.version !== (stage.server.mask?.version ?? null) || entry.photos !== stage.server.photos) {
+    const { version, light, photos } = undoable(stage.server);
+    if (entry.version !== version || entry.light !== light || entry.photos !== photos) {
       stage.restoring = entry;
-      request("restore", { version: entry.version, photos: entry.photos }, "Going back");
+      request("restore", { version: entry.version, light: entry.light, photos: entry.photos }, "Going back");
     } else {
       stage.placement = entry.placement;
       stage.live = null;
@@ -147,7 +150,7 @@ function undo(steps) {
 let lastRevision = 0;
 
 async function adopt() {
-  const next = props.state;
+  const next = props.state && withCopies(props.state);
   const known = stage.server.work?.visit;
   const isForgotten = Boolean(known && next && next.work.visit !== known);
   if (!next || (next.revision <= lastRevision && !isForgotten)) return;
@@ -176,7 +179,7 @@ async function adopt() {
   answered = Math.max(answered, next.answered);
   stage.problem = next.problem;
   stage.way = next.way;
-  if (["background", "object", "picture"].some((role) => next[role]?.url !== before[role]?.url)) {
+  if (["background", "object", "picture"].some((role) => next[role]?.identity !== before[role]?.identity)) {
     useLook(stage.restoring?.look ?? { strength: 1, moved: {} }); // of another scene, the look is another
   }
   work.saysProject = "";
@@ -184,8 +187,9 @@ async function adopt() {
     work.settings = next.work.settings;
     tell("use-settings", work.settings);
   }
-  work.replaced = Boolean(before.mask && !stage.restoring && next.photos !== before.photos && next.way === before.way);
+  work.replaced = replacedText(next, before);
   adoptPlacement(next, before);
+  adoptLight(next);
   adoptMask(next, before);
   adoptView(next, before);
   showProposals();
@@ -193,6 +197,8 @@ async function adopt() {
   redraw();
   announce();
   release();
+  tellArrivals();
+  if (pendingCount() === 0) stage.asked = ""; // what comes now was not asked for by a person
   watchSegmentation();
   if (isForgotten) bringBack();
   const begins = before.segmentation?.state === "unavailable" && next.segmentation?.state === "preparing";
@@ -200,6 +206,13 @@ async function adopt() {
     askLive();
     askMap();
   }
+}
+
+// Where photos took the place of some that had a mask.
+function replacedText(next, before) {
+  if (!before.mask || stage.restoring || next.photos === before.photos) return "";
+  if (stage.asked === "another") return "The picture with its object is the background now. Undo takes that back.";
+  return next.way === before.way ? "Other photos took the place of yours. Undo brings yours back." : "";
 }
 
 async function loadImages(next, before) {
@@ -211,13 +224,14 @@ async function loadImages(next, before) {
   await Promise.all([
     ...["background", "object", "picture", "cutout"].map((name) => load(name, next[name], before[name])),
     load("maskPicture", next.mask, before.mask),
+    load("lightPicture", next.light, before.light),
   ]);
   return loaded;
 }
 
 function adoptPlacement(next, before) {
   const box = next.cutout?.box;
-  const sameObject = next.object?.url && next.object.url === before.object?.url;
+  const sameObject = next.object && next.object.identity === before.object?.identity;
   if (stage.restoring) {
     stage.placement = stage.restoring.placement;
   } else if (next.placement && next.placement.serial !== before.placement?.serial) {
@@ -232,9 +246,9 @@ function adoptPlacement(next, before) {
 
 function adoptMask(next, before) {
   const photo = cuttable();
-  const url = (next.way === "ready" ? next.picture : next.object)?.url ?? null;
-  const samePhoto = url === stage.maskedPhoto;
-  stage.maskedPhoto = url;
+  const identity = (next.way === "ready" ? next.picture : next.object)?.identity ?? null;
+  const samePhoto = identity === stage.maskedPhoto;
+  stage.maskedPhoto = identity;
   // Also where the same photo was given once more: then its clicks belong to a mask that is gone.
   if (!samePhoto || (next.photos !== before.photos && !next.mask)) {
     const { points, box } = stage.restoring ?? work.resuming ?? { points: [], box: null };
@@ -253,7 +267,7 @@ function adoptMask(next, before) {
 }
 
 function adoptView(next, before) {
-  if (next.background?.url !== before.background?.url || next.way !== before.way) views.place.reset();
+  if (next.background?.identity !== before.background?.identity || next.way !== before.way) views.place.reset();
   const { way } = next;
   const photo = way === "ready" ? next.picture : next.object;
   const complete = !next.missing;
@@ -261,12 +275,10 @@ function adoptView(next, before) {
   else if (photo && !complete && (stage.asked === "photo" || way !== before.way)) stage.tool = "point";
   else if (complete && lands(next, before)) stage.tool = "place";
   else if (way === "ready" && !complete && stage.tool === "place") stage.tool = "point";
-  if (stage.tool !== "pan") stage.view = stage.tool === "place" ? "place" : "cut";
-  if (stage.view === "cut" && !cuttable()) {
-    stage.view = "place";
-    stage.tool = "place";
-  }
-  showView(stage.view);
+  else if (!complete && marksLight()) stage.tool = "place";
+  let view = stage.tool === "pan" ? stage.view : viewOf(stage.tool);
+  if (view === "cut" && !cuttable()) view = stage.tool = "place";
+  showView(view);
 }
 
 // Whether the object goes into its scene now: when what was missing has come by a click, a box or a file. What was painted,
@@ -287,8 +299,10 @@ function announce() {
 connectPanel();
 connectInset();
 connectLook();
+connectLight();
 connectResult();
 connectFiles();
+connectTransfers();
 connectGestures();
 connectKeyboard();
 connectBackground();
@@ -303,7 +317,7 @@ hear("example", (index) => {
   if (top < 0 || bottom > innerHeight) find(".stage-body").scrollIntoView();
 });
 hear("ask", async (answer) => {
-  await settled();
+  await arrived((text) => tell("waits", text));
   answer(stage.placement);
 });
 showPanel();

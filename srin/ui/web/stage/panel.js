@@ -8,11 +8,16 @@ const HINTS = {
   brush: "Paint over the object. [ and ] change the brush's size.",
   erase: "Paint over what does not belong to the object.",
   pan: "Drag to move the view, wheel to zoom.",
+  light: "Click a part of the background. Another click takes it back.",
+  lightbrush: "Paint over the background. [ and ] change the brush's size.",
+  lighterase: "Paint over what is marked too much.",
 };
 if (matchMedia("(pointer: coarse)").matches) {
   HINTS.place = "Tap Edit, then drag to move. Two fingers, or the handles, scale and turn.";
   HINTS.point = "Tap the object. Exclude (−) marks what does not belong to it.";
   HINTS.brush = "Tap Edit, then paint over the object. Two fingers zoom.";
+  HINTS.light = "Tap a part of the background. Another tap takes it back.";
+  HINTS.lightbrush = "Tap Edit, then paint over the background.";
   HINTS.pan = "Drag to move the view, two fingers zoom.";
 }
 const NUMBERS = {
@@ -36,6 +41,7 @@ function showPanel() {
     setPressed(button, button.dataset.tool === tool && !button.disabled);
   }
   for (const slot of findAll("[data-role]")) showSlot(slot, server[slot.dataset.role], way);
+  showTransfers();
   showEmpty();
   if (!server.cutout) find('.stage-cutting [data-choose="background"]').hidden = true;
   find('[data-act="undo"]').disabled = stage.history.at <= 0;
@@ -44,6 +50,7 @@ function showPanel() {
   find('[data-act="mask"]').hidden = view !== "cut" || stage.mask.isEmpty;
   setPressed(find('[data-act="mask"]'), stage.showsMask);
   showResult();
+  showLight();
   showInset();
   showEdit();
   find(".stage-cutting").hidden = view !== "cut" || !photo;
@@ -126,6 +133,7 @@ function showNumbers() {
 function showBrush() {
   find('[data-brush="size"]').value = Math.round(stage.brush.size * 1000) / 10;
   find('[data-brush="hardness"]').value = Math.round(stage.brush.hardness * 100);
+  find('[data-light="size"]').value = find('[data-brush="size"]').value;
 }
 
 function showStatus() {
@@ -197,6 +205,7 @@ const ACTS = {
   },
   before: () => {}, // as long as it is held, see result.js
   correct: () => pickTool("point"),
+  unlight: () => sendLight({ clear: true }, "Clearing the mark"),
   dismiss: () => {
     stage.problem = "";
     showStatus();

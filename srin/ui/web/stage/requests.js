@@ -22,8 +22,8 @@ async function request(kind, data, doing, prepare) {
   showPanel();
   try {
     send(kind, { ...data, ...(await prepare()) });
-  } catch {
-    stage.problem = "The file could not be sent. Is it too large, or is the connection lost?";
+  } catch (error) {
+    stage.problem = error.sentence || "The file could not be sent. Is the connection lost?";
   }
   uploads -= 1;
   showPanel();

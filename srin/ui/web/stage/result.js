@@ -11,7 +11,7 @@ function showResult() {
   find('[data-shows="look-strength"]').textContent = `${Math.round(stage.strength * 100)} %`;
   showLook();
   for (const button of findAll("[data-take]")) {
-    const lacks = button.dataset.take === "picture" && !stage.method;
+    const lacks = ["picture", "background"].includes(button.dataset.take) && !stage.method;
     button.disabled = download.busy || lacks || !server.mask;
   }
 }
@@ -41,12 +41,35 @@ function showBefore(holds) {
   redraw();
 }
 
+// All that the picture depends on.
+function wholeLook() {
+  const { placement, method, strength, server } = stage;
+  return { placement, method, strength, offsets: offsets(), key: server.key };
+}
+
 function take(what) {
-  download.begin(async () => {
-    await settled();
-    const { placement, method, strength } = stage;
-    return { what, placement, method, strength, offsets: offsets(), format: find('[data-look="format"]').value };
-  });
+  let look;
+  const gather = async (waits) => {
+    await arrived(waits);
+    look = wholeLook();
+    return { ...look, what, format: find('[data-look="format"]').value };
+  };
+  if (what === "background") download.begin(gather, ({ url }) => addAnother(url, look));
+  else download.begin(gather);
+}
+
+// The picture, which is at `url` now, becomes the background of another object: unless it is out of date.
+async function addAnother(url, look) {
+  download.say("", 0, false);
+  await settled();
+  if (JSON.stringify(wholeLook()) !== JSON.stringify(look)) {
+    stage.problem = "The scene was changed while its picture was made, so nothing was added. Press the button again.";
+    showPanel();
+    return;
+  }
+  request("another", { path: url.replace(workFile(""), ""), placement: look.placement }, "Adding the picture as background");
+  await settled();
+  say("The picture is the background now. Choose the photo of another object.");
 }
 
 function connectResult() {

@@ -10,7 +10,7 @@ const work = {
   resuming: null, // the record that is being brought back
   offered: null, // the record of another tab
   notice: "",
-  replaced: false, // whether the last answer brought other photos in the place of some that had a mask
+  replaced: "", // what is said where the last answer brought other photos
   settings: null, // { strength, feather, offsets } of the result, as far as they were set
   picked: null, // the method that is looked at closely
   saysProject: "",
@@ -118,7 +118,7 @@ async function resumeWork(record) {
     const files = {};
     for (const [name, about] of Object.entries(record.files)) {
       const blob = await readFile(record.tab, name);
-      const { path } = await upload(new File([blob], about.name ?? "mask.png", { type: blob.type }));
+      const path = await sendAloud(new File([blob], about.name ?? "mask.png", { type: blob.type }));
       blobs.push([path, blob]);
       files[name] = { ...about, path };
     }
@@ -165,7 +165,10 @@ async function forgetWork() {
 let projectRequests = 0;
 
 async function saveProject() {
-  await settled();
+  await arrived((text) => {
+    work.saysProject = text;
+    showWork();
+  });
   projectRequests += 1;
   work.saysProject = "Saving the project…";
   showWork();
@@ -182,8 +185,7 @@ function adoptProject() {
 
 function openProject(file) {
   return request("open", {}, "Opening the project", async () => {
-    const { path } = await upload(file);
-    return { path };
+    return { path: await sendAloud(file) };
   });
 }
 
@@ -199,7 +201,7 @@ function showWork() {
   bar.classList.toggle("offers", Boolean(work.offered));
   bar.dataset.state = work.saving || work.resuming ? "saving" : isKept ? "kept" : "";
   let said = work.notice;
-  if (work.replaced) said = `Other photos took the place of yours. Undo brings yours back. ${work.notice}`;
+  if (work.replaced) said = `${work.replaced} ${work.notice}`;
   if (work.offered) said = `Your work of ${new Date(work.offered.saved).toLocaleString("en", DAY)} is kept in this browser.`;
   else if (isKept && !work.replaced) said = `Your work is kept in this browser for ${KEPT_DAYS} days.`;
   if (work.saysProject) said = work.saysProject;
