@@ -3,6 +3,7 @@
 import base64
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
@@ -135,10 +136,16 @@ class Saving:
     def _rendered(self, job: Job) -> Generator[Progress, None, None]:
         if self.stopped:
             return
-        self._rendering = Rendering(job, limits.MAX_SECONDS)
-        if self.stopped:  # meanwhile
-            self._rendering.stop()
-        yield from self._rendering
+        finished = False
+        try:
+            self._rendering = Rendering(job, limits.MAX_SECONDS)
+            if self.stopped:  # meanwhile
+                self._rendering.stop()
+            yield from self._rendering
+            finished = not self.stopped
+        finally:
+            if not finished:  # a process that is ended leaves what it was writing, in the file's own folder
+                shutil.rmtree(job.output.parent, ignore_errors=True)
 
 
 def _drawn(run: Run, choice: Choice) -> Path:

@@ -99,7 +99,7 @@ def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data
     settled = not scene.awaits_regions  # before: regions may be found meanwhile
     pictures, window, decided = preview.harmonized(scene, place, method, changes)
     milliseconds = round(1000 * (time.perf_counter() - began))
-    # What is looked at most is as a download will be, to the bit; the other is only mixed in, beyond a strength of 1.
+    # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
     urls = [inline(pictures[0], LOSSLESS), inline(pictures[1])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
