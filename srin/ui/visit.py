@@ -41,12 +41,12 @@ class Visit:
     Attributes:
         scene: what is worked on. placement: where the last example wants its object; serial counts these.
         versions: masks to go back to, by number; lights: marks on the background. proposals: masks to choose from.
-    run: the last results.
+            run: the last results.
         photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
         settings: of the comparison, that the last project brought.
         token: a name that is another one when all this was forgotten, by which the page notices.
         runs, questions: of the comparison, and why a part looks as it does.
-    strokes, revision: what the page needs to put answers in order, see requests.js.
+        strokes, revision: what the page needs to put answers in order, see requests.js.
     """
 
     def __init__(self) -> None:
