@@ -68,7 +68,7 @@ def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
         started.append(rendering([command[0], "-c", STUCK % step["text"]], **how))
         return started[-1]
 
-    page.locator(".gallery-card").nth(0).click()
+    page.locator(".example:visible").first.click()
     page.locator('[data-take="picture"]:not([disabled])').wait_for()
     settle(page)
     folders = []
