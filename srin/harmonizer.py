@@ -108,7 +108,7 @@ class Harmonizer:
             given = semantic_map.labels if isinstance(semantic_map, SemanticMap) else semantic_map
             name = semantic_map.segmenter if isinstance(semantic_map, SemanticMap) else "provided"
             reference = self.allowed(composite, reference, given)
-            semantic_map = build(_without(composite, reference), given, name)
+            semantic_map = build(filled(composite, reference), given, name)
         harmonized = self.harmonize_composite(composite, semantic_map, strength, working_size, reference, offsets)
         return Harmonized.of(composite.with_alpha(harmonized), harmonized.adjustment)
 
@@ -168,7 +168,7 @@ class Harmonizer:
         allowed: np.ndarray | None = None,
     ) -> Seen:
         assert self._network is not None
-        lending = _without(composite, allowed)
+        lending = filled(composite, allowed)
         labels = (semantic_map or draw(lending)).labels if self.needs_map else None
         return seen(self._network.config, lending, labels, working_size, allowed)
 
@@ -189,7 +189,7 @@ class Harmonizer:
             None where the method looks at no map. Errors are those of `read_or_draw` and `harmonize`.
         """
         allowed = self.allowed(composite, reference)
-        return read_or_draw(_without(composite, allowed), path, segmenter) if self.needs_map else None
+        return read_or_draw(filled(composite, allowed), path, segmenter) if self.needs_map else None
 
     def allowed(
         self, composite: Composite, reference: Reference | None, labels: np.ndarray | None = None
@@ -243,7 +243,7 @@ class Harmonizer:
             semantic_map = build(composite, semantic_map, "provided")
         if semantic_map is None:
             allowed = self.allowed(composite, reference) if self.decides else None
-            semantic_map = draw(_without(composite, allowed))
+            semantic_map = draw(filled(composite, allowed))
         return self.explain_composite(composite, point, semantic_map, reference)
 
     def explain_composite(
@@ -309,11 +309,6 @@ def _network(method: str, device: str) -> "Network":
     if isinstance(network, HarmonizationNet):
         network.encoder.to(memory_format=torch.channels_last)
     return network
-
-
-def _without(composite: Composite, allowed: np.ndarray | None) -> Composite:
-    """The composite with the background painted over that may not lend."""
-    return composite if allowed is None else filled(composite, allowed)
 
 
 @on_gpu

@@ -78,16 +78,16 @@ def enough(allowed: np.ndarray, composite: Composite) -> bool:
     return bool(np.count_nonzero(allowed & (composite.mask == 0)) >= SMALLEST * allowed.size)
 
 
-def filled(composite: Composite, allowed: np.ndarray) -> Composite:
+def filled(composite: Composite, allowed: np.ndarray | None) -> Composite:
     """The composite with the excluded background painted over, smoothly, with colours of the background that may lend.
 
     Args:
-        allowed: bool (H, W), from `lenders`. Pixels under the mask stay, its soft edge too.
+        allowed: bool (H, W), from `lenders`; None: all of it. Pixels under the mask stay, its soft edge too.
 
     Returns:
         A composite that doesn't depend on the excluded pixels' colours.
     """
-    if allowed.all():
+    if allowed is None or allowed.all():
         return composite
     height, width = allowed.shape
     lend = (allowed & (composite.mask == 0))[..., None].view(np.uint8)

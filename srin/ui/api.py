@@ -213,8 +213,7 @@ def explain(
     composite, warnings = _composite(_uploaded(image, "image"), _uploaded(mask, "mask"))
     with collected() as more:
         allowed = harmonizer.allowed(composite, _optional(reference, "reference"))
-    lending = composite if allowed is None else filled(composite, allowed)
-    regions = read_or_draw(lending, _optional(semantic_map, "semantic map"), segmenter)
+    regions = read_or_draw(filled(composite, allowed), _optional(semantic_map, "semantic map"), segmenter)
     shown = harmonizer.explain_composite(composite, (_number(x, "x"), _number(y, "y")), regions, allowed)
     about = [asdict(region) for region in shown.regions]
     return _file(overlay(shown), "effects.png"), {

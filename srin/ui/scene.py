@@ -398,9 +398,7 @@ class Scene:
 
         Raises SrinError, see `segment`.
         """
-        allowed = self.allowed(composite) if lending else None
-        if allowed is not None:
-            composite = filled(composite, allowed)
+        composite = filled(composite, self.allowed(composite) if lending else None)
         if segmenter != "auto":
             return segment(composite, segmenter)
         if not (self.has_regions or self._awaits_sam):
