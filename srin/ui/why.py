@@ -16,7 +16,7 @@ from srin.segmentation.semantic_map import enlarged
 from srin.ui import deadline
 from srin.ui.framing import around
 from srin.ui.harmonizing import LABELS, Run
-from srin.ui.pictures import inline
+from srin.ui.pictures import inline, shrunk_size
 from srin.ui.requests import answer, data_of
 from srin.ui.visit import Visit
 from srin.untrusted import Data, number
@@ -56,29 +56,32 @@ def _explained(run: Run | None, share: tuple[float, float], proceed: Callable[[f
         raise SrinError("The weights of SRIN and BAIN are missing here, so there is nothing to explain.")
     height, width = run.composite.mask.shape
     point = (share[0] * width, share[1] * height)
-    reference = run.scene.allowed(run.composite)
+    reference, small = run.scene.allowed(run.composite), run.composite.shrunk(REGION_SIDE)
     items = []
     for method in here:
         proceed(0.0)
         harmonizer = Harmonizer.from_pretrained(method)
         shown = harmonizer.explain_composite(run.composite, point, run.semantic_map, reference, proceed)
-        regions = [_told(run.composite, shown, region) for region in shown.regions]
+        whole = apply_coefficients(shown.transform, small)
+        regions = [_told(small, whole, shown, region) for region in shown.regions]
         about = {"label": LABELS[method], "url": inline(overlay(shown)), "sentence": shown.sentence}
         items.append({**about, "regions": regions})
     return {"items": items}
 
 
-def _told(composite: Composite, shown: "Explanation", region: "RegionEffect") -> Data:
-    """A region's place, area and effect; where it has one to speak of, in words and as pictures too."""
+def _told(small: Composite, whole: np.ndarray, shown: "Explanation", region: "RegionEffect") -> Data:
+    """A region's place, area and effect; where it has one to speak of, in words and as pictures too.
+
+    small: the composite at the pictures' size. whole: uint8 (h, w, 3), the same harmonized with all regions.
+    """
     from srin.explain import HARDLY, would
 
     told: Data = {"place": region.place, "area": region.area, "effect": region.effect, "would": None}
     if region.effect is None or region.effect < HARDLY:
         return told
-    small = composite.shrunk(REGION_SIDE)
     without = apply_coefficients(shown.without[region.region], small)
     frame = around(small.mask, RATIO)
-    before, after, mask = (frame.cut(x) for x in (apply_coefficients(shown.transform, small), without, small.mask))
+    before, after, mask = (frame.cut(x) for x in (whole, without, small.mask))
     change, factor = signed(before, after, mask)
     scene = _outlined(without, small.mask, enlarged(shown.labels, small.mask.shape) == region.region)
     pictures = {"scene": inline(_opaque(scene)), "change": inline(_opaque(change)), "factor": factor}
@@ -110,8 +113,7 @@ def overlay(shown: "Explanation") -> np.ndarray:
     levels = np.rint((effects / STRONG).clip(0, 1) * 255).astype(np.uint8)
     known = np.isin(np.arange(len(levels)), [region.region for region in shown.regions])
     height, width = shown.labels.shape
-    shrunk = min(1.0, SIDE / max(height, width))
-    size = (max(1, round(height * shrunk)), max(1, round(width * shrunk)))
+    size = shrunk_size(width, height, SIDE)[::-1]
     labels = enlarged(shown.labels, size)
     effect = levels[labels]
     colours = cv2.cvtColor(cv2.applyColorMap(effect, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
