@@ -30,6 +30,20 @@ def ragged(height, width):
     return mask
 
 
+def halves(height, width):
+    """A scene that is blue on the left and orange on the right: uint8 (H, W, 3)."""
+    scene = gradient(height, width, (40, 60, 150))
+    scene[:, width // 2 :] = gradient(height, width - width // 2, (190, 110, 20))
+    return scene
+
+
+def kite(height, width):
+    """A greyish object on green: the photo, uint8 (H, W, 3), and its mask."""
+    mask = ragged(height, width)
+    inside, outside = gradient(height, width, (110, 90, 110)), gradient(height, width, (10, 80, 30))
+    return np.where(mask[..., None] > 127, inside, outside), mask
+
+
 def give(page, role, path):
     """Chooses a file for one of the Stage's slots, and waits until the page has it."""
     page.locator(f'input[data-for="{role}"]').set_input_files(path)

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from page_parts import gradient, ragged, write
+from page_parts import halves, kite, write
 
 from srin import cli
 from srin.composite import Placement
@@ -30,12 +30,9 @@ NOTHING = "leaves nothing of the background"
 def photos(tmp_path_factory):
     """Paths: a scene that is blue on the left and orange on the right, an object, its mask."""
     folder = tmp_path_factory.mktemp("light")
-    scene = gradient(600, 900, (40, 60, 150))
-    scene[:, 450:] = gradient(600, 450, (190, 110, 20))
-    mask = ragged(300, 360)
-    photo = np.where(mask[..., None] > 127, gradient(300, 360, (110, 90, 110)), gradient(300, 360, (10, 80, 30)))
+    photo, mask = kite(300, 360)
     return {
-        "background": write(folder / "halves.png", scene),
+        "background": write(folder / "halves.png", halves(600, 900)),
         "object": write(folder / "kite.png", photo),
         "mask": write(folder / "mask.png", mask),
     }

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import PATIENCE
-from page_parts import at, give, gradient, numbers, only, ragged, serious_findings, set_numbers, settle, write
+from page_parts import at, give, halves, kite, numbers, only, serious_findings, set_numbers, settle, write
 from PIL import ExifTags, Image
 from test_page_first import canvas
 from test_page_phone import SMALL, TARGET, finger
@@ -26,12 +26,9 @@ EVERYWHERE = "The networks take their light from the whole background."
 def photos(tmp_path_factory):
     """Paths: a scene that is blue on the left and orange on the right, an object and its mask."""
     folder = tmp_path_factory.mktemp("light")
-    scene = gradient(*SCENE[::-1], (40, 60, 150))
-    scene[:, 320:] = gradient(400, 320, (190, 110, 20))
-    mask = ragged(240, 300)
-    photo = np.where(mask[..., None] > 127, gradient(240, 300, (110, 90, 110)), gradient(240, 300, (10, 80, 30)))
+    photo, mask = kite(240, 300)
     return {
-        "background": write(folder / "halves.png", scene),
+        "background": write(folder / "halves.png", halves(*SCENE[::-1])),
         "object": write(folder / "kite.png", photo),
         "mask": write(folder / "kite mask.png", mask),
     }

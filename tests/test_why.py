@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
-from page_parts import gradient, only, ragged, serious_findings, write
+from page_parts import halves, kite, only, serious_findings, write
 from test_light import PLACE, click, compared
 from test_page_phone import SMALL, TARGET
 
@@ -26,10 +26,7 @@ GREY = 119
 def visit(tmp_path_factory):
     """A paste that hides the border of a blue and an orange half."""
     folder = tmp_path_factory.mktemp("why")
-    scene = gradient(400, 640, (40, 60, 150))
-    scene[:, 320:] = gradient(400, 320, (190, 110, 20))
-    mask = ragged(240, 300)
-    photo = np.where(mask[..., None] > 127, gradient(240, 300, (110, 90, 110)), gradient(240, 300, (10, 80, 30)))
+    scene, (photo, mask) = halves(400, 640), kite(240, 300)
     visit = Visit()
     background, foreground = (
         Photo.load(write(folder / f"{name}.png", image), name) for name, image in (("scene", scene), ("kite", photo))
