@@ -224,12 +224,12 @@ def _fit(
     heads = {}
     usual = training.take(slice(0, CALIBRATION)).units
     for method, slot in METHODS.items():
-        torch.manual_seed(seed)
-        if begun is not None:
+        if begun is None:
+            torch.manual_seed(seed)
+            heads[method] = Head(ModelConfig(slot=slot)).to(device)  # type: ignore[arg-type]
+            heads[method].calibrate(usual)
+        else:
             heads[method] = copy.deepcopy(begun.heads[method][config.seeds.index(seed)]).to(device)
-            continue
-        heads[method] = Head(ModelConfig(slot=slot)).to(device)  # type: ignore[arg-type]
-        heads[method].calibrate(usual)
     averages = copy.deepcopy(heads)
     steps_a_pass = len(training) // config.batch
     steps = config.passes * steps_a_pass

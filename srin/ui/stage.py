@@ -401,7 +401,7 @@ def take_light(visit: Visit, data: Data) -> None:
 def restore(visit: Visit, data: Data) -> None:
     """Goes back, or forth, to photos, a mark and a mask that were there before."""
     visit.go_back(int(number(data, "photos", 0, 1e9, visit.photos)))
-    _restore_light(visit, data.get("light"))
+    _restore_light(visit, data)
     before = visit.scene.mask
     if data.get("version") == (before and before.version):
         return
@@ -414,11 +414,11 @@ def restore(visit: Visit, data: Data) -> None:
     visit.adopt(selection, selection.mask())
 
 
-def _restore_light(visit: Visit, version: object) -> None:
-    before, photo = visit.scene.mark, visit.scene.backdrop
+def _restore_light(visit: Visit, data: Data) -> None:
+    before, photo, version = visit.scene.mark, visit.scene.backdrop, data.get("light")
     if version == (before and before.version):
         return
-    found = None if version is None else visit.lights.get(int(number({"version": version}, "version", 0, 1e9)))
+    found = None if version is None else visit.lights.get(int(number(data, "light", 0, 1e9)))
     if version is not None and (found is None or photo is None or found.mask.shape != photo.live.shape[:2]):
         raise SrinError("That step is too long ago to go back to.")
     visit.scene = visit.scene.with_mark(found)
