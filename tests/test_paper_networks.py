@@ -72,7 +72,8 @@ def test_blocks_of_positions_add_up_to_the_whole():
     """Features too large for one block: RAIN's result by the formula in float64, all positions at once."""
     composite, mask = pictures(2, 64, 66), torch.stack([blob(64, 66, (30, 20), 14), blob(64, 66, (5, 60), 9)])
     x = torch.randn(2, 64, 64, 66, generator=torch.Generator().manual_seed(0)) + 1
-    assert len(blocks(x.flatten(2))) == 3
+    with torch.no_grad():
+        assert len(blocks(x.flatten(2))) == 3
     module = randomise(RAIN(64))
     p, f, m = weights_of(module), x.double().numpy(), mask.double().numpy()
     (fg, fg_std), (bg, bg_std) = (
@@ -85,7 +86,9 @@ def test_blocks_of_positions_add_up_to_the_whole():
     )
     aligned = ((f - fg) / fg_std * bg_std + bg) * (1 + gamma) + beta
     rest = (f - bg) / bg_std * (1 + bg_gamma) + bg_beta
-    close(module(x, RegionPyramid(composite, mask, None).at(64, 66)), m * aligned + (1 - m) * rest, 1e-4)
+    for gradients in (False, True):  # in blocks, and whole
+        with torch.set_grad_enabled(gradients):
+            close(module(x, RegionPyramid(composite, mask, None).at(64, 66)), m * aligned + (1 - m) * rest, 1e-4)
 
 
 # --------------------------------------------------------------------------------------------------- backbone

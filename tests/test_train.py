@@ -38,10 +38,11 @@ from train.make_composites import make_composites
 from train.objective import AREA_FLOOR, Objective, fpsnr, has_task
 from train.precompute_maps import find_pictures, precompute
 from train.runs import claim
+from train.schedule import learning_rate
 from train.segmenter import load as load_segmenter_config
 from train.side_by_side import SideBySideConfig
 from train.state import load_state, save_state
-from train.train import calibrate, data_fingerprint, learning_rate, main, start, train
+from train.train import calibrate, data_fingerprint, main, start, train
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = torch.device("cpu")

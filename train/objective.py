@@ -1,10 +1,18 @@
 """What is minimized, and the score that is watched."""
 
+from typing import TYPE_CHECKING
+
+import torch
 from torch import Tensor, nn
 
 from train.config import TrainConfig
 from train.data.composites import Batch
+from train.data.feed import Feed
 
+if TYPE_CHECKING:
+    from srin.models import Network
+
+PICTURES = 4  # of the grid that TensorBoard shows
 AREA_FLOOR = 0.02  # share of the picture below which a small foreground's loss is no longer scaled up
 
 
@@ -39,3 +47,21 @@ def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
 def has_task(batch: Batch) -> Tensor:
     """Boolean (B,): composites that differ from their truth; the others have no finite score."""
     return (batch.composite - batch.real).abs().amax((1, 2, 3)) > 0
+
+
+@torch.inference_mode()
+def validate(network: "Network", feed: Feed) -> tuple[float, float, Tensor]:
+    """Mean fPSNR in dB on held-out photos, of the network and of doing nothing; and a grid of pictures to look at.
+
+    The grid is uint8 (N, S, 3 S, 3): composite, harmonized, real.
+    """
+    ours, nothing, grid = [], [], torch.empty(0)
+    for number, batch in enumerate(feed.validation()):
+        output = network(batch.composite, batch.mask, batch.regions)
+        counted = has_task(batch)
+        ours.append(fpsnr(output, batch)[counted])
+        nothing.append(fpsnr(batch.composite, batch)[counted])
+        if number == 0:
+            grid = torch.cat([x[:PICTURES] for x in (batch.composite, output, batch.real)], 3)
+            grid = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
+    return float(torch.cat(ours).mean()), float(torch.cat(nothing).mean()), grid

@@ -5,6 +5,7 @@ import json
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from srin.errors import SrinError
 from srin.image_io import write_whole
@@ -18,8 +19,11 @@ FREE = ("output_dir", "minutes", "save_every", "keep")  # may change from one st
 DATA_FREE = ("root", "cache", "workers", "maps")  # where data lie may change, what they are may not
 
 
-def claim(config: TrainConfig) -> None:
+def claim(config: TrainConfig, more: dict[str, Any] | None = None) -> None:
     """Notes how a run is trained, on which data and from which weights; a folder that has a note must have the same.
+
+    Args:
+        more: settings beside those, as plain values.
 
     Raises:
         ValueError: the folder holds a run with other settings or data; the message names them. OutputError: it can't be
@@ -28,7 +32,7 @@ def claim(config: TrainConfig) -> None:
     folder, data = config.output_dir, config.data
     check_place(folder, data)
     check_inputs((folder / name for name in ("weights.safetensors", "best.safetensors")), (config.init,))
-    settings = asdict(config)
+    settings = asdict(config) | (more or {})
     for key in FREE:
         del settings[key]
     for key in DATA_FREE:

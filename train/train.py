@@ -4,12 +4,13 @@
     python -m train.train photos data.root=PHOTOS output_dir=runs/mine        # photos with object masks
     python -m train.train paper data.root=IHARMONY4 output_dir=runs/paper     # the paper's recipe
     python -m train.train shipped data.root=PHOTOS data.more=MORE             # the weights that come with the app
+    python -m train.train paper_trio data.root=PHOTOS data.more=MORE          # and those of the paper's own networks
     accelerate launch --num_processes 4 -m train.train paper ...              # several GPUs; add machines likewise
 
 Started again with the same output_dir, it goes on where it stopped. A config with a model trains that one network: it
 writes weights.safetensors (the moving average), best.safetensors (the same at its best validation), state_STEP.pt (what
-it needs to go on), log.csv, and scalars and pictures for TensorBoard. "shipped" trains three side by side, see
-`train.side_by_side`.
+it needs to go on), log.csv, and scalars and pictures for TensorBoard. "shipped" and "paper_trio" train three side by
+side, see `train.side_by_side` and `train.paper_trio`.
 """
 
 import copy
@@ -30,18 +31,19 @@ from srin.models.checkpoint import load_weights, save_weights
 from srin.models.network import HarmonizationNet, filled_up
 from srin.models.units import WHOLES, Units, measure, partition
 from train.config import DataConfig, TrainConfig, command, command_line, convert, read_settings
-from train.data.feed import Feed, IHarmony4Feed, PhotoFeed
+from train.data.feed import IHarmony4Feed, PhotoFeed
 from train.data.iharmony4 import samples
 from train.data.photos import fingerprint, load_photos
-from train.objective import Objective, fpsnr, has_task
+from train.objective import Objective, validate
+from train.paper_trio import PaperTrioConfig, load_trio, paper_trio
 from train.runs import claim
+from train.schedule import learning_rate
 from train.side_by_side import SideBySideConfig, side_by_side
 from train.state import append_row, load_state, save_state
 
 if TYPE_CHECKING:
     from srin.models import Network
 
-PICTURES = 4  # of the grid that TensorBoard shows
 CALIBRATION = 512  # pictures that tell a fresh network what is usual
 LOG_COLUMNS = ("step", "images", "loss", "fpsnr", "copy_paste_fpsnr", "seconds")
 
@@ -93,32 +95,6 @@ def data_fingerprint(data: DataConfig) -> str:
     found = samples(data.root, "train", list(data.subsets))
     lines = sorted(f"{s.composite.relative_to(data.root).as_posix()} {s.composite.stat().st_size}" for s in found)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
-def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """A warm-up, a plateau, drops to a tenth where `config.drops` says, and a linear descent to 0 at the end."""
-    warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
-    descent = min(1.0, (steps - step) / (config.descent * steps)) if config.descent else 1.0
-    drops = sum(step * (config.epochs or steps) >= drop * steps for drop in config.drops)
-    return config.lr * warm_up * descent * 0.1**drops
-
-
-@torch.inference_mode()
-def validate(network: "Network", feed: Feed) -> tuple[float, float, Tensor]:
-    """Mean fPSNR in dB on held-out photos, of the network and of doing nothing; and a grid of pictures to look at.
-
-    The grid is uint8 (N, S, 3 S, 3): composite, harmonized, real.
-    """
-    ours, nothing, grid = [], [], torch.empty(0)
-    for number, batch in enumerate(feed.validation()):
-        output = network(batch.composite, batch.mask, batch.regions)
-        counted = has_task(batch)
-        ours.append(fpsnr(output, batch)[counted])
-        nothing.append(fpsnr(batch.composite, batch)[counted])
-        if number == 0:
-            grid = torch.cat([x[:PICTURES] for x in (batch.composite, output, batch.real)], 3)
-            grid = ((grid.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
-    return float(torch.cat(ours).mean()), float(torch.cat(nothing).mean()), grid
 
 
 def train(config: TrainConfig) -> None:
@@ -245,17 +221,20 @@ def train(config: TrainConfig) -> None:
     accelerator.end_training()
 
 
-
-def load(name: str, changes: list[str]) -> TrainConfig | SideBySideConfig:
-    """Reads a config of either kind, as `load_config` does."""
+def load(name: str, changes: list[str]) -> TrainConfig | SideBySideConfig | PaperTrioConfig:
+    """Reads a config of any kind, as `load_config` does."""
     values = read_settings(name, changes)
+    if "stages" in values:
+        return load_trio(values)
     return convert(SideBySideConfig, values) if "composites" in values else convert(TrainConfig, values)
 
 
-def run(config: TrainConfig | SideBySideConfig) -> None:
-    """Trains as the config says. Raises as `train` and `side_by_side`."""
+def run(config: TrainConfig | SideBySideConfig | PaperTrioConfig) -> None:
+    """Trains as the config says. Raises as `train`, `side_by_side` and `paper_trio`."""
     if isinstance(config, SideBySideConfig):
         side_by_side(config)
+    elif isinstance(config, PaperTrioConfig):
+        paper_trio(config)
     else:
         claim(config)
         train(config)

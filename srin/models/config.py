@@ -6,10 +6,20 @@ from typing import Any, Literal, get_args
 Slot = Literal["rain", "bain", "srin"]
 Preset = Literal["paper", "default"]
 Head = Literal["residual", "rgb"]
+Logits = Literal["plain", "scaled", "uniform"]
+Shift = Literal["relu", "signed"]
+Norm = Literal["rain", "instance"]
 # Regions of a composite's semantic map, at most, on each side of the mask: in training and in serving.
 BACKGROUND_REGIONS, FOREGROUND_REGIONS = 16, 6
 # Settings that mean something to one preset alone, and elsewhere must be left at their defaults.
-OF_PRESET: dict[str, Preset] = {"width": "paper", "head": "paper", "members": "default"}
+OF_PRESET: dict[str, Preset] = {
+    "width": "paper",
+    "head": "paper",
+    "logits": "paper",
+    "shift": "paper",
+    "decoder_norm": "paper",
+    "members": "default",
+}
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,10 @@ class ModelConfig:
         working_size: pixels a side of the square picture that it sees best, see `srin.working_size.seen`.
         width: of preset "paper", base number of channels, n.
         head: of preset "paper", "rgb" (tanh, the paper's), or "residual": the same, added to the composite's colours.
+        logits: of preset "paper", of the attention of BAIN and SRIN: "plain" (the paper's), "scaled" by the root of the
+            dimension, or "uniform", a control: every position counts alike.
+        shift: of preset "paper", of SRIN's beta: "relu" (the paper's), or "signed", without the ReLU.
+        decoder_norm: of preset "paper": "rain" (the paper's), or "instance": plain instance normalization.
         members: of preset "default", how many slots with their transforms are averaged.
 
     Raises:
@@ -35,10 +49,14 @@ class ModelConfig:
     working_size: int = 256
     width: int = 16
     head: Head = "residual"
+    logits: Logits = "plain"
+    shift: Shift = "relu"
+    decoder_norm: Norm = "rain"
     members: int = 1
 
     def __post_init__(self) -> None:
-        for name, allowed in (("slot", Slot), ("preset", Preset), ("head", Head)):
+        choices = {"slot": Slot, "preset": Preset, "head": Head, "logits": Logits, "shift": Shift, "decoder_norm": Norm}
+        for name, allowed in choices.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, not {getattr(self, name)!r}")
         # Far above anything useful, and low enough that a broken file can't ask for all memory.

@@ -4,9 +4,17 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from srin.models.config import Logits
 from srin.models.paper.levels import EPS
 
 QUERY_CHUNK = 1024
+
+
+def with_logits(query: Tensor, logits: Logits) -> Tensor:
+    """Queries (B, N, D) such that their products with keys are the logits wanted, see `ModelConfig.logits`."""
+    if logits == "uniform":
+        return torch.zeros_like(query)
+    return query / query.shape[-1] ** 0.5 if logits == "scaled" else query
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, log_weight: Tensor | None = None) -> Tensor:

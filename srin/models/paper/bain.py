@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from srin.models.paper.attention import attended_statistics
+from srin.models.config import Logits
+from srin.models.paper.attention import attended_statistics, with_logits
 from srin.models.paper.levels import Level, mean_std
 
 
@@ -14,8 +15,9 @@ class BAIN(nn.Module):
     Q and K 1x1 convolutions of the normalized features and V the features themselves.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, logits: Logits = "plain") -> None:
         super().__init__()
+        self._logits = logits
         self.query = nn.Conv2d(channels, channels, 1)
         self.key = nn.Conv2d(channels, channels, 1)
 
@@ -29,7 +31,7 @@ class BAIN(nn.Module):
         bg_mean, bg_std = mean_std(x, level.background)
         inside, outside = level.inside, level.outside
         foreground = (x - fg_mean) / fg_std
-        query = self.query(foreground).flatten(2)[..., inside].mT
+        query = with_logits(self.query(foreground).flatten(2)[..., inside].mT, self._logits)
         key = self.key((x - bg_mean) / bg_std).flatten(2)[..., outside].mT
         lent = x.flatten(2)[..., outside].mT
         mean, std = attended_statistics(query, key, lent, lent**2, level.background.flatten(1)[:, outside])

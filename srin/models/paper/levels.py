@@ -102,9 +102,12 @@ class Level:
 
 
 def blocks(x: Tensor) -> list[slice]:
-    """Slices of the last dimension of (B, C, N), for work whose temporaries should stay in the cache."""
-    if torch.compiler.is_exporting():
-        return [slice(None)]  # their number must not depend on the size
+    """Slices of the last dimension of (B, C, N), for work whose temporaries should stay in the cache.
+
+    One while training, where every slice's gradient would be as large as the whole.
+    """
+    if torch.compiler.is_exporting() or torch.is_grad_enabled():
+        return [slice(None)]  # exported, their number must not depend on the size
     length = max(MIN_BLOCK, BLOCK // (x.shape[0] * x.shape[1]))
     return [slice(start, start + length) for start in range(0, x.shape[2], length)]
 
@@ -121,8 +124,14 @@ def mean_std(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     x, weight = x.flatten(2), (weight / weight.sum((2, 3), keepdim=True)).flatten(2).mT
     parts = blocks(x)
     mean = torch.stack([x[..., part] @ weight[:, part] for part in parts]).sum(0)
-    variance = torch.stack([(x[..., part] - mean) ** 2 @ weight[:, part] for part in parts]).sum(0)
+    # The variance doesn't change with the mean that is subtracted, to first order: its gradient needs none by that way.
+    centre = mean.detach()
+    variance = torch.stack([_squared(x[..., part] - centre) @ weight[:, part] for part in parts]).sum(0)
     return mean[..., None], (variance + EPS).sqrt()[..., None]
+
+
+def _squared(x: Tensor) -> Tensor:
+    return x * x  # the gradient of x**2 is another power
 
 
 def _region_means(x: Tensor, regions: Tensor, count: int) -> Tensor:

@@ -27,10 +27,13 @@ class RAIN(nn.Module):
             f = x.float()
             fg_mean, fg_std = (s[..., 0] for s in mean_std(f, level.foreground))
             bg_mean, bg_std = (s[..., 0] for s in mean_std(f, level.background))
-            f = f.flatten(2)
-            # The foreground's result matters only where there is foreground.
-            own = (f[..., level.inside] - fg_mean) / fg_std
-            aligned = (own * bg_std + bg_mean) * (1 + self.foreground_gamma[..., 0]) + self.foreground_beta[..., 0]
-            scale = (1 + self.background_gamma[..., 0]) / bg_std
-            rest = torch.cat([(f[..., p] - bg_mean) * scale + self.background_beta[..., 0] for p in blocks(f)], 2)
-            return level.mix(aligned, rest.view_as(x)).to(x.dtype)
+            # Either side is scale * x + shift, and so is their mixture by the mask: one pass over the features.
+            fg_gain, bg_gain = 1 + self.foreground_gamma[..., 0], 1 + self.background_gamma[..., 0]
+            fg_scale, bg_scale = bg_std / fg_std * fg_gain, bg_gain / bg_std
+            fg_shift = bg_mean * fg_gain + self.foreground_beta[..., 0] - fg_mean * fg_scale
+            bg_shift = self.background_beta[..., 0] - bg_mean * bg_scale
+            scale, shift = torch.cat([fg_scale, bg_scale], 2), torch.cat([fg_shift, bg_shift], 2)
+            f, mask = f.flatten(2), level.mask.flatten(2)
+            sides = torch.cat([mask, 1 - mask], 1)
+            parts = [torch.addcmul(shift @ sides[..., p], f[..., p], scale @ sides[..., p]) for p in blocks(f)]
+            return torch.cat(parts, 2).view_as(x).to(x.dtype)

@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srin.models.paper.attention import attend
+from srin.models.config import Logits, Shift
+from srin.models.paper.attention import attend, with_logits
 from srin.models.paper.levels import Level, mean_std
 
 
@@ -15,8 +16,9 @@ class SRIN(nn.Module):
     ReLU(g(V R^T * M)), since V^T R as printed has no defined shape; out = gamma * F_bar + beta on the foreground.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, logits: Logits = "plain", shift: Shift = "relu") -> None:
         super().__init__()
+        self._logits, self._shift = logits, shift
         self.query = nn.Conv2d(3, channels, 1)
         self.key = nn.Conv2d(channels, channels, 1)
         self.value = nn.Conv2d(channels, channels, 1)
@@ -33,7 +35,11 @@ class SRIN(nn.Module):
         normalized = (x - fg_mean) / fg_std
         projected = (self.query(level.painted), self.key(normalized), self.value(x))
         query, key, value = (y.flatten(2).mT for y in projected)
-        borrowed = attend(query[:, level.inside], key, value) * level.mask.flatten(2)[..., level.inside].mT
+        query = with_logits(query[:, level.inside], self._logits)
+        borrowed = attend(query, key, value) * level.mask.flatten(2)[..., level.inside].mT
         # The 1x1 convolutions g, as products with a matrix: there may be no position at all.
-        gamma, beta = (F.relu(F.linear(borrowed, g.weight.flatten(1), g.bias)).mT for g in (self.gamma, self.beta))
+        gamma, beta = (F.linear(borrowed, g.weight.flatten(1), g.bias).mT for g in (self.gamma, self.beta))
+        gamma = F.relu(gamma)
+        if self._shift == "relu":
+            beta = F.relu(beta)
         return level.mix(gamma * normalized.flatten(2)[..., level.inside] + beta, x)

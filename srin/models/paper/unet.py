@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from srin.models.config import ModelConfig
 from srin.models.paper.bain import BAIN
 from srin.models.paper.heads import ResidualHead, RGBHead
-from srin.models.paper.levels import RegionPyramid
+from srin.models.paper.levels import Level, RegionPyramid
 from srin.models.paper.rain import RAIN
 from srin.models.paper.srin import SRIN
 
@@ -29,6 +29,17 @@ ENCODER = (
 DECODER = ((3, 1, 8), (3, 1, 8), (4, 2, 8), (3, 1, 8), (4, 2, 4), (3, 1, 2), (4, 2, 1))
 
 
+class InstanceNorm(nn.InstanceNorm2d):
+    """Over the whole picture: what a layer before it gave the foreground stays different from the background."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor, level: Level) -> Tensor:  # type: ignore[override]
+        """(B, C, h, w) -> (B, C, h, w); called as RAIN is."""
+        return super().forward(x)
+
+
 class PaperNet(nn.Module):
     """G of I_h = G(I_c, M) * M + I_c * (1 - M), the paper's section 2.1.
 
@@ -46,13 +57,15 @@ class PaperNet(nn.Module):
         )
         self.between: BAIN | SRIN | None = None
         if config.slot != "rain":
-            self.between = BAIN(channels[-1]) if config.slot == "bain" else SRIN(channels[-1])
+            bain = config.slot == "bain"
+            inputs = channels[-1]
+            self.between = BAIN(inputs, config.logits) if bain else SRIN(inputs, config.logits, config.shift)
         self.decoder = nn.ModuleList()
         self.norms = nn.ModuleList()
         inputs = channels[-1]
         for i, (kernel, stride, factor) in enumerate(DECODER):
             self.decoder.append(nn.ConvTranspose2d(inputs, n * factor, kernel, stride, 1, bias=False))
-            self.norms.append(RAIN(n * factor))
+            self.norms.append(RAIN(n * factor) if config.decoder_norm == "rain" else InstanceNorm(n * factor))
             inputs = n * factor + channels[-2 - i]  # the skip joins
         self.head = HEADS[config.head](inputs)
 

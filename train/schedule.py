@@ -1,0 +1,11 @@
+"""The learning rate, step by step."""
+
+from train.config import TrainConfig
+
+
+def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
+    """A warm-up, a plateau, drops to a tenth where `config.drops` says, and a linear descent to 0 at the end."""
+    warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
+    descent = min(1.0, (steps - step) / (config.descent * steps)) if config.descent else 1.0
+    drops = sum(step * (config.epochs or steps) >= drop * steps for drop in config.drops)
+    return config.lr * warm_up * descent * 0.1**drops
