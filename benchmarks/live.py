@@ -94,7 +94,7 @@ def measure(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
     frames = {"drag": frames_of(page, lambda: wander(page, x, y))}
     page.locator('[data-tool="brush"]').click()
     frames["brush"] = frames_of(page, lambda: wander(page, x, y))
-    for method in page.locator(".methods input:enabled").all():
+    for method in page.locator(".methods input:enabled:visible").all():
         method.set_checked(method.input_value() == "poisson")
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()

@@ -226,7 +226,7 @@ def _harmonize_project(options: argparse.Namespace) -> int:
     """As the page would, by the project's own method, strength, offsets, feather and light, unless others are given."""
     from srin import outputs
     from srin.composite import check_strength, mixed
-    from srin.harmonizer import NETWORKS, Harmonizer
+    from srin.harmonizer import Harmonizer
     from srin.image_io import SAVE_OPTIONS, save_photo
     from srin.offsets import Offsets
     from srin.project import Project
@@ -243,9 +243,9 @@ def _harmonize_project(options: argparse.Namespace) -> int:
     check_strength(settings["strength"])
     harmonizer = Harmonizer.from_pretrained(settings["method"], options.device)
     composite = project.composite()
-    reference = project.allowed(composite) if settings["method"] in NETWORKS else None
+    reference = project.allowed(composite) if harmonizer.decides else None
     semantic_map = harmonizer.map_for(composite, options.map, options.segmenter, reference)
-    if settings["method"] not in NETWORKS:
+    if not harmonizer.decides:
         settings.pop("offsets", None)
     offsets = Offsets(**settings.get("offsets", {}))
     harmonized = harmonizer.harmonize_composite(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from srin.models import Network
 
 NETWORKS = ("baseline", "bain", "srin")
-METHODS = (*CLASSICAL, *NETWORKS)
+PAPER_NETWORKS = ("paper-baseline", "paper-bain", "paper-srin")  # the paper's equations to the letter
+METHODS = (*CLASSICAL, *NETWORKS, *PAPER_NETWORKS)
 
 
 class Harmonizer:
@@ -61,7 +62,7 @@ class Harmonizer:
         """
         if method not in METHODS:
             raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
-        harmonizer = cls(method, load_network(method, device) if method in NETWORKS else None)
+        harmonizer = cls(method, None if method in CLASSICAL else load_network(method, device))
         harmonizer._origin = (method, device)
         return harmonizer
 
@@ -89,9 +90,9 @@ class Harmonizer:
             strength: 0 leaves the composite as it is, 1 takes the method's result in full, up to 2 extrapolates.
             working_size: the size at which a network sees the picture, 64 to 4096 pixels, see `srin.working_size.seen`;
                 None: that of its training. The result has the picture's own size in any case.
-            reference: for networks: who of the background may lend its light and colours. A mask of the same size,
+            reference: for NETWORKS: who of the background may lend its light and colours. A mask of the same size,
                 white where it may, or ids of the semantic map's regions (then the map must be given). None: all of it.
-            offsets: for networks: a person's changes to what the network decided. None: none.
+            offsets: for NETWORKS: a person's changes to what the network decided. None: none.
 
         Returns:
             uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha,
@@ -101,7 +102,7 @@ class Harmonizer:
         Raises:
             SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
                 a full mask, a map of another size, a strength or a working size out of range, a reference that leaves
-                nothing, that names regions which aren't there; a reference or offsets for a method that is no network.
+                nothing, that names regions which aren't there; a reference or offsets for a method that takes none.
         """
         composite = Composite.load(image, mask)
         if semantic_map is not None:
@@ -236,7 +237,8 @@ class Harmonizer:
             An Explanation: each background region's weight and effect, a heat map of the weights, and a sentence.
 
         Raises:
-            SrinError: as `harmonize`; also when the point is beside the foreground, and for methods that are no network.
+            SrinError: as `harmonize`; also when the point is beside the foreground, and for a method that is none of
+                NETWORKS.
         """
         composite = Composite.load(image, mask)
         if isinstance(semantic_map, np.ndarray):
@@ -273,20 +275,30 @@ def unavailable(method: str) -> str | None:
     """
     if method not in METHODS:
         raise UnknownMethod(f"There is no method {method!r}. Choose from {', '.join(METHODS)}.")
-    if method in NETWORKS and not _weights_file(method).is_file():
+    if method not in CLASSICAL and not _weights_file(method).is_file():
         return f"The weights of {method} are missing: {_weights_file(method).name} is not in assets/weights."
     return None
+
+
+def training_notes(method: str) -> dict[str, str]:
+    """What a network's weights file says of its training, such as `command` and `images`; {} where there is none."""
+    from safetensors import safe_open
+
+    if method in CLASSICAL or unavailable(method) is not None:
+        return {}
+    with safe_open(_weights_file(method), framework="numpy") as file:
+        return {name: text for name, text in (file.metadata() or {}).items() if name != "config"}
 
 
 def load_network(method: str, device: str | None = None) -> "Network":
     """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
 
     Raises:
-        UnknownMethod: it is none of NETWORKS.
+        UnknownMethod: it is no network.
         MissingWeights, WeightsError: as `Harmonizer.from_pretrained`.
     """
-    if method not in NETWORKS:
-        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join(NETWORKS)}.")
+    if method not in (*NETWORKS, *PAPER_NETWORKS):
+        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join((*NETWORKS, *PAPER_NETWORKS))}.")
     reason = unavailable(method)
     if reason is not None:
         raise MissingWeights(reason)

@@ -67,7 +67,7 @@ def selected(page):
 
 def only(page, *methods):
     """Chooses methods to be run."""
-    for method in page.locator(".methods input:enabled").all():
+    for method in page.locator(".methods input:enabled:visible").all():
         method.set_checked(method.input_value() in methods)
 
 

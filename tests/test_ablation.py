@@ -41,6 +41,21 @@ def test_the_list_that_is_shipped_differs_where_it_may(tmp_path):
     assert "srin" not in left.runs and [run.seed for run in left.runs["paper-srin"]] == [4]
 
 
+def test_the_papers_list_changes_one_thing_at_a_time(tmp_path):
+    loaded = ablation.load_ablation("paper_ablation", [f"output_dir={tmp_path}"])
+    literal = {"paper-baseline": "rain", "paper-bain": "bain", "paper-srin": "srin"}
+    models = {name: dataclasses.asdict(runs[0].model) for name, runs in loaded.runs.items()}
+    for name, slot in literal.items():
+        assert models[name] == dataclasses.asdict(ModelConfig(slot, "paper", working_size=64))
+    assert loaded.groups["methods"].variants == tuple(literal)
+    for group in ("bain", "srin"):
+        reference = models[loaded.groups[group].reference]
+        for name in loaded.groups[group].variants[1:]:
+            changed = [key for key, value in models[name].items() if value != reference[key]]
+            assert len(changed) == 1, (name, changed)
+    assert loaded.base.data.size == 64 and [run.seed for run in loaded.runs["srin-signed"]] == [0, 1, 2]
+
+
 def tiny(folder, **more):
     """A config of two variants of the smoke run, as a file."""
     settings = {

@@ -5,10 +5,10 @@ import pytest
 from conftest import PATIENCE, ROOT
 from page_parts import only, settle
 
-from srin.harmonizer import METHODS, unavailable
+from srin.harmonizer import CLASSICAL, NETWORKS, PAPER_NETWORKS, unavailable
 from srin.image_io import load_image, load_mask
 
-USABLE = [method for method in METHODS if unavailable(method) is None]
+AT_FIRST = [method for method in (*CLASSICAL, *NETWORKS) if unavailable(method) is None]
 CHEAP = ("copy-paste", "reinhard")
 
 
@@ -24,7 +24,8 @@ def test_from_the_empty_page_to_the_downloaded_picture(page):
     page.locator("#harmonize:not([disabled])").wait_for()
     harmonize(page)
     assert page.locator("#stage").bounding_box()["width"] == width
-    for method in USABLE:
+    assert page.locator(".tile").count() == len(AT_FIRST)
+    for method in AT_FIRST:
         assert page.locator(f'[data-method="{method}"]').get_attribute("data-state") == "done"
     page.locator('[data-method="reinhard"] button').click()
     with page.expect_download() as download:
@@ -38,6 +39,35 @@ def test_from_the_empty_page_to_the_downloaded_picture(page):
     assert result.shape == background.shape and mask.shape == background.shape[:2]
     assert np.array_equal(result[mask == 0], background[mask == 0])
     assert np.abs(result[mask == 255].astype(int) - background[mask == 255]).mean() > 10
+
+
+@pytest.mark.browser
+def test_the_papers_networks_are_there_for_who_asks(page):
+    """Shut away and not chosen at first; chosen, they have results that differ, and stay chosen on another page."""
+    group = page.locator(".of-paper")
+    boxes = group.locator("input")
+    assert boxes.count() == len(PAPER_NETWORKS) and group.locator("input:checked").count() == 0
+    assert not boxes.first.is_visible()
+    group.locator("summary").click()
+    assert "composites" in group.locator(".trained").inner_text()
+    only(page, "copy-paste", *PAPER_NETWORKS)
+    page.locator(".example:visible").nth(1).click()
+    page.locator("#harmonize:not([disabled])").wait_for()
+    harmonize(page)
+    for method in PAPER_NETWORKS:
+        tile = page.locator(f'[data-method="{method}"]')
+        assert tile.get_attribute("data-state") == "done" and "Paper: " in tile.inner_text()
+    page.locator(f'[data-method="{PAPER_NETWORKS[2]}"] button').click()
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "winter_sunset_roofs-paper-srin.png"
+    background = load_image(ROOT / "assets" / "examples" / "winter_sunset_roofs.jpg")
+    assert load_image(download.value.path().read_bytes()).shape == background.shape
+    again = page.context.new_page()
+    again.goto(page.url)
+    again.locator(".stage-marks").wait_for()
+    assert again.locator(".of-paper").get_attribute("open") is not None
+    assert again.locator(".of-paper input:checked").count() == len(PAPER_NETWORKS)
 
 
 @pytest.mark.browser

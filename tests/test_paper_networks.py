@@ -91,6 +91,68 @@ def test_blocks_of_positions_add_up_to_the_whole():
             close(module(x, RegionPyramid(composite, mask, None).at(64, 66)), m * aligned + (1 - m) * rest, 1e-4)
 
 
+# ------------------------------------------------------------------------------------------------- variations
+
+
+def layer_and_scene(layer):
+    composite, mask, regions = scene_batch()
+    return randomise(layer, seed=1, scale=0.2), features(len(composite)), (composite, mask, regions)
+
+
+def outputs(layer, x, scene):
+    return layer(x, RegionPyramid(*scene).at(ROWS, COLUMNS))
+
+
+@pytest.mark.parametrize("kind", [BAIN, SRIN])
+def test_scaled_logits_are_divided_by_the_root_of_the_dimension(kind):
+    scaled, x, scene = layer_and_scene(kind(CHANNELS, "scaled"))
+    plain = randomise(kind(CHANNELS), seed=1, scale=0.2)
+    assert differ(outputs(plain, x, scene), outputs(scaled, x, scene))
+    with torch.no_grad():
+        plain.query.weight /= CHANNELS**0.5
+        plain.query.bias /= CHANNELS**0.5
+    close(outputs(plain, x, scene), outputs(scaled, x, scene).detach())
+
+
+def test_uniform_attention_lends_the_whole_background_alike():
+    """BAIN then borrows what RAIN does, and SRIN the same from whatever map there is."""
+    bain, x, scene = layer_and_scene(BAIN(CHANNELS, "uniform"))
+    level = RegionPyramid(*scene).at(ROWS, COLUMNS)
+    expected = RAIN(CHANNELS)(x, level)  # which also normalizes the background
+    inside = level.mask == 1
+    assert inside.any()
+    close((outputs(bain, x, scene) * inside), (expected * inside).detach(), 1e-4)
+    srin, x, scene = layer_and_scene(SRIN(CHANNELS, "uniform"))
+    close(outputs(srin, x, scene), outputs(srin, x, (*scene[:2], None)).detach())
+    plain = randomise(SRIN(CHANNELS), seed=1, scale=0.2)
+    assert differ(outputs(plain, x, scene), outputs(plain, x, (*scene[:2], None)))
+
+
+def test_a_signed_shift_darkens_where_a_relu_can_not():
+    signed, x, scene = layer_and_scene(SRIN(CHANNELS, shift="signed"))
+    literal = randomise(SRIN(CHANNELS), seed=1, scale=0.2)
+    with torch.no_grad():
+        for layer in (signed, literal):
+            for part in (layer.beta.weight, layer.gamma.weight):
+                part.zero_()
+            layer.gamma.bias.fill_(1)
+            layer.beta.bias.fill_(-0.75)
+    mask = RegionPyramid(*scene).at(ROWS, COLUMNS).mask
+    close(outputs(literal, x, scene) - outputs(signed, x, scene), (0.75 * mask).expand_as(x))
+
+
+def test_a_decoder_without_rain_normalizes_the_picture_as_a_whole():
+    net = build(ModelConfig("srin", "paper", width=2, decoder_norm="instance"))
+    assert len(net.norms) == 7
+    x = features(2)
+    for norm in net.norms:
+        part = x[:, :1].expand(-1, norm.num_features, -1, -1)
+        close(norm(part, None), F.instance_norm(part))
+    composite, mask = pictures(2), blob(32, 32, (16, 16), 9).expand(2, 1, 32, 32)
+    randomise(net, scale=0.3)
+    assert differ(net(composite, mask, quarters(mask)), composite)
+
+
 # --------------------------------------------------------------------------------------------------- backbone
 
 
@@ -182,6 +244,12 @@ def test_the_preset_says_which_network_is_built():
         ({"slot": "rain", "preset": "paper", "members": 3}, "members=3 belongs to preset default"),
         ({"slot": "rain", "keys": "all", "painting": "mean"}, "unknown model setting: keys, painting"),
         ({"preset": "paper"}, "slot is missing"),
+        ({"slot": "srin", "preset": "paper", "logits": "cosine"}, "logits must be one of plain, scaled, uniform"),
+        ({"slot": "srin", "preset": "paper", "shift": "none"}, "shift must be one of relu, signed"),
+        ({"slot": "srin", "preset": "paper", "decoder_norm": "none"}, "decoder_norm must be one of rain, instance"),
+        ({"slot": "srin", "logits": "scaled"}, "logits=scaled belongs to preset paper"),
+        ({"slot": "rain", "preset": "paper", "logits": "uniform"}, "logits=uniform belongs to slots bain and srin"),
+        ({"slot": "bain", "preset": "paper", "shift": "signed"}, "shift=signed belongs to slot srin"),
     ],
 )
 def test_a_config_that_describes_no_network_is_refused(settings, words):

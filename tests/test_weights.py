@@ -9,10 +9,13 @@ from safetensors import safe_open
 
 from srin import __version__
 from srin.composite import Composite
-from srin.harmonizer import NETWORKS, WEIGHTS, Harmonizer, unavailable
+from srin.harmonizer import NETWORKS, PAPER_NETWORKS, WEIGHTS, Harmonizer, training_notes, unavailable
 from srin.image_io import load_image, load_mask
 from srin.metrics import fpsnr
-from srin.models.checkpoint import load_weights
+from train.config import convert, read_settings
+from train.paper_trio import load_trio
+from train.paper_trio import shared_settings as shared_settings_of_the_trio
+from train.side_by_side import SideBySideConfig, shared_settings
 
 SLOTS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
 LIMIT = 10 * 2**20  # bytes; larger files need LFS on a Space
@@ -42,9 +45,6 @@ def test_the_three_differ_in_the_slot_alone():
 
 @pytest.mark.parametrize("method", NETWORKS)
 def test_the_files_were_made_by_the_config_in_the_tree(method):
-    from train.config import convert, read_settings
-    from train.side_by_side import SideBySideConfig, shared_settings
-
     config = convert(SideBySideConfig, read_settings("shipped", []))
     with safe_open(WEIGHTS / f"{method}.safetensors", "pt") as file:
         metadata = file.metadata()
@@ -56,17 +56,27 @@ def test_the_files_were_made_by_the_config_in_the_tree(method):
     assert len(made_by) == 3 and made_by <= now
 
 
-def test_the_literal_srin_comes_beside_them():
-    path = WEIGHTS / "srin-paper.safetensors"
+@pytest.mark.parametrize("method", PAPER_NETWORKS)
+def test_the_papers_networks_come_beside_them(method):
+    path = WEIGHTS / f"{method}.safetensors"
     assert path.stat().st_size < LIMIT
-    network = load_weights(path)
-    assert (network.config.slot, network.config.preset, network.config.head) == ("srin", "paper", "rgb")
-    image, mask = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8), np.zeros((90, 120), np.uint8)
-    mask[20:60, 30:80] = 255
-    harmonized = Harmonizer("srin-paper", network).harmonize_composite(Composite(image, mask))
-    assert np.array_equal(harmonized[mask == 0], image[mask == 0]) and (harmonized != image).any()
-    with safe_open(path, "pt") as file:
-        assert "research" in file.metadata()["licence"]
+    config = Harmonizer.from_pretrained(method)._network.config
+    # The paper's equations, none of the variations; the residual is our choice, see docs/method.md.
+    assert (config.slot, config.preset, config.head) == (SLOTS[method.removeprefix("paper-")], "paper", "residual")
+    assert (config.logits, config.shift, config.decoder_norm) == ("plain", "relu", "rain")
+    notes = training_notes(method)
+    assert "research" in notes["licence"] and "train.train paper_trio" in notes["command"] and len(notes["data"]) == 12
+    trio = load_trio(read_settings("paper_trio", []))
+    assert json.loads(notes["settings"]) == json.loads(json.dumps(shared_settings_of_the_trio(trio)))
+    done, total = notes["steps"].split(" of ")
+    assert done == total == str(sum(stage.steps for stage in trio.stages)), "a run that was not finished"
+    assert int(notes["images"]) == int(total) * trio.base.batch
+
+
+def test_the_papers_three_share_a_run():
+    notes = [training_notes(method) for method in PAPER_NETWORKS]
+    for name in ("command", "data", "settings", "images", "version"):
+        assert len({of_one[name] for of_one in notes}) == 1
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +95,7 @@ def recoloured(corpus):
     return pairs
 
 
-@pytest.mark.parametrize("method", NETWORKS)
+@pytest.mark.parametrize("method", [*NETWORKS, *PAPER_NETWORKS])
 def test_they_undo_a_part_of_what_a_camera_did(method, recoloured):
     harmonizer = Harmonizer.from_pretrained(method)
     gains = []
@@ -94,4 +104,4 @@ def test_they_undo_a_part_of_what_a_camera_did(method, recoloured):
         before, after = (fpsnr(x, real, composite.mask) for x in (composite.image, harmonized))
         gains.append(after - before)
         assert np.array_equal(harmonized[composite.mask == 0], composite.image[composite.mask == 0])
-    assert np.mean(gains) > 1, gains
+    assert np.mean(gains) > (1 if method in NETWORKS else 0.5), gains

@@ -41,7 +41,7 @@ class ModelConfig:
         members: of preset "default", how many slots with their transforms are averaged.
 
     Raises:
-        ValueError: a value that is none of the above, or one that belongs to the other preset; the message names it.
+        ValueError: a value that is none of the above, or one that belongs to another preset or slot; the message says so.
     """
 
     slot: Slot
@@ -69,6 +69,11 @@ class ModelConfig:
             value = getattr(self, field.name)
             if preset != self.preset and value != field.default:
                 raise ValueError(f"{field.name}={value} belongs to preset {preset}; preset {self.preset} has none")
+
+        if self.slot == "rain" and self.logits != "plain":
+            raise ValueError(f"logits={self.logits} belongs to slots bain and srin; RAIN has no attention")
+        if self.slot != "srin" and self.shift != "relu":
+            raise ValueError(f"shift={self.shift} belongs to slot srin")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":

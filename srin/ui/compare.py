@@ -10,7 +10,7 @@ import numpy as np
 from srin.composite import MAX_STRENGTH, mixed
 from srin.difference import distances, lab_sample, signed
 from srin.errors import SrinError
-from srin.harmonizer import METHODS, NETWORKS, unavailable
+from srin.harmonizer import METHODS, NETWORKS, PAPER_NETWORKS, training_notes, unavailable
 from srin.ui import deadline, saving
 from srin.ui.framing import middle
 from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
@@ -26,10 +26,28 @@ SEGMENTERS = ("auto", "colour", "sam")
 
 def layout() -> gr.HTML:
     methods = [
-        {"name": method, "label": LABELS[method], "problem": unavailable(method), "network": method in NETWORKS}
+        {
+            "name": method,
+            "label": LABELS[method],
+            "problem": unavailable(method),
+            "network": method in NETWORKS,
+            "paper": method in PAPER_NETWORKS,
+        }
         for method in METHODS
     ]
-    return island("compare", SCRIPTS, methods=methods, run=None, saved=None, difference=None, why=None)
+    trained = _trained(training_notes(PAPER_NETWORKS[0]))
+    return island("compare", SCRIPTS, methods=methods, trained=trained, run=None, saved=None, difference=None, why=None)
+
+
+def _trained(notes: dict[str, str]) -> str:
+    """How the paper's networks were trained, as a sentence; "" where their file doesn't say."""
+    if "images" not in notes or "seconds" not in notes:
+        return ""
+    hours = float(notes["seconds"]) / 3600
+    return (
+        "The paper's U-Net and its layers, as the equations have them. The three were trained side by side on "
+        f"{int(notes['images']):,} composites, for {hours:.1f} hours of a CPU with two cores."
+    )
 
 
 def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:

@@ -30,6 +30,9 @@ LABELS = {
     "baseline": "Baseline (RAIN)",
     "bain": "BAIN",
     "srin": "SRIN",
+    "paper-baseline": "Paper: baseline",
+    "paper-bain": "Paper: BAIN",
+    "paper-srin": "Paper: SRIN",
 }
 COPY = "copy-paste"
 PASTED = "pasted"  # the composite, among methods

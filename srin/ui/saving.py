@@ -19,7 +19,7 @@ from srin.composite import MAX_STRENGTH, Placement, mixed
 from srin.errors import ImageError, SrinError
 from srin.foreground import cut_out
 from srin.full_size import Job, Progress, Rendering
-from srin.harmonizer import METHODS, NETWORKS, Harmonizer
+from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
 from srin.project import parts_of
@@ -220,7 +220,7 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
         ),
         strength=choice.strength,
         feather=choice.feather / max(composite.mask.shape),
-        comment=json.dumps(_settings(scene, placement, semantic_map.segmenter, choice)),
+        comment=json.dumps(_settings(scene, placement, semantic_map.segmenter, choice, harmonizer.decides)),
     )
 
 
@@ -242,13 +242,13 @@ def _check_picked(run: Run, choice: Choice) -> None:
         raise SrinError("Pick a method that has a result first.")
 
 
-def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice) -> dict:
-    """Enough to make the picture again."""
+def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice, decides: bool) -> dict:
+    """Enough to make the picture again. decides: see `Harmonizer.decides`."""
     settings: dict = {"method": choice.method, "strength": choice.strength, "feather": choice.feather}
     if not choice.offsets.change_nothing:
         settings["offsets"] = choice.offsets.to_dict()
     settings["semantic map"] = segmenter
-    if scene.mark and choice.method in NETWORKS:
+    if scene.mark and decides:
         settings["light"] = {"only": scene.mark.only, "mark": base64.b64encode(scene.mark.png).decode()}
     if not scene.ready:
         settings["placement"] = asdict(place)

@@ -3,10 +3,11 @@
 function showMethods() {
   const kept = recall("methods", null);
   const usable = props.methods.filter((method) => !method.problem);
-  compare.methods = new Set(usable.map((method) => method.name).filter((name) => !kept || kept.includes(name)));
-  if (!compare.methods.size) usable.forEach((method) => compare.methods.add(method.name));
-  find(".methods").append(
-    ...props.methods.map((method) => {
+  const atFirst = usable.filter((method) => !method.paper);
+  const chosen = kept ? usable.filter((method) => kept.includes(method.name)) : atFirst;
+  compare.methods = new Set((chosen.length ? chosen : atFirst).map((method) => method.name));
+  const boxes = (methods) =>
+    methods.map((method) => {
       const label = document.createElement("label");
       const input = document.createElement("input");
       input.type = "checkbox";
@@ -22,8 +23,12 @@ function showMethods() {
         showControls();
       });
       return label;
-    })
-  );
+    });
+  const ofPaper = props.methods.filter((method) => method.paper);
+  find(".methods").append(...boxes(props.methods.filter((method) => !method.paper)));
+  find(".paper-methods").append(...boxes(ofPaper));
+  find(".of-paper").open = ofPaper.some((method) => compare.methods.has(method.name));
+  find(".trained").textContent = props.trained;
   const missing = props.methods.filter((method) => method.problem).map((method) => method.label);
   const note = find(".methods-missing");
   note.hidden = !missing.length;
