@@ -123,8 +123,8 @@ FAULTS = (
     Fault(
         "RAIN of the paper that keeps the foreground's own statistics",
         "srin/models/paper/rain.py",
-        "(own * bg_std + bg_mean)",
-        "(own * fg_std + fg_mean)",
+        "bg_scale = bg_std / fg_std * fg_gain, bg_gain / bg_std",
+        "bg_scale = fg_gain, bg_gain / bg_std",
         "test_paper_networks",
     ),
     Fault(
@@ -519,6 +519,41 @@ FAULTS = (
         "pass",
         "test_page_lost",
     ),
+    Fault(
+        "attention of the paper's layers that is scaled",
+        "srin/models/paper/attention.py",
+        'query / query.shape[-1] ** 0.5 if logits == "scaled" else query',
+        "query / query.shape[-1] ** 0.5",
+        "test_paper_networks",
+    ),
+    Fault(
+        "the paper's shift with its sign",
+        "srin/models/paper/srin.py",
+        'if self._shift == "relu":',
+        "if False:",
+        "test_paper_networks",
+    ),
+    Fault(
+        "the paper's trio begun at three places",
+        "train/paper_trio.py",
+        "network.load_state_dict(unet, strict=False)",
+        "network.norms[0].foreground_beta.data.add_(0)",
+        "test_paper_trio",
+    ),
+    Fault(
+        "the trio's second stage on the composites of the first",
+        "train/paper_trio.py",
+        "batches = feed.batches(step)",
+        "batches = feed.batches(0)",
+        "test_paper_trio",
+    ),
+    Fault(
+        "the paper's networks chosen at first",
+        "srin/ui/compare.py",
+        '"paper": method in PAPER_NETWORKS,',
+        '"paper": False,',
+        "test_page",
+    ),
 )
 
 
@@ -552,7 +587,7 @@ def _plant(copy: Path, fault: Fault) -> str | None:
     assert sound.count(fault.old) == 1, f"{fault.old!r} stands {sound.count(fault.old)} times in {fault.file}"
     file.write_text(sound.replace(fault.old, fault.new))
     try:
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", f"tests/{fault.tests}.py"]
+        command = [sys.executable, "-m", "pytest", "-n0", "-x", "-q", "-p", "no:cacheprovider", f"tests/{fault.tests}.py"]
         output = subprocess.run(command, cwd=copy, capture_output=True, text=True).stdout
     finally:
         file.write_text(sound)

@@ -57,6 +57,7 @@ def test_the_papers_networks_are_there_for_who_asks(page):
     for method in PAPER_NETWORKS:
         tile = page.locator(f'[data-method="{method}"]')
         assert tile.get_attribute("data-state") == "done" and "Paper: " in tile.inner_text()
+    assert page.locator(".viewer-name").inner_text() == "Copy-paste", "one of the paper's is looked at by choice alone"
     page.locator(f'[data-method="{PAPER_NETWORKS[2]}"] button').click()
     with page.expect_download() as download:
         page.locator("#download").click()

@@ -36,7 +36,9 @@ function adoptRun() {
     compare.run = run;
   }
   const done = compare.run.tiles.filter((tile) => tile.state === "done").map((tile) => tile.method);
-  compare.picked = done.includes(compare.wanted) ? compare.wanted : (done.at(-1) ?? compare.picked);
+  const ofPaper = new Set(props.methods.filter((method) => method.paper).map((method) => method.name));
+  const last = done.findLast((name) => !ofPaper.has(name)) ?? done.at(-1) ?? compare.picked;
+  compare.picked = done.includes(compare.wanted) ? compare.wanted : last;
   tell("looked-at", compare.picked);
   if (compare.run.composite) setRatio(compare.run.size);
   if (compare.run.composite !== compare.shownComposite) {
