@@ -113,6 +113,21 @@ def test_canvas_comparison_and_download_take_the_light_from_there(visit, method)
     assert "light" not in json.loads(job(visit, "reinhard", run).comment)
 
 
+def test_the_papers_networks_borrow_from_all_of_it_and_say_no_other(visit):
+    """They have no way to be told who lends; a mark changes nothing about them, in a run, a download or a project."""
+    method = "paper-srin"
+    before = compared(visit, method).picture(method)
+    click(visit, LEFT)
+    run = compared(visit, method)
+    assert np.array_equal(run.picture(method), before) and not run.outcomes[method].problem
+    ours, its = job(visit, method), job(visit, method, run)
+    assert np.array_equal(ours.coefficients, its.coefficients) and ours.label == "Paper: SRIN"
+    assert "light" not in json.loads(ours.comment)
+    composite = visit.scene.preview(PLACE)
+    with pytest.raises(SrinError, match="takes no reference: only the networks baseline, bain, srin do"):
+        Harmonizer.from_pretrained(method).harmonize_composite(composite, reference=visit.scene.allowed(composite))
+
+
 def test_what_is_excluded_has_no_influence(visit, photos, tmp_path):
     """With another right side, the network decides the same, to the bit."""
     stage.take_light(visit, {"path": painted(visit, lambda mask: mask[:, :200].fill(255)), "only": True})
@@ -223,7 +238,8 @@ def test_a_mark_is_part_of_what_the_browser_keeps_and_of_projects(visit, tmp_pat
     )
     assert np.array_equal(load_image(out), expected)
     assert np.abs(expected - np.asarray(harmonizer.harmonize_composite(composite), int)).max() > 1
-    assert cli.main(["harmonize", path, "-o", str(out), "--method", "reinhard"]) == 0
+    for method in ("reinhard", "paper-srin"):
+        assert cli.main(["harmonize", path, "-o", str(out), "--method", method]) == 0
 
 
 def test_marks_may_be_anything_and_any_size(visit):
