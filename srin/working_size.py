@@ -11,7 +11,6 @@ import numpy as np
 
 from srin.composite import Composite
 from srin.errors import SrinError
-from srin.mask_values import extent
 from srin.segmentation.semantic_map import enlarged
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def seen(
         labels: int32, the semantic map's, of any size. allowed: bool (H, W), see `srin.reference.lenders`; the composite
             is the one that `srin.reference.filled` made.
         working_size: for the default networks, pixels a side of a square as large as the picture they see; for the
-            paper's, those of the picture's longer side. None: as the network was trained.
+            paper's, those of the picture's longer side. None: the configuration's.
 
     Raises:
         SrinError: the working size is out of range.
@@ -79,8 +78,7 @@ def seen(
     if config.preset == "default":
         rows, columns = working_shape(working_size or config.working_size, composite.mask.shape)
     else:
-        side = working_size or paper_size(config.working_size, composite.mask)
-        rows, columns = paper_shape(side, composite.mask.shape)
+        rows, columns = paper_shape(working_size or config.working_size, composite.mask.shape)
 
     def small(array: np.ndarray) -> np.ndarray:
         return cv2.resize(array, (columns, rows), interpolation=cv2.INTER_AREA)
@@ -109,18 +107,6 @@ def working_shape(size: int, picture: tuple[int, ...]) -> tuple[int, int]:
     around = [{max(1, int(side)), max(1, int(side) + 1)} for side in exact]
     best = min(sorted(product(*around)), key=error)
     return best[0] * STRIDE, best[1] * STRIDE
-
-
-def paper_size(trained: int, mask: np.ndarray) -> int:
-    """The size chosen for a picture by one of the paper's literal networks: pixels of its longer side.
-
-    The object gets six tenths of the size that the network was trained at, as far as the picture then has between one and
-    two times that size.
-    """
-    side = max(mask.shape)
-    _, _, width, height = extent(mask)
-    wanted = 0.6 * trained * side / max(width, height, 1)
-    return round(min(max(wanted, trained), 2 * trained))
 
 
 def paper_shape(side: int, picture: tuple[int, ...]) -> tuple[int, int]:

@@ -126,17 +126,18 @@ def test_a_fit_carries_a_change_of_colours_without_blur():
     assert fpsnr(carried, real, mask) > fpsnr(enlarged, real, mask) + 10
 
 
-@pytest.mark.parametrize("radius, side", [(90, 88), (20, 128), (120, 64)], ids=["middling", "small", "large"])
-def test_the_papers_networks_see_the_object_at_the_size_they_know(radius, side, monkeypatch):
-    mask = cv2.circle(np.zeros((300, 400), np.uint8), (200, 150), radius, 255, -1)
+@pytest.mark.parametrize("size, shape", [((300, 400), (48, 64)), ((400, 300), (64, 48)), ((500, 100), (64, 32))])
+def test_the_papers_networks_see_every_picture_at_the_size_they_know(size, shape, monkeypatch):
+    """The longer side has the configuration's pixels, both are multiples of 8, the aspect is about the picture's."""
+    mask = cv2.circle(np.zeros(size, np.uint8), (50, 150), 40, 255, -1)
     harmonizer, seen = Harmonizer("paper-baseline", network(head="residual")), []
     forward = type(harmonizer._network).forward
     monkeypatch.setattr(
-        type(harmonizer._network), "forward", lambda *a: seen.append(max(a[1].shape)) or forward(*a)
+        type(harmonizer._network), "forward", lambda *a: seen.append(tuple(a[1].shape[2:])) or forward(*a)
     )
-    harmonizer.harmonize_composite(Composite(photo(300, 400), mask))
-    harmonizer.harmonize_composite(Composite(photo(300, 400), mask), working_size=320)
-    assert seen == [side, 320]
+    harmonizer.harmonize_composite(Composite(photo(*size), mask))
+    harmonizer.harmonize_composite(Composite(photo(*size), mask), working_size=320)
+    assert seen[0] == shape and max(seen[1]) == 320
 
 
 @pytest.mark.parametrize("size, shape", [((300, 400), (64, 64)), ((300, 900), (32, 96)), ((500, 100), (96, 32))])

@@ -20,7 +20,6 @@ from srin.image_io import load_image, load_mask, load_rgba, save_photo
 from srin.mask_values import extent, looks_inverted
 from srin.remarks import InputWarning, collected
 from srin.segmentation.semantic_map import crop_labels
-from srin.working_size import paper_size
 
 RNG = np.random.default_rng(11)
 MUTED = RNG.integers(70, 190, (40, 60, 3), dtype=np.uint8)
@@ -329,7 +328,6 @@ def test_a_faint_speck_moves_nothing():
         np.testing.assert_array_equal(one, other)
     labels = RNG.integers(0, 9, (300, 400))
     np.testing.assert_array_equal(crop_labels(labels, big), crop_labels(labels, speck))
-    assert paper_size(128, big) == paper_size(128, speck) != paper_size(128, np.full_like(big, 255))
 
 
 def test_the_extent_of_a_large_mask():

@@ -53,7 +53,7 @@ def test_the_config_that_comes_along_is_the_papers_trio():
     for slot in METHODS.values():
         model = config.model(slot)
         assert (model.logits, model.shift, model.decoder_norm) == ("plain", "relu", "rain")
-        assert model.working_size == 128
+        assert model.working_size == 192
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_file_of_each_says_how_it_was_made(trained):
     for method, slot in METHODS.items():
         path = trained.base.output_dir / f"{method}.safetensors"
         network = load_weights(path)
-        assert network.config == trained.model(slot) and network.config.working_size == 48
+        assert network.config == trained.model(slot) and network.config.working_size == 192
         with safe_open(path, "pt") as file:
             metadata = file.metadata()
         assert json.loads(metadata["settings"]) == json.loads(json.dumps(shared_settings(trained)))

@@ -12,6 +12,7 @@ from srin.composite import Composite
 from srin.harmonizer import NETWORKS, PAPER_NETWORKS, WEIGHTS, Harmonizer, training_notes, unavailable
 from srin.image_io import load_image, load_mask
 from srin.metrics import fpsnr
+from srin.ui.compare import _trained
 from train.config import convert, read_settings
 from train.paper_trio import load_trio
 from train.paper_trio import shared_settings as shared_settings_of_the_trio
@@ -105,3 +106,11 @@ def test_they_undo_a_part_of_what_a_camera_did(method, recoloured):
         gains.append(after - before)
         assert np.array_equal(harmonized[composite.mask == 0], composite.image[composite.mask == 0])
     assert np.mean(gains) > (1 if method in NETWORKS else 0.5), gains
+
+
+def test_the_page_says_how_the_papers_were_trained():
+    said = _trained(training_notes("paper-srin"))
+    trio = load_trio(read_settings("paper_trio", []))
+    composites = trio.base.batch * sum(stage.steps for stage in trio.stages)
+    assert f"{composites:,} composites" in said and "minutes" in said
+    assert _trained({}) == "" and training_notes("reinhard") == {}

@@ -48,7 +48,7 @@ class Stage:
 @dataclass(frozen=True)
 class PaperTrioConfig:
     """Attributes:
-    base: what the three and all stages have in common; its slot, sizes, steps and learning rate are of no account.
+    base: what the three and all stages have in common; its slot, data.size, steps and learning rate are of no account.
     stages: one after the other. licence: of the weights, as their files say it; what the photos allow.
     """
 
@@ -62,8 +62,7 @@ class PaperTrioConfig:
         return replace(self.base, data=data, steps=stage.steps, lr=stage.lr, descent=stage.descent)
 
     def model(self, slot: Slot) -> ModelConfig:
-        """Of the finished network: it sees pictures best at the last stage's size."""
-        return replace(self.base.model, slot=slot, working_size=self.stages[-1].size)
+        return replace(self.base.model, slot=slot)
 
 
 @dataclass(frozen=True)

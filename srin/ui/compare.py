@@ -43,10 +43,10 @@ def _trained(notes: dict[str, str]) -> str:
     """How the paper's networks were trained, as a sentence; "" where their file doesn't say."""
     if "images" not in notes or "seconds" not in notes:
         return ""
-    hours = float(notes["seconds"]) / 3600
+    minutes = float(notes["seconds"]) / 60
     return (
         "The paper's U-Net and its layers, as the equations have them. The three were trained side by side on "
-        f"{int(notes['images']):,} composites, for {hours:.1f} hours of a CPU with two cores."
+        f"{int(notes['images']):,} composites, for {minutes:.0f} minutes on a CPU with two cores."
     )
 
 
