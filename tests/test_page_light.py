@@ -185,7 +185,7 @@ def test_painting_moving_reloading_and_taking_away(laptop, photos):
     only(page, "reinhard", "srin")
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
-    assert "the other methods borrow from all of it" in page.locator(".results .marked").inner_text()
+    assert "also the paper's networks, borrow from all of it" in page.locator(".results .marked").inner_text()
     with page.expect_download() as again:
         page.locator('[data-method="srin"] button').click()
         page.locator("#download").click()

@@ -30,10 +30,11 @@ class RAIN(nn.Module):
             # Either side is scale * x + shift, and so is their mixture by the mask: one pass over the features.
             fg_gain, bg_gain = 1 + self.foreground_gamma[..., 0], 1 + self.background_gamma[..., 0]
             fg_scale, bg_scale = bg_std / fg_std * fg_gain, bg_gain / bg_std
-            fg_shift = bg_mean * fg_gain + self.foreground_beta[..., 0] - fg_mean * fg_scale
-            bg_shift = self.background_beta[..., 0] - bg_mean * bg_scale
+            # Of features less the background's mean: their own may be so large that the sums would lose digits.
+            fg_shift = bg_mean * fg_gain + self.foreground_beta[..., 0] - (fg_mean - bg_mean) * fg_scale
+            bg_shift = self.background_beta[..., 0].expand_as(bg_mean)
             scale, shift = torch.cat([fg_scale, bg_scale], 2), torch.cat([fg_shift, bg_shift], 2)
             f, mask = f.flatten(2), level.mask.flatten(2)
             sides = torch.cat([mask, 1 - mask], 1)
-            parts = [torch.addcmul(shift @ sides[..., p], f[..., p], scale @ sides[..., p]) for p in blocks(f)]
+            parts = [torch.addcmul(shift @ sides[..., p], f[..., p] - bg_mean, scale @ sides[..., p]) for p in blocks(f)]
             return torch.cat(parts, 2).view_as(x).to(x.dtype)
