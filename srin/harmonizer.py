@@ -297,8 +297,9 @@ def load_network(method: str, device: str | None = None) -> "Network":
         UnknownMethod: it is no network.
         MissingWeights, WeightsError: as `Harmonizer.from_pretrained`.
     """
-    if method not in (*NETWORKS, *PAPER_NETWORKS):
-        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join((*NETWORKS, *PAPER_NETWORKS))}.")
+    networks = (*NETWORKS, *PAPER_NETWORKS)
+    if method not in networks:
+        raise UnknownMethod(f"{method!r} is no network. Choose from {', '.join(networks)}.")
     reason = unavailable(method)
     if reason is not None:
         raise MissingWeights(reason)

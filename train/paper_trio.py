@@ -28,7 +28,7 @@ from train.data.feed import PhotoFeed
 from train.data.photos import fingerprint, load_photos
 from train.objective import Objective, validate
 from train.runs import check_alone, claim
-from train.schedule import learning_rate
+from train.schedule import follow, learning_rate
 from train.state import append_row, load_state, save_state
 
 METHODS: dict[str, Slot] = {"paper-baseline": "rain", "paper-bain": "bain", "paper-srin": "srin"}
@@ -117,10 +117,7 @@ class Learner:
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        decay = min(self._base.ema, (1 + number) / (10 + number))
-        with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
+        follow(self.average, self.network, min(self._base.ema, (1 + number) / (10 + number)))
         value = float(loss.detach())
         self.loss = value if number == 0 else 0.98 * self.loss + 0.02 * value
 

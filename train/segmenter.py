@@ -31,6 +31,7 @@ from train.config import DataConfig, command, command_line, convert, read_settin
 from train.data.photos import Photos, fingerprint, load_photos
 from train.data.prompts import CELL, Clicks, Crops, correction, kinds, place
 from train.runs import check_place
+from train.schedule import follow
 from train.state import append_row, load_state, save_state
 
 ROUNDS = (0, 0, 1, 1, 3)  # corrections between the first prompt and the last one that is learnt from
@@ -257,10 +258,7 @@ def train(config: SegmenterTrainConfig) -> None:
                 raise FloatingPointError(f"the loss or its gradient is not finite at step {step}; try a lower lr")
             optimizer.step()
             step += 1
-            decay = min(config.ema, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-                    kept.lerp_(new, 1 - decay)
+            follow(average, network, min(config.ema, (1 + step) / (10 + step)))
             value = float(loss.detach())
             running = value if running is None else 0.98 * running + 0.02 * value
             bar.update()

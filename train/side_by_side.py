@@ -29,6 +29,7 @@ from srin.models.network import HarmonizationNet, Head
 from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
 from train.runs import check_alone
+from train.schedule import follow
 from train.state import append_row, load_state, save_state
 from train.statistics import (
     Collected,
@@ -277,9 +278,7 @@ def _fit(
                 nn.utils.clip_grad_norm_(head.parameters(), 1.0)
                 optimizers[method].step()
                 losses[method] = 0.98 * losses[method] + 0.02 * float(loss.detach())
-                with torch.no_grad():
-                    for kept, new in zip(averages[method].parameters(), head.parameters(), strict=True):
-                        kept.lerp_(new, 1 - decay)
+                follow(averages[method], head, decay)
             step += 1
             bar.update()
             if step % steps_a_pass == 0:

@@ -37,7 +37,7 @@ from train.data.photos import fingerprint, load_photos
 from train.objective import Objective, validate
 from train.paper_trio import PaperTrioConfig, load_trio, paper_trio
 from train.runs import claim
-from train.schedule import learning_rate
+from train.schedule import follow, learning_rate
 from train.side_by_side import SideBySideConfig, side_by_side
 from train.state import append_row, load_state, save_state
 
@@ -194,10 +194,7 @@ def train(config: TrainConfig) -> None:
             )
         step += 1
         if config.ema:
-            decay = min(config.ema, (1 + step) / (10 + step))
-            with torch.no_grad():
-                for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-                    kept.lerp_(new, 1 - decay)
+            follow(average, network, min(config.ema, (1 + step) / (10 + step)))
         running = float(loss) if running is None else 0.98 * running + 0.02 * float(loss)
         bar.update(images)
         bar.set_postfix(loss=f"{running:.4f}")

@@ -55,14 +55,13 @@ class PaperNet(nn.Module):
             nn.Conv2d(channels[i], channels[i + 1], kernel, stride, 1, bias=False)
             for i, (kernel, stride, _, _) in enumerate(ENCODER)
         )
+        inputs = channels[-1]
         self.between: BAIN | SRIN | None = None
         if config.slot != "rain":
             bain = config.slot == "bain"
-            inputs = channels[-1]
             self.between = BAIN(inputs, config.logits) if bain else SRIN(inputs, config.logits, config.shift)
         self.decoder = nn.ModuleList()
         self.norms = nn.ModuleList()
-        inputs = channels[-1]
         for i, (kernel, stride, factor) in enumerate(DECODER):
             self.decoder.append(nn.ConvTranspose2d(inputs, n * factor, kernel, stride, 1, bias=False))
             self.norms.append(RAIN(n * factor) if config.decoder_norm == "rain" else InstanceNorm(n * factor))
