@@ -55,6 +55,13 @@ def settle(page):
     page.evaluate("() => new Promise((done) => window.dispatchEvent(new CustomEvent('srin:ask', { detail: done })))")
 
 
+def harmonized(page):
+    """Waits until the canvas shows what a network made: not a first look, and as fine as it gets."""
+    settle(page)
+    page.locator(".stage-live", has_text="Harmonized by").wait_for()
+    page.locator('.stage-picture[aria-busy="false"]').wait_for()
+
+
 def selected(page):
     """uint8 (h, w): the mask on the Stage, as the server gave it to the page, or None."""
     settle(page)

@@ -15,7 +15,7 @@ from srin.image_io import load_image, load_mask
 from srin.offsets import Offsets
 from srin.ui import saving, stage
 from srin.ui.examples import FOLDER
-from srin.ui.pictures import LIVE_SIDE, shrink
+from srin.ui.pictures import LIVE_SIDE, PROXY_SIDE, shrink
 from srin.ui.scene import Photo, Scene
 from srin.ui.visit import Visit
 
@@ -51,22 +51,24 @@ def scenes(tmp_path_factory):
     return scenes, full
 
 
+@pytest.mark.parametrize("side", [LIVE_SIDE, PROXY_SIDE])
 @pytest.mark.parametrize("way", ["pair", "ready"])
 @pytest.mark.parametrize("method", NETWORKS)
-def test_the_canvas_shows_what_a_download_has(scenes, method, way):
+def test_the_canvas_shows_what_a_download_has(scenes, method, way, side):
     scenes, full = scenes
     scene = scenes[way]
     job = saving._job(scene, PLACEMENT, saving.Choice("picture", method, "png", 1.0, 0.0), None)
     download = apply_coefficients(job.coefficients, full)
-    live = stage._live(scene, PLACEMENT, method, Offsets())
+    live = stage._live(scene, PLACEMENT, method, Offsets(), side)
     canvas = cv2.imdecode(np.frombuffer(base64.b64decode(live["urls"][0].partition(",")[2]), np.uint8), -1)[..., 2::-1]
-    (x, y, width, height), shown = live["window"], shrink(download, LIVE_SIDE)
+    (x, y, width, height), shown = live["window"], shrink(download, side)
     rows, columns = shown.shape[:2]
     left, top = round(x * columns), round(y * rows)
     window = (slice(top, top + round(height * rows)), slice(left, left + round(width * columns)))
-    inside = shrink(full.mask, LIVE_SIDE)[window] > 250
+    inside = shrink(full.mask, side)[window] > 250
     off = np.abs(canvas.astype(int) - shown[window])[inside]
     figure = off.mean(), np.percentile(off, 99)
-    print(f"{way}, {method}: {figure[0]:.2f} grey levels on average, {figure[1]:.0f} at the 99th percentile")
+    sent = f"{side} px, {live['ms']} ms, {len(live['urls'][0]) >> 10} kB"
+    print(f"{way}, {method}, {sent}: {figure[0]:.2f} grey levels on average, {figure[1]:.0f} at the 99th percentile")
     assert not live["awaits"] and inside.sum() > 5000
     assert figure[0] <= 1 and figure[1] <= 4

@@ -6,7 +6,7 @@ from hashlib import sha256
 import numpy as np
 import pytest
 from conftest import PATIENCE
-from page_parts import give, gradient, numbers, ragged, selected, set_numbers, settle, write
+from page_parts import give, gradient, harmonized, numbers, ragged, selected, set_numbers, settle, write
 from PIL import ExifTags, Image
 from test_page_work import STORED
 
@@ -52,8 +52,7 @@ def placed(page, photos):
     page.locator('[data-look="strength"]').fill("140")
     page.locator(".look summary").click()
     page.locator('[data-offset="exposure"]').fill("0.3")
-    settle(page)
-    page.locator(".stage-live", has_text="Harmonized by").wait_for()  # not a first look, before regions are found
+    harmonized(page)
 
 
 def taken(page, what):

@@ -12,6 +12,7 @@ from page_parts import (
     at,
     give,
     gradient,
+    harmonized,
     numbers,
     only,
     ragged,
@@ -57,12 +58,6 @@ def first(open_shared_page, photos):
     page.mouse.click(*at(page, PHOTO, 0.4, 0.6))
     harmonized(page)
     return page
-
-
-def harmonized(page):
-    """Waits until the canvas shows what a network made."""
-    settle(page)
-    page.locator(".stage-live", has_text="Harmonized by").wait_for()  # not a first look, before regions are found
 
 
 def canvas(page):
@@ -162,7 +157,7 @@ def test_the_networks_own_change_can_be_changed_and_put_back(first):
     slider.fill("0.5")  # of two stops
     number = float(chosen.split()[0].replace("−", "-"))
     assert float(shows["exposure"].inner_text().split()[0].replace("−", "-")) == pytest.approx(number + 1, abs=0.011)
-    first.locator(".stage-live", has_text="Harmonized").wait_for()
+    harmonized(first)
     lighter = canvas(first)
     changed = np.abs(lighter - before).max(2) > 3
     assert changed.mean() > 0.01 and (lighter - before)[changed].mean() > 10
@@ -282,3 +277,29 @@ def test_photos_pasted_from_the_clipboard(open_page):
     page.locator('[data-role="background"] .slot-name', has_text="pasted.jpg").wait_for()
     settle(page)
     assert page.locator('.stage-waiting [data-choose="object"]').is_visible()
+
+
+def test_at_rest_the_object_is_as_fine_as_the_scene(open_page, photos, tmp_path):
+    """The first live preview has 512 px, the board twice as many: stripes of two pixels come with the second."""
+    page = open_page(width=1600, height=1000)
+    texture = np.where(np.arange(1200)[:, None, None] // 2 % 2, 90, 170).astype(np.uint8)
+    texture = np.broadcast_to(texture, (1200, 1200, 3)).copy()
+    mask = np.zeros((1200, 1200), np.uint8)
+    mask[300:900, 300:900] = 255
+    give(page, "background", write(tmp_path / "wide.png", gradient(1000, 1280, (30, 40, 110))))
+    give(page, "object", write(tmp_path / "stripes.png", texture))
+    give(page, "mask", write(tmp_path / "mask.png", mask))
+    harmonized(page)
+    set_numbers(page, 50, 50, 60, 0)
+    settle(page)
+    page.locator(".stage-live", has_text="Harmonized by").wait_for()
+    first = canvas(page)
+    rows, columns = (slice(size * 2 // 5, size * 3 // 5) for size in first.shape[:2])  # inside the object
+
+    def detail(picture):
+        return cv2.Laplacian(picture[rows, columns], cv2.CV_64F).std()
+
+    harmonized(page)
+    figures = detail(first), detail(canvas(page))
+    print(f"detail {figures[0]:.1f}, then {figures[1]:.1f}")
+    assert figures[1] > 1.5 * figures[0]

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 from conftest import PATIENCE
-from page_parts import at, give, halves, kite, numbers, only, serious_findings, set_numbers, settle, write
+from page_parts import at, give, halves, harmonized, kite, numbers, only, serious_findings, set_numbers, settle, write
 from PIL import ExifTags, Image
 from test_page_first import canvas
 from test_page_phone import SMALL, TARGET, finger
@@ -53,11 +53,6 @@ def anywhere(request, open_page, photos):
 @pytest.fixture
 def laptop(open_page, photos):
     return begin(open_page(**SIZES["laptop"]), photos)
-
-
-def harmonized(page):
-    settle(page)
-    page.locator(".stage-live", has_text="Harmonized by").wait_for()
 
 
 def press(page, selector):

@@ -12,13 +12,15 @@ from srin.segmentation.semantic_map import build
 from srin.ui.pictures import LIVE_SIDE, shrink
 from srin.ui.scene import Scene
 
-FINER = 2  # times the live preview's size, at which the object is pasted
+FINER = 2  # times the size that is shown, at which the object is pasted
 
 
 def harmonized(
-    scene: Scene, placement: Placement, method: str, offsets: Offsets
+    scene: Scene, placement: Placement, method: str, offsets: Offsets, side: int = LIVE_SIDE
 ) -> tuple[list[np.ndarray], list[float], Adjustment | None]:
     """The harmonized object as it lies on the background.
+
+    side: pixels of the longer side of the scene's copy, at most PROXY_SIDE.
 
     Returns:
         uint8 (h, w, 4), at strength 1 and at MAX_STRENGTH: the picture inside the mask's bounding box, opaque where the
@@ -29,7 +31,7 @@ def harmonized(
     """
     if method not in METHODS:
         raise MissingWeights("Pick a method for the live preview.")
-    composite = small_composite(scene, placement)
+    composite = small_composite(scene, placement, side)
     harmonizer = Harmonizer.from_pretrained(method)
     if scene.has_regions:
         semantic_map = scene.semantic_map(composite, placement)
@@ -47,18 +49,19 @@ def harmonized(
     return pictures, [x / columns, y / rows, width / columns, height / rows], result.adjustment
 
 
-def small_composite(scene: Scene, placement: Placement) -> Composite:
-    """The composite at LIVE_SIDE. Raises SrinError."""
+def small_composite(scene: Scene, placement: Placement, side: int = LIVE_SIDE) -> Composite:
+    """The composite, no side larger than `side` pixels. Raises SrinError."""
     if scene.missing or scene.ready:
         composite = scene.preview(placement)  # raises what is missing
-        return Composite(shrink(composite.image, LIVE_SIDE), shrink(composite.mask, LIVE_SIDE))
+        return Composite(shrink(composite.image, side), shrink(composite.mask, side))
     assert scene.background and scene.cutout
-    background, size = scene.background.live, scene.background.live.shape[1::-1]
+    background = scene.background.live if side == LIVE_SIDE else shrink(scene.background.proxy, side)
+    size = background.shape[1::-1]
     # Pasted larger, and then averaged down, as a download is that is looked at: an interpolation at this size blurs.
     large = cv2.resize(background, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_NEAREST)
     # No larger than it will be drawn, so that nothing is warped that nobody sees.
     height = placement.scale * large.shape[0]
-    side = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))
-    pasted = place(large, shrink(scene.cutout.rgb, side), shrink(scene.cutout.alpha, side), placement)
+    drawn = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))
+    pasted = place(large, shrink(scene.cutout.rgb, drawn), shrink(scene.cutout.alpha, drawn), placement)
     parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (pasted.image, pasted.mask))
     return Composite(*parts)

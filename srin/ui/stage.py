@@ -25,7 +25,7 @@ from srin.ui.examples import all_examples
 from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
 from srin.ui.island import island
-from srin.ui.pictures import LOSSLESS, inline, shown, shown_mask
+from srin.ui.pictures import LIVE_SIDE, LOSSLESS, PROXY_SIDE, inline, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.scene import Light, Photo, Scene, decoding_once
 from srin.ui.visit import Visit
@@ -87,23 +87,25 @@ def _remarking(action: Action, visit: Visit, data: Data) -> str:
 
 
 def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
-    """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release."""
+    """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release, and
+    once more on a finer copy when all is at rest."""
     data = data_of(event)
     place, method = placement(data.get("placement")), text(data, "method")
     changes = Offsets.clipped(data.get("offsets"))
-    return gr.update(live=answer(data, deadline.stage, _live, visit.scene, place, method, changes))
+    side = PROXY_SIDE if data.get("fine") is True else LIVE_SIDE
+    return gr.update(live=answer(data, deadline.stage, _live, visit.scene, place, method, changes, side))
 
 
-def _live(scene: Scene, place: Placement, method: str, changes: Offsets) -> Data:
+def _live(scene: Scene, place: Placement, method: str, changes: Offsets, side: int = LIVE_SIDE) -> Data:
     began = time.perf_counter()
     settled = not scene.awaits_regions  # before: regions may be found meanwhile
-    pictures, window, decided = preview.harmonized(scene, place, method, changes)
+    pictures, window, decided = preview.harmonized(scene, place, method, changes, side)
     milliseconds = round(1000 * (time.perf_counter() - began))
     # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
     urls = [inline(pictures[0], LOSSLESS), inline(pictures[1])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
-    about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits}
+    about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits, "fine": side > LIVE_SIDE}
     return {"urls": urls, "window": window, **about}
 
 

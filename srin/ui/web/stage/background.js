@@ -4,6 +4,8 @@
 const HOVER_MS = 150;
 const PEEK_MS = 1000;
 const MOST_WAIT_MS = 8000;
+const FINE_MS = 300; // of rest, before a live preview as fine as the background is asked for
+const LIVE_SIDE = 512; // pixels of the first one's longer side, as in pictures.py
 
 let liveRequests = 0;
 let liveBegan = 0;
@@ -24,11 +26,34 @@ function askLive() {
 
 function askLiveAgain() {
   liveRequests += 1;
-  const { server, placement, isLive, view, method } = stage;
-  if (!isLive || server.missing || view !== "place" || !method) return;
+  const { server, isLive, view, method } = stage;
+  const asks = isLive && !server.missing && view === "place" && method;
+  showBusy(asks);
+  if (!asks) return;
   liveBegan = performance.now();
-  clearTimeout(liveTimer); // several reasons to ask at once are one
-  liveTimer = setTimeout(() => trigger("live", { request: liveRequests, placement, method, offsets: offsets() }));
+  sendLive(0, false);
+}
+
+// Several reasons to ask at once are one. While the picture is dragged about, it waits.
+function sendLive(wait, fine) {
+  clearTimeout(liveTimer);
+  liveTimer = setTimeout(() => {
+    const { placement, method } = stage;
+    if (gesture) sendLive(FINE_MS, fine);
+    else trigger("live", { request: liveRequests, placement, method, offsets: offsets(), fine });
+  }, wait);
+}
+
+// Whether the board shows the picture larger than the first live preview.
+function wantsFine() {
+  const picture = shownPicture();
+  const side = picture ? Math.max(picture.width, picture.height) : 0;
+  return side > LIVE_SIDE && side * shownView().scale > LIVE_SIDE;
+}
+
+// Whether a live preview, or a better one, is still to come.
+function showBusy(isBusy) {
+  pictureCanvas.setAttribute("aria-busy", Boolean(isBusy));
 }
 
 async function adoptLive() {
@@ -38,9 +63,14 @@ async function adoptLive() {
   showLight();
   if (live.problem) {
     stage.said = live.problem;
+    showBusy(false);
   } else {
     const images = await Promise.all(live.urls.map(loadImage));
-    if (live.request !== liveRequests || gesture) return;
+    if (live.request !== liveRequests) return;
+    if (gesture) {
+      sendLive(FINE_MS, live.fine);
+      return;
+    }
     stage.live = { images, window: live.window };
     stage.chosen = live.chosen;
     showLook();
@@ -48,9 +78,14 @@ async function adoptLive() {
       stage.said ||= `A first look by ${live.label}. The photos' regions are being found…`;
       liveTimer = setTimeout(askLiveAgain, liveWait);
       liveWait = Math.min(2 * liveWait, MOST_WAIT_MS);
+    } else if (live.fine) {
+      showBusy(false);
     } else {
       if (liveWait > PEEK_MS) askMap(); // it was awaited, and is another one now
       stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
+      const isRough = wantsFine();
+      showBusy(isRough);
+      if (isRough) sendLive(FINE_MS, true);
     }
   }
   showStatus();
