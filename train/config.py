@@ -28,6 +28,7 @@ class DataConfig:
         kind: "photos": composites made on the fly from photos with object masks. "iharmony4": the data set as it is
             on disk.
         root: its folder, see `train.data.photos`. more: a second folder of photos, for training alone.
+        found: folder of masks from `train.find_objects`, for photos that have none, or None; shrunk twice as far.
         cache: where resized pictures are kept.
         size: pixels of the square pictures that the network sees; no crop of a photo is smaller. photo_side: pixels of
             the shorter side that photos are kept at.
@@ -46,6 +47,7 @@ class DataConfig:
     cache: Path
     kind: Literal["photos", "iharmony4"] = "photos"
     more: Path | None = None
+    found: Path | None = None
     size: int = 128
     photo_side: int = 192
     maps: Path | None = None

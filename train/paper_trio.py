@@ -216,6 +216,6 @@ def shared_settings(config: PaperTrioConfig) -> dict[str, object]:
     values = json.loads(json.dumps(asdict(config), default=str))
     for name in ("output_dir", "minutes", "init", "evaluate_every", "save_every", "keep", "steps", "lr", "descent"):
         values["base"].pop(name)
-    for name in ("root", "more", "cache", "workers", "size", "maps", "subsets"):
+    for name in ("root", "more", "found", "cache", "workers", "size", "maps", "subsets"):
         values["base"]["data"].pop(name)
     return values

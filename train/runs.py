@@ -16,7 +16,7 @@ from train.data.identity import data_files, files_digest
 
 NOTE = "settings.json"
 FREE = ("output_dir", "minutes", "save_every", "keep")  # may change from one start to the next
-DATA_FREE = ("root", "cache", "workers", "maps")  # where data lie may change, what they are may not
+DATA_FREE = ("root", "cache", "workers", "maps", "found")  # where data lie may change, what they are may not
 
 
 def claim(config: TrainConfig, more: dict[str, Any] | None = None) -> None:
@@ -61,7 +61,7 @@ def check_alone() -> None:
 
 def check_place(folder: Path, data: DataConfig) -> None:
     """Raises OutputError where results can't be written into a folder, or would go among the data."""
-    check_folder(folder, [data.root, data.more, data.maps, *{file.parent for file in data_files(data)}])
+    check_folder(folder, [data.root, data.more, data.maps, data.found, *{file.parent for file in data_files(data)}])
 
 
 def _read(path: Path) -> dict:

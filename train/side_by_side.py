@@ -155,7 +155,7 @@ def shared_settings(config: SideBySideConfig) -> dict[str, object]:
     values = json.loads(json.dumps(asdict(config), default=str))
     for name in ("output_dir", "start", "minutes"):
         values.pop(name)
-    for name in ("root", "more", "cache", "workers"):
+    for name in ("root", "more", "found", "cache", "workers"):
         values["data"].pop(name)
     return values
 

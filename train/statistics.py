@@ -87,7 +87,7 @@ def collect(config: DataConfig, part: str, seed: int, count: int, folder: Path, 
     """
     photos = load_photos(config, part)
     folder.mkdir(parents=True, exist_ok=True)
-    places = ("root", "more", "cache", "workers")  # the photos are known by their content
+    places = ("root", "more", "found", "cache", "workers")  # the photos are known by their content
     shown = {name: str(value) for name, value in asdict(config).items() if name not in places}
     about = {"data": shown, "part": part, "seed": seed, "map": map_source, "photos": fingerprint(photos)}
     note = folder / "about.json"

@@ -150,7 +150,7 @@ class Maker:
                 return None
             small = self._resized(image[rows, columns])
             mask = self._resized(cut.astype(np.uint8) * 255) > 127
-            loose = self._photos.sources[photo] in self._loose
+            loose = self._photos.sources[photo] in self._loose or self._photos.found[photo]
         if rng.random() < 0.5:
             small, mask = small[:, ::-1], mask[:, ::-1]
         shrink = rng.integers(SHRINK[0], SHRINK[1] + 1) * (2 if loose else 1)

@@ -26,12 +26,14 @@ def files_digest(paths: Iterable[Path | None], root: Path | None = None) -> str:
 def data_files(config: DataConfig) -> list[Path]:
     """All files that a run would be trained on. Raises ValueError, SrinError as finding them does."""
     if config.kind == "photos":
+        from train.data.found import found_files
         from train.data.photos import find_photos
 
         photos = find_photos(config.root, config.leave_out)
         if config.more is not None:
             photos += find_photos(config.more, config.leave_out)
-        return [file.path for photo in photos for file in (photo.image, *photo.masks)]
+        found = found_files(config.found) if config.found else []
+        return [*(file.path for photo in photos for file in (photo.image, *photo.masks)), *found]
     from train.data.iharmony4 import samples
 
     found = samples(config.root, "train", list(config.subsets))

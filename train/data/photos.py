@@ -27,13 +27,15 @@ from tqdm import tqdm
 from srin import budget
 from srin.composite import Composite
 from srin.errors import MaskError, SrinError
-from srin.image_io import load_image
+from srin.image_io import load_image, load_mask
 from srin.pairing import Index, name_key, picture_files
 from srin.remarks import collected
 from train.config import DataConfig
+from train.data.found import found_files, found_mask
 from train.data.near_duplicates import is_near, small_copy
 from train.data.tables import read_table
 
+VERSION = 2  # of the cache's form
 VALIDATION_SHARE = 24  # every 24th photo of the first folder, chosen by its name, is held out
 MIN_SHARE, MAX_SHARE = 0.012, 0.75  # of a photo that a usable mask covers
 
@@ -83,7 +85,8 @@ class Photos:
     """All photos of one part (training or validation), at `side` pixels on the shorter side at most.
 
     Attributes:
-        sources: of each photo. sizes: (height, width). masks: of each photo, how many it has.
+        sources: of each photo. sizes: (height, width). masks: of each photo, how many it has. found: whether these were
+            found by a segmenter.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -91,6 +94,7 @@ class Photos:
         self.sources: list[str] = index["sources"]
         self.sizes: list[tuple[int, int]] = [tuple(size) for size in index["sizes"]]
         self.masks: list[int] = index["masks"]
+        self.found: list[bool] = index["found"]
         areas = [height * width for height, width in self.sizes]
         self._pixels_from = np.concatenate([[0], np.cumsum([3 * area for area in areas])])
         packed = [count * -(-area // 8) for count, area in zip(self.masks, areas, strict=True)]
@@ -153,8 +157,9 @@ def split_photos(found: list[Photo]) -> tuple[list[Photo], list[Photo]]:
 def load_photos(config: DataConfig, part: str) -> Photos:
     """Reads the photos of `config.root` and `config.more`, through a cache that is made on first use.
 
-    Held-out photos come from `config.root` alone. A photo that is nearly the same as a held-out one, or as one that the
-    manifest keeps for testing, is left out of training. The cache is made again when a file changes.
+    Held-out photos come from `config.root` alone, and have masks that people drew. A photo that is nearly the same as a
+    held-out one, or as one that the manifest keeps for testing, is left out of training. The cache is made again when a
+    file changes.
 
     Args:
         part: "train" or "validation".
@@ -171,13 +176,14 @@ def load_photos(config: DataConfig, part: str) -> Photos:
             chosen = chosen + find_photos(config.more, config.leave_out)
     states = [[file.state() for file in (photo.image, *photo.masks)] for photo in chosen]
     states += [[file.state()] for file in apart]
-    key = hashlib.sha256(repr((config.photo_side, states)).encode()).hexdigest()[:12]
+    states.append([File(path).state() for path in found_files(config.found)] if config.found else [])
+    key = hashlib.sha256(repr((VERSION, config.photo_side, states)).encode()).hexdigest()[:12]
     folder = config.cache / f"photos_{part}_{key}"
     if not folder.exists():
         unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.part")
         unfinished.mkdir(parents=True)
         try:
-            _write(chosen, apart, config.photo_side, part, unfinished)
+            _write(chosen, apart, config, part, unfinished)
             os.replace(unfinished, folder)
         except OSError:
             if not folder.exists():  # else another process was quicker, with the same photos
@@ -193,6 +199,8 @@ def fingerprint(photos: Photos) -> str:
     for data in (photos._pixels, photos._bits):
         for start in range(0, len(data), 1 << 26):
             digest.update(data[start : start + (1 << 26)].tobytes())
+    if any(photos.found):
+        digest.update(bytes(photos.found))
     return digest.hexdigest()[:12]
 
 
@@ -290,20 +298,20 @@ def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[P
     return found
 
 
-def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder: Path) -> None:
+def _write(photos: list[Photo], apart: list[File], config: DataConfig, part: str, folder: Path) -> None:
     """pixels.bin, masks.bin (a bit a pixel) and index.json; without photos that are nearly the same as one of `apart`."""
     remarks: list[str] = []
 
-    def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray], bool] | str:
+    def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray], bool, bool] | str:
         try:
             with budget.job(), collected() as said:
-                image, masks = _read_photo(photo, side)
+                image, masks = _read_photo(photo, config)
             remarks.extend(f"{photo.image.name}: {remark}" for remark in said)
-            return image, masks, is_near(small_copy(image), others)
+            return image, masks, bool(masks and not photo.masks), is_near(small_copy(image), others)
         except (SrinError, OSError, KeyError) as error:
             return f"{photo.image}: {error}"
 
-    index: dict[str, list] = {"sources": [], "sizes": [], "masks": []}
+    index: dict[str, list] = {"sources": [], "sizes": [], "masks": [], "found": []}
     problems, left_out = [], []
     # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
     with (
@@ -317,7 +325,7 @@ def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder:
             if isinstance(result, str):
                 problems.append(result)
                 continue
-            image, masks, near = result
+            image, masks, found, near = result
             if near:
                 left_out.append(photo.image)
                 continue
@@ -327,6 +335,7 @@ def _write(photos: list[Photo], apart: list[File], side: int, part: str, folder:
             index["sources"].append(photo.source)
             index["sizes"].append(image.shape[:2])
             index["masks"].append(len(masks))
+            index["found"].append(found)
     if remarks:
         print(f"{len(remarks)} remarks on {part} photos: {_listed(sorted(remarks))}", file=sys.stderr)
     if left_out:
@@ -347,16 +356,19 @@ def _small_copy(file: File) -> np.ndarray | None:
         return None  # nothing can be nearly the same; who needs this photo says what is wrong with it
 
 
-def _read_photo(photo: Photo, side: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, list[np.ndarray]]:
     """uint8 (h, w, 3), and bool (h, w) masks: those that cover neither too little nor too much."""
     content = photo.image.read()
     # One loader and one check for training and inference: sizes must agree, upright, and a mask selects something.
     composites = [Composite.load(content, file.read()) for file in photo.masks]
     image = composites[0].image if composites else load_image(content)
-    shrink = min(1.0, side / min(image.shape[:2]))
+    if not photo.masks and config.found and (found := found_mask(config.found, content)):
+        mask = cv2.resize(load_mask(found), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        composites = [Composite.of(image, mask, None)]
+    shrink = min(1.0, config.photo_side / min(image.shape[:2]))
     size = (round(image.shape[1] * shrink), round(image.shape[0] * shrink))
-    found = (cv2.resize(composite.mask, size, interpolation=cv2.INTER_AREA) > 127 for composite in composites)
-    masks = [mask for mask in found if MIN_SHARE < mask.mean() < MAX_SHARE]
+    resized = (cv2.resize(composite.mask, size, interpolation=cv2.INTER_AREA) > 127 for composite in composites)
+    masks = [mask for mask in resized if MIN_SHARE < mask.mean() < MAX_SHARE]
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), masks
 
 
