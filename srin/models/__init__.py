@@ -1,7 +1,8 @@
 """The networks: `build` makes one from its config."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+from srin.shipped import ASSETS
 
 if TYPE_CHECKING:
     from srin.models.config import ModelConfig
@@ -10,8 +11,7 @@ if TYPE_CHECKING:
 
     Network: TypeAlias = PaperNet | HarmonizationNet
 
-
-WEIGHTS = Path(__file__).resolve().parents[2] / "assets" / "weights"  # a file for each network that comes along
+WEIGHTS = ASSETS / "weights"  # a file for each network that comes along
 
 
 def build(config: "ModelConfig") -> "Network":

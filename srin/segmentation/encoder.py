@@ -7,7 +7,6 @@ import os
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,10 @@ from PIL import Image
 
 from srin.segmentation.checkpoints import cache_folder
 from srin.segmentation.sam_model import LoadedSam
+from srin.shipped import ASSETS
 
 REQUIRED_IOU = 0.99  # mean over a test picture's masks, on each of them
-EXAMPLES = Path(__file__).resolve().parents[2] / "assets" / "examples"
+EXAMPLES = ASSETS / "examples"
 TEST_PICTURES = ("osprey.jpg", "otter.jpg")
 GRID = 4  # points per side at which masks are compared
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from srin.composite import Composite, Placement, blend, crop_to_mask, place
 from srin.image_io import load_image, load_mask, save_image
+from srin.shipped import ASSETS
 from srin.ui.files import new_file
 from srin.ui.pictures import shrink
 from srin.ui.scene import Photo
 from srin.ui.visit import Visit
 
-FOLDER = Path(__file__).resolve().parents[2] / "assets" / "examples"
+FOLDER = ASSETS / "examples"
 THUMBNAIL_SIDE = 480
 GAMMA = 2.2
 

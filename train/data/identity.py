@@ -32,8 +32,8 @@ def data_files(config: DataConfig) -> list[Path]:
         photos = find_photos(config.root, config.leave_out)
         if config.more is not None:
             photos += find_photos(config.more, config.leave_out)
-        found = found_files(config.found) if config.found else []
-        return [*(file.path for photo in photos for file in (photo.image, *photo.masks)), *found]
+        masks = found_files(config.found) if config.found else []
+        return [*(file.path for photo in photos for file in (photo.image, *photo.masks)), *masks]
     from train.data.iharmony4 import samples
 
     found = samples(config.root, "train", list(config.subsets))
