@@ -43,7 +43,7 @@ RETRY = 5.0  # seconds, at the most, until a client that was told "busy" asks ag
 class Server:
     """A running app. folder: of its files."""
 
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     address: str
     folder: Path
 

@@ -160,6 +160,6 @@ def misread(image: ImageFile.ImageFile) -> str | None:
     return None
 
 
-def _with_depth(args: Any, order: str) -> tuple:
+def _with_depth(args: Any, order: str) -> tuple[Any, ...]:
     """A raw tile's arguments for Pillow's decoder, for 16 bits a value."""
     return (args[0] + order, *args[1:])

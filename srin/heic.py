@@ -9,6 +9,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from PIL import ExifTags, Image
 
@@ -46,7 +47,7 @@ def decode(content: bytes, what: str, max_exif: int) -> Image.Image:
     return _assembled(header, rest, what, max_exif)
 
 
-def _assembled(header: dict, rest: bytes, what: str, max_exif: int) -> Image.Image:
+def _assembled(header: dict[str, Any], rest: bytes, what: str, max_exif: int) -> Image.Image:
     from srin.image_io import check_size
 
     size = (header["width"], header["height"])

@@ -25,7 +25,7 @@ from srin.parts import replacing
 from srin.remarks import remark
 from srin.rights import rights_of
 
-Source = str | os.PathLike | bytes | Image.Image | np.ndarray
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF, and its value where 0 is white
 HALVED = 2.5  # times MAX_PIXELS that a JPEG may have: it is decoded at half its size
@@ -39,7 +39,7 @@ SOFTWARE = "SRIN Studio"  # in EXIF: the sign of a file that we made
 LAYOUT_TAGS = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 292, 293, 297, 301, 317}
 LAYOUT_TAGS |= {320, 321, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532}
 LAYOUT_TAGS |= {700, 33723, 34377, 34675, 37724}
-SAVE_OPTIONS: dict[str, dict] = {
+SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     ".png": {"format": "PNG"},
     ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
@@ -71,7 +71,9 @@ def load_rgba(source: Source, what: str = "image") -> tuple[np.ndarray, np.ndarr
     return np.array(_to_srgb(colour, image.info.get("icc_profile"), what)), alpha
 
 
-def load_preview(path: str | os.PathLike, what: str, side: int) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
+def load_preview(
+    path: str | os.PathLike[str], what: str, side: int
+) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
     """As `load_rgba`, perhaps smaller, and the width and height that `load_rgba` gives.
 
     side: pixels of the longer side that suffice. A JPEG is decoded at the half, quarter or eighth of its size that has as
@@ -150,7 +152,7 @@ def load_labels(source: Source, what: str = "map") -> np.ndarray:
 class Original:
     """A photo, decoded once: its pixels, and what a picture made from it takes over, see `save_photo`."""
 
-    def __init__(self, source: str | os.PathLike | bytes, what: str) -> None:
+    def __init__(self, source: str | os.PathLike[str] | bytes, what: str) -> None:
         """Raises ImageError."""
         with _opened(source, what) as file:
             self._photo: Image.Image | None = _upright(file, what)
@@ -189,8 +191,8 @@ class Original:
 
 def save_photo(
     array: np.ndarray,
-    path: str | os.PathLike,
-    original: str | os.PathLike | bytes | Original,
+    path: str | os.PathLike[str],
+    original: str | os.PathLike[str] | bytes | Original,
     comment: str,
     mask: np.ndarray | None = None,
 ) -> None:
@@ -241,7 +243,7 @@ def _described(exif: Image.Exif) -> Image.Exif:
     return exif
 
 
-def save_image(array: np.ndarray, path: str | os.PathLike, text: Mapping[str, str] | None = None) -> None:
+def save_image(array: np.ndarray, path: str | os.PathLike[str], text: Mapping[str, str] | None = None) -> None:
     """Write an array as PNG, JPEG or WebP, by the extension (quality 95). An existing file is replaced.
 
     array: uint8 (H, W), (H, W, 3) or (H, W, 4), or uint16 (H, W) for PNG.
@@ -328,7 +330,7 @@ def _named(source: Source, what: str) -> str:
 
 
 def _decoded(
-    source: str | os.PathLike | bytes | Image.Image, what: str, lossless: bool = False, enough: int | None = None
+    source: str | os.PathLike[str] | bytes | Image.Image, what: str, lossless: bool = False, enough: int | None = None
 ) -> Image.Image:
     """A fully read, upright picture in its own mode; `info["icc_profile"]` says what its colours are meant by.
 
@@ -369,7 +371,7 @@ class _Measured(io.BytesIO):
         return data
 
 
-def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
+def _opened(source: str | os.PathLike[str] | bytes, what: str) -> Image.Image:
     """The picture behind a path or bytes, with only its header read."""
     content = source if isinstance(source, bytes) else read_file(source, what)
     if not content:
@@ -402,7 +404,7 @@ def _opened(source: str | os.PathLike | bytes, what: str) -> Image.Image:
     return image
 
 
-def read_file(path: str | os.PathLike, what: str) -> bytes:
+def read_file(path: str | os.PathLike[str], what: str) -> bytes:
     """A file's content. Raises ImageError, also for what is no ordinary file."""
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"The {what} must be a path, bytes, a PIL image or an array, not {type(path).__name__}.")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from srin.composite import Composite
-from srin.harmonizer import WEIGHTS, Harmonizer
+from srin.harmonizer import Harmonizer
 from srin.image_io import save_photo
+from srin.models import WEIGHTS
 from srin.offsets import Offsets
 from srin.outputs import digest
 from srin.segmentation.semantic_map import segmenter_name

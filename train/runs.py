@@ -64,7 +64,7 @@ def check_place(folder: Path, data: DataConfig) -> None:
     check_folder(folder, [data.root, data.more, data.maps, data.found, *{file.parent for file in data_files(data)}])
 
 
-def _read(path: Path) -> dict:
+def _read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
@@ -72,7 +72,7 @@ def _read(path: Path) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _differences(before: dict, now: dict, prefix: str = "") -> list[str]:
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
     """Names of the settings that differ, such as model.slot."""
     names: list[str] = []
     for key in {**now, **before}:

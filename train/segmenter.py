@@ -146,7 +146,7 @@ def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig,
     return total + answers_loss(logits, quality, target, torch.tensor(clicks.single))
 
 
-def _precision(config: SegmenterTrainConfig) -> contextlib.AbstractContextManager:
+def _precision(config: SegmenterTrainConfig) -> contextlib.AbstractContextManager[Any]:
     return torch.autocast("cpu", torch.bfloat16) if config.precision == "bf16" else contextlib.nullcontext()
 
 

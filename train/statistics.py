@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
 from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -165,7 +166,7 @@ def frozen_network(projection: Path | None) -> HarmonizationNet:
     return network.to(memory_format=torch.channels_last)
 
 
-def _batches(config: DataConfig, photos: Photos, seed: int, numbers: range, map_source: str) -> DataLoader:
+def _batches(config: DataConfig, photos: Photos, seed: int, numbers: range, map_source: str) -> DataLoader[Any]:
     return DataLoader(Composites(Maker(photos, config, config.size), seed, numbers, map_source), BATCH)
 
 

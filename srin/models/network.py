@@ -6,14 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srin.models.config import ModelConfig
+from srin.models.config import FOREGROUND_REGIONS, ModelConfig
 from srin.models.encoder import MEANINGS, STRIDE, TEXTURES, Encoder
 from srin.models.slot import Slot
 from srin.models.transform import MEANING, Transform
 from srin.models.units import (
     CELLS,
     COLOURS,
-    FOREGROUND_REGIONS,
     GRID,
     WHOLE_BACKGROUND,
     WHOLE_FOREGROUND,

@@ -85,7 +85,7 @@ def read_votes(path: Path) -> Votes:
     if not path.is_file():
         raise SrinError(f"There is no file {path}.")
     votes: list[tuple[str, str, bool, str, str]] = []  # winner, loser, tie, rater, item
-    seen: set[tuple] = set()
+    seen: set[tuple[object, ...]] = set()
     with open(path, newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
@@ -232,7 +232,7 @@ def agreement(votes: Votes) -> tuple[float, int]:
     low, high = np.minimum(votes.winner, votes.loser)[chosen], np.maximum(votes.winner, votes.loser)[chosen]
     questions = zip(votes.item[chosen].tolist(), low.tolist(), high.tolist(), strict=True)
     firsts = (votes.winner[chosen] == low).tolist()
-    for_first, for_second = Counter[tuple](), Counter[tuple]()
+    for_first, for_second = Counter[tuple[int, int, int]](), Counter[tuple[int, int, int]]()
     for question, first in zip(questions, firsts, strict=True):
         (for_first if first else for_second)[question] += 1
     same = pairs = 0

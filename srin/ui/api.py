@@ -78,7 +78,7 @@ def harmonize(
     tint: float = 0.0,
     contrast: float = 1.0,
     saturation: float = 1.0,
-) -> tuple[gr.FileData, dict]:
+) -> tuple[gr.FileData, dict[str, Any]]:
     """Makes an object that was pasted into a photo match the light and colours of its background.
 
     Args:
@@ -126,7 +126,7 @@ def compare(
     mask: gr.FileData,
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
-) -> tuple[gr.FileData, dict]:
+) -> tuple[gr.FileData, dict[str, Any]]:
     """Runs all harmonization methods on one composite, and shows them side by side in one labelled picture.
 
     Args:
@@ -153,7 +153,7 @@ def compare(
 @_endpoint
 def segment(
     image: gr.FileData, mask: gr.FileData = NO_FILE, segmenter: Segmenter = "auto"
-) -> tuple[gr.FileData, gr.FileData, dict]:
+) -> tuple[gr.FileData, gr.FileData, dict[str, Any]]:
     """Divides a photo into regions of things that belong together: the semantic map that harmonize takes.
 
     Args:
@@ -191,7 +191,7 @@ def explain(
     semantic_map: gr.FileData = NO_FILE,
     segmenter: Segmenter = "auto",
     reference: gr.FileData = NO_FILE,
-) -> tuple[gr.FileData, dict]:
+) -> tuple[gr.FileData, dict[str, Any]]:
     """Measures what each region of the background does to one part of the pasted object, by leaving it out.
 
     Args:
@@ -230,7 +230,7 @@ ENDPOINTS: tuple[Callable[..., Any], ...] = (harmonize, compare, segment, explai
 def register(demo: gr.Blocks, **how: Any) -> None:
     """Adds the endpoints to the app that is being built. how: for gr.api."""
     for endpoint in ENDPOINTS:
-        gr.api(endpoint, api_name=endpoint.__name__, **how)
+        gr.api(endpoint, api_name=endpoint.__name__, **how)  # type: ignore[attr-defined]  # not in __all__
     for function in demo.fns.values():
         for parameter in function.inputs if function.fn in ENDPOINTS else ():
             # Before the endpoint is called, Gradio would fetch any address, of any size, that stands for a file.

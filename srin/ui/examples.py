@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,7 +86,7 @@ def load_recoloured(folder: Path = FOLDER) -> list[Recoloured]:
     ]
 
 
-def _index(folder: Path) -> dict:
+def _index(folder: Path) -> dict[str, Any]:
     index = folder / "examples.json"
     return json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
 

@@ -242,9 +242,9 @@ def _check_picked(run: Run, choice: Choice) -> None:
         raise SrinError("Pick a method that has a result first.")
 
 
-def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice, decides: bool) -> dict:
+def _settings(scene: Scene, place: Placement, segmenter: str, choice: Choice, decides: bool) -> dict[str, Any]:
     """Enough to make the picture again. decides: see `Harmonizer.decides`."""
-    settings: dict = {"method": choice.method, "strength": choice.strength, "feather": choice.feather}
+    settings: dict[str, Any] = {"method": choice.method, "strength": choice.strength, "feather": choice.feather}
     if not choice.offsets.change_nothing:
         settings["offsets"] = choice.offsets.to_dict()
     settings["semantic map"] = segmenter

@@ -15,10 +15,12 @@ import shutil
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -311,7 +313,7 @@ def _write(photos: list[Photo], apart: list[File], config: DataConfig, part: str
         except (SrinError, OSError, KeyError) as error:
             return f"{photo.image}: {error}"
 
-    index: dict[str, list] = {"sources": [], "sizes": [], "masks": [], "found": []}
+    index: dict[str, list[Any]] = {"sources": [], "sizes": [], "masks": [], "found": []}
     problems, left_out = [], []
     # Threads: forked processes can hang once torch or OpenCV has started threads of its own.
     with (
@@ -372,6 +374,6 @@ def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, list[np.n
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), masks
 
 
-def _listed(items: list) -> str:
+def _listed(items: Sequence[object]) -> str:
     shown = ", ".join(str(item) for item in items[:10])
     return shown + (f" and {len(items) - 10} more" if len(items) > 10 else "")

@@ -9,7 +9,8 @@ import torch
 
 from srin.classical import CLASSICAL
 from srin.errors import MissingWeights, SrinError
-from srin.harmonizer import METHODS, WEIGHTS, Harmonizer, unavailable
+from srin.harmonizer import METHODS, Harmonizer, unavailable
+from srin.models import WEIGHTS
 from srin.models.checkpoint import load_weights
 from srin.models.config import ModelConfig
 from train.evaluation.oracle import ORACLE

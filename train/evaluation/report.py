@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -312,7 +313,7 @@ class Report:
         return part.set_index(["method", "metric"])
 
 
-def _records(table: pd.DataFrame) -> list[dict]:
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{key: _finite(value) for key, value in row.items()} for row in table.to_dict("records")]
 
 

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +59,7 @@ def run(
     # Each picture's map is needed twice, for itself and shuffled: in this order the two uses are next to each other.
     order = [data.samples[i] for i in np.random.default_rng(SEED).permutation(len(data.samples))]
     maps = _Maps(data, order, segmenter)
-    rows: list[dict] = []
+    rows: list[dict[str, Any]] = []
     left_out: list[tuple[str, str]] = []
     kept: dict[str, dict[str, np.ndarray]] = {}
     known = [label for label in LABELS if any(label in values for values in data.labels.values())]
