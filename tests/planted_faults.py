@@ -269,7 +269,7 @@ FAULTS = (
     ),
     Fault(
         "any file of the server taken for an upload",
-        "srin/ui/files.py",
+        "srin/ui/uploads.py",
         "is_in_or_equal(path, get_upload_folder()) and ",
         "",
         "test_hostile",
@@ -304,14 +304,14 @@ FAULTS = (
     ),
     Fault(
         "a thread for every request that waits",
-        "srin/ui/turns.py",
+        "srin/ui/request_queue.py",
         "            if self._at_work:",
         "            if False:",
-        "test_visit",
+        "test_session_state",
     ),
     Fault(
         "open pages forgotten",
-        "srin/ui/sessions.py",
+        "srin/ui/gradio_sessions.py",
         "if not session.state_data and not unread",
         "if not unread",
         "test_limits",
@@ -340,8 +340,8 @@ FAULTS = (
     Fault(
         "another mask than the cached one ignored",
         "train/data/photos.py",
-        "repr((config.photo_side, states))",
-        "repr((config.photo_side, chosen))",
+        "repr((VERSION, config.photo_side, states))",
+        "repr((VERSION, config.photo_side, chosen))",
         "test_photos",
     ),
     Fault(
@@ -395,7 +395,7 @@ FAULTS = (
     ),
     Fault(
         "a background that the browser could not send again",
-        "srin/ui/saving.py",
+        "srin/ui/downloads.py",
         "job.output.stat().st_size > limits.MAX_UPLOAD",
         "False",
         "test_page_another",
@@ -416,7 +416,7 @@ FAULTS = (
     ),
     Fault(
         "photos that were set aside never arrive",
-        "srin/ui/visit.py",
+        "srin/ui/session_state.py",
         "self.scene.with_original(path, original), scenes",
         "self.scene.with_original(path, original), self.scenes",
         "test_transfers",
@@ -458,7 +458,7 @@ FAULTS = (
     ),
     Fault(
         "a download that takes its light from everywhere",
-        "srin/ui/saving.py",
+        "srin/ui/downloads.py",
         "scene.allowed(composite) if harmonizer.decides else None",
         "None",
         "test_light",
@@ -486,8 +486,8 @@ FAULTS = (
     ),
     Fault(
         "a question that goes on when it is cancelled",
-        "srin/ui/why.py",
-        "if not visit.questions.goes_on(question):",
+        "srin/ui/explaining.py",
+        "if not session.questions.goes_on(question):",
         "if False:",
         "test_page_cancel",
     ),
@@ -500,21 +500,21 @@ FAULTS = (
     ),
     Fault(
         "the canvas pasted at its own size",
-        "srin/ui/preview.py",
+        "srin/ui/live_preview.py",
         "FINER = 2 ",
         "FINER = 1 ",
         "test_canvas",
     ),
     Fault(
         "a finished composite's canvas without its regions",
-        "srin/ui/preview.py",
+        "srin/ui/live_preview.py",
         "    if scene.has_regions:",
         "    if scene.has_regions and not scene.ready:",
         "test_canvas",
     ),
     Fault(
         "a cancelled download's unfinished file left",
-        "srin/ui/saving.py",
+        "srin/ui/downloads.py",
         "shutil.rmtree(job.output.parent, ignore_errors=True)",
         "pass",
         "test_page_lost",
@@ -553,6 +553,27 @@ FAULTS = (
         '"paper": method in PAPER_NETWORKS,',
         '"paper": False,',
         "test_page",
+    ),
+    Fault(
+        "an object at rest left as rough as it was",
+        "srin/ui/web/stage/background.js",
+        "if (isRough) sendLive(FINE_MS, true);",
+        "",
+        "test_page_first",
+    ),
+    Fault(
+        "masks that a segmenter found trusted like drawn ones",
+        "train/data/composites.py",
+        " or self._photos.found[photo]",
+        "",
+        "test_find_objects",
+    ),
+    Fault(
+        "a found mask without a look at the mirror image",
+        "train/find_objects.py",
+        "if overlap(masks[0], masks[1][:, ::-1]) >= SAME else None",
+        "",
+        "test_find_objects",
     ),
 )
 

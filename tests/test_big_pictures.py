@@ -15,10 +15,10 @@ from srin.errors import ImageError
 from srin.image_io import load_image, load_preview, load_rgba
 from srin.remarks import collected
 from srin.ui import stage
-from srin.ui.files import new_file
 from srin.ui.harmonizing import run_steps
 from srin.ui.scene import ENOUGH
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import new_file
 
 SIZE = (3000, 5300)  # height, width: twice as large as suffices
 
@@ -88,8 +88,8 @@ class Event:
         self._data = data
 
 
-def acted(visit, **data):
-    [(_, update)] = stage.act(visit, Event(**data, request=visit.answered + 1))
+def acted(session, **data):
+    [(_, update)] = stage.act(session, Event(**data, request=session.answered + 1))
     assert not update["state"]["problem"]
 
 
@@ -100,18 +100,18 @@ def test_each_request_decodes_a_photo_once_and_keeps_no_full_pixels(large, monke
     mask = ragged(*SIZE)
     kite = stored(encoded(np.dstack([large, mask]), "PNG", compress_level=1), "kite.png")
     field = stored(encoded(large), "field.jpg")
-    visit = Visit()
-    acted(visit, kind="photo", role="object", path=str(kite), name="kite.png")
-    assert visit.scene.cutout and decoded == [kite], "its preview, its transparency and what it cuts out"
-    acted(visit, kind="photo", role="background", path=str(field), name="field.jpg")
+    session = SessionState()
+    acted(session, kind="photo", role="object", path=str(kite), name="kite.png")
+    assert session.scene.cutout and decoded == [kite], "its preview, its transparency and what it cuts out"
+    acted(session, kind="photo", role="background", path=str(field), name="field.jpg")
     assert decoded == [kite, field]
-    acted(visit, kind="adjust", adjustment="grow", amount=3)
+    acted(session, kind="adjust", adjustment="grow", amount=3)
     assert decoded == [kite, field, kite]
     placement = Placement(0.5, 0.5, 0.5)
-    *_, last = run_steps(visit.scene, placement, "auto", ["histogram"], "")
+    *_, last = run_steps(session.scene, placement, "auto", ["histogram"], "")
     assert last.run.size == SIZE[::-1] and last.run.composite.image.shape[1] == 1280
     assert decoded == [kite, field, kite], "what is shown is computed from what is held"
-    sizes = [array.size for array in arrays_of(visit)]
+    sizes = [array.size for array in arrays_of(session)]
     assert len(sizes) > 5 and max(sizes) < SIZE[0] * SIZE[1]
     assert max(array.size for array in arrays_of([large[5:, 5:]])) == large.size, "views count as what they are of"
 

@@ -13,11 +13,11 @@ from srin.full_resolution import apply_coefficients
 from srin.harmonizer import NETWORKS
 from srin.image_io import load_image, load_mask
 from srin.offsets import Offsets
-from srin.ui import saving, stage
+from srin.ui import downloads, stage
 from srin.ui.examples import FOLDER
-from srin.ui.pictures import LIVE_SIDE, PROXY_SIDE, shrink
+from srin.ui.previews import LIVE_SIDE, PROXY_SIDE, shrink
 from srin.ui.scene import Photo, Scene
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
 
 PLACEMENT = Placement(0.45, 0.55, 0.6, 15, True)
 BACKGROUND_SIDE, OBJECT_SIDE = 4600, 3000  # pixels
@@ -35,7 +35,7 @@ def scenes(tmp_path_factory):
     background = enlarged(load_image(FOLDER / "mountain_lake.jpg"), BACKGROUND_SIDE)
     photo = enlarged(load_image(FOLDER / "osprey.jpg"), OBJECT_SIDE)
     mask = enlarged(load_mask(FOLDER / "osprey_mask.png"), OBJECT_SIDE)
-    pair, ready = Visit(), Visit()
+    pair, ready = SessionState(), SessionState()
     pair.scene = Scene(
         background=Photo.load(write(folder / "lake.jpg", background), "background"),
         object=Photo.load(write(folder / "osprey.jpg", photo), "object"),
@@ -57,7 +57,7 @@ def scenes(tmp_path_factory):
 def test_the_canvas_shows_what_a_download_has(scenes, method, way, side):
     scenes, full = scenes
     scene = scenes[way]
-    job = saving._job(scene, PLACEMENT, saving.Choice("picture", method, "png", 1.0, 0.0), None)
+    job = downloads._job(scene, PLACEMENT, downloads.Choice("picture", method, "png", 1.0, 0.0), None)
     download = apply_coefficients(job.coefficients, full)
     live = stage._live(scene, PLACEMENT, method, Offsets(), side)
     canvas = cv2.imdecode(np.frombuffer(base64.b64decode(live["urls"][0].partition(",")[2]), np.uint8), -1)[..., 2::-1]

@@ -22,7 +22,7 @@ from srin.errors import OutputError, SegmentationError, SrinError
 from srin.image_io import load_image, save_image
 from srin.segmentation.checkpoints import download, find_checkpoint
 from srin.ui import compare, stage
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
 
 pytest_plugins = ["tiny_sam"]
 
@@ -108,10 +108,10 @@ def pair(tmp_path):
 
 @pytest.fixture
 def visitor(tmp_path, monkeypatch, pair):
-    """A visit with a composite, a mask and results."""
+    """A session with a composite, a mask and results."""
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
     (tmp_path / "uploads").mkdir()
-    visitor = Visit()
+    visitor = SessionState()
     list(stage.act(visitor, Event({"kind": "way", "way": "ready"})))
     for role, path in zip(("picture", "mask"), pair, strict=True):
         shutil.copy(path, tmp_path / "uploads")
@@ -192,7 +192,7 @@ def test_a_read_only_cache_is_said(tiny, server, cache, pair, monkeypatch, capsy
     with pytest.raises(OutputError, match="/sys/out.png: writing there is not permitted. Choose another folder"):
         save_image(np.asarray(photo()), "/sys/out.png")
     monkeypatch.setenv("GRADIO_TEMP_DIR", "/sys/uploads")
-    visitor = Visit()
+    visitor = SessionState()
     with pytest.raises(gr.Error, match="/sys/uploads"):
         list(stage.act(visitor, Event({"kind": "example", "index": 0})))
     folder = str(pair[0].parent)

@@ -11,12 +11,12 @@ from conftest import ROOT
 from PIL import Image
 
 from srin.image_io import load_image, load_mask
-from srin.segmentation.candidate import overlap
+from srin.segmentation.candidate import Candidate, overlap
 from train.config import DataConfig
 from train.data.composites import Maker
 from train.data.maps import content_path
 from train.data.photos import File, find_photos, load_photos
-from train.find_objects import find
+from train.find_objects import find, sure_subject
 
 EXAMPLES = ROOT / "assets" / "examples"
 OBJECTS = ("osprey", "otter")
@@ -114,3 +114,16 @@ def test_what_can_not_be_done_is_said(folder, tmp_path):
         done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert done.returncode != 0 and re.match(f"train.find_objects: .*({said})", done.stderr), done.stderr
     assert len(find_photos(photos)) == 5
+
+
+def test_what_the_mirror_image_does_not_show_is_not_sure(monkeypatch):
+    """A segmenter that always takes the left half: in the mirror image that is another half."""
+    left = np.full((8, 8), -9.0, np.float32)
+    left[:, :4] = 9
+
+    class Engine:
+        def subject(self):
+            return Candidate(left, 0.99, "stub")
+
+    monkeypatch.setattr("train.find_objects.EmbeddedEngine", lambda image: Engine())
+    assert sure_subject(np.ones((64, 64, 3), np.uint8)) is None

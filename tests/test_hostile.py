@@ -24,9 +24,9 @@ from srin.cli import main
 from srin.errors import ImageError, SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_labels, load_mask, load_rgba, save_photo
-from srin.ui import compare, stage, turns, why
+from srin.ui import compare, explaining, request_queue, stage
 from srin.ui.requests import UNEXPECTED
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
 
 SECONDS = 3.0  # the time limit of decoding, for these tests
 MEMORY = 3 << 30  # bytes that the command line may take: the largest picture that is allowed needs two thirds of it
@@ -223,7 +223,7 @@ def rectangle(width, height):
 
 def test_the_page_takes_any_file_for_any_role(files, uploads, monkeypatch, caplog):
     monkeypatch.setattr(image_io, "DECODE_SECONDS", SECONDS)
-    visitor = Visit()
+    visitor = SessionState()
     good = upload(uploads, "good.png", encoded(photo(), "PNG"))
     acted(visitor, kind="photo", role="object", path=good)
     taken = 0
@@ -247,7 +247,7 @@ def test_the_page_takes_any_file_for_any_role(files, uploads, monkeypatch, caplo
 )
 def test_odd_pictures_go_all_the_way(name, uploads, caplog):
     """From the upload to the full-resolution download, also with a network and the semantic map."""
-    content, visitor = hostile_files()[name], Visit()
+    content, visitor = hostile_files()[name], SessionState()
     height, width = load_image(content).shape[:2]
     acted(visitor, kind="way", way="ready")
     acted(visitor, kind="photo", role="picture", path=upload(uploads, name, content), name=name)
@@ -262,7 +262,7 @@ def test_odd_pictures_go_all_the_way(name, uploads, caplog):
         *_, saved = stage.save(visitor, Event({"what": what, "method": "srin", "format": "png"}))
         assert "url" in saved["saved"], (what, saved)
     assert "url" in compare.difference(visitor, Event({"method": "srin", "other": "poisson"}))["difference"]
-    explained = why.explain(visitor, Event({"x": 0.5, "y": 0.1}))["why"]
+    explained = explaining.explain(visitor, Event({"x": 0.5, "y": 0.1}))["why"]
     assert explained.get("problem") != UNEXPECTED
     assert not ours(caplog)
 
@@ -270,7 +270,7 @@ def test_odd_pictures_go_all_the_way(name, uploads, caplog):
 def test_files_that_were_never_uploaded_stay_closed(uploads, tmp_path):
     outside = upload(tmp_path, "outside.png", encoded(photo(), "PNG"))
     (uploads / "link.png").symlink_to(outside)
-    visitor = Visit()
+    visitor = SessionState()
     for path in (
         outside, f"{uploads}/../outside.png", "../outside.png", "outside.png", f"{uploads}/link.png", f"{uploads}", "",
         f"{uploads}/", "file://" + outside, "/etc/passwd", "/proc/self/environ", "http://127.0.0.1/a.png", "\0",
@@ -341,9 +341,9 @@ requests = st.dictionaries(names, values, max_size=8) | values
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A visit with everything that there is to work on, which the requests then change at will."""
+    """A session with everything that there is to work on, which the requests then change at will."""
     folder = tmp_path_factory.mktemp("prepared")
-    visitor = Visit()
+    visitor = SessionState()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_TEMP_DIR", str(folder))
         for role in ("background", "object"):
@@ -362,12 +362,12 @@ def test_arbitrary_values_from_the_browser(prepared, kind, data):
     handler = logging.Handler(logging.ERROR)
     handler.emit = failures.append
     logging.getLogger().addHandler(handler)
-    patience, turns.PATIENCE = turns.PATIENCE, 0
+    patience, request_queue.PATIENCE = request_queue.PATIENCE, 0
     try:
         event = Event({**data, "kind": kind} if isinstance(data, dict) else data)
         answers = [*(update for _, update in stage.act(prepared, event)), stage.live(prepared, event)]
         answers.append(stage.hover(prepared, event))
-        answers += [stage.draw_map(prepared, event), why.explain(prepared, event)]
+        answers += [stage.draw_map(prepared, event), explaining.explain(prepared, event)]
         compare.cancel(prepared, event)
         answers += [*compare.start(prepared, event), *compare.save(prepared, event)]
         answers += [compare.difference(prepared, event), *stage.save(prepared, event)]
@@ -375,7 +375,7 @@ def test_arbitrary_values_from_the_browser(prepared, kind, data):
             orjson.dumps(answer)
             assert UNEXPECTED not in json.dumps(answer)
     finally:
-        turns.PATIENCE = patience
+        request_queue.PATIENCE = patience
         logging.getLogger().removeHandler(handler)
     assert not failures, [record.getMessage() for record in failures]
 

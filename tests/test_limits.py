@@ -13,11 +13,11 @@ from page_parts import gradient, write
 from srin import limits
 from srin.errors import SrinError
 from srin.image_io import load_image
-from srin.ui import api, deadline, preview, stage
-from srin.ui.files import KEPT, new_file, sweep
+from srin.ui import api, live_preview, stage, workers
+from srin.ui.gradio_sessions import IDLE, forget_idle
 from srin.ui.scene import Scene
-from srin.ui.sessions import IDLE, forget_idle
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import KEPT, new_file, sweep
 
 
 def test_limits_are_whole_numbers_from_the_environment(monkeypatch):
@@ -35,13 +35,13 @@ def test_who_waits_too_long_is_told_and_the_next_one_has_to_wait_too(monkeypatch
     monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
     end, begun = threading.Event(), []
     with pytest.raises(SrinError, match="longer than the 0.2 seconds"):
-        deadline.run(end.wait)
+        workers.run(end.wait)
     with pytest.raises(SrinError, match="busy"):
-        deadline.run(begun.append, 1)
+        workers.run(begun.append, 1)
     end.set()
-    assert deadline.run(lambda: "done") == "done" and not begun
+    assert workers.run(lambda: "done") == "done" and not begun
     with pytest.raises(ZeroDivisionError):
-        deadline.run(lambda: 1 // 0)
+        workers.run(lambda: 1 // 0)
 
 
 def test_steps_share_one_deadline(monkeypatch):
@@ -54,11 +54,11 @@ def test_steps_share_one_deadline(monkeypatch):
 
     seen = []
     with pytest.raises(SrinError, match="longer than"):
-        for number in deadline.steps(slow()):
+        for number in workers.steps(slow()):
             seen.append(number)
     assert 1 <= len(seen) <= 5
-    deadline.run(time.sleep, 0.15, seconds=5)  # until the last step has ended
-    assert list(deadline.steps(iter("abc"))) == ["a", "b", "c"]
+    workers.run(time.sleep, 0.15, seconds=5)  # until the last step has ended
+    assert list(workers.steps(iter("abc"))) == ["a", "b", "c"]
 
 
 def test_small_pictures_overtake_large_ones_at_the_endpoints(monkeypatch):
@@ -92,7 +92,7 @@ def test_the_stages_work_is_given_up_too(monkeypatch):
     class Event:
         _data = {"kind": "way", "method": "srin"}
 
-    end, ended, visit = threading.Event(), threading.Event(), Visit()
+    end, ended, session = threading.Event(), threading.Event(), SessionState()
 
     def slow(draft, data):
         end.wait(10)
@@ -101,16 +101,16 @@ def test_the_stages_work_is_given_up_too(monkeypatch):
 
     monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
     monkeypatch.setitem(stage.ACTIONS, "way", slow)
-    monkeypatch.setattr(preview, "harmonized", lambda *_: end.wait(10))
+    monkeypatch.setattr(live_preview, "harmonized", lambda *_: end.wait(10))
     monkeypatch.setattr(Scene, "preview", lambda *_: end.wait(10))
-    [(_, acted)] = stage.act(visit, Event)
-    for answer in (acted["state"], stage.live(visit, Event)["live"], stage.draw_map(visit, Event)["map"]):
+    [(_, acted)] = stage.act(session, Event)
+    for answer in (acted["state"], stage.live(session, Event)["live"], stage.draw_map(session, Event)["map"]):
         assert "longer than the 0.2 seconds" in answer["problem"]
     end.set()
-    assert ended.wait(10) and not visit.scene.ready and visit.answered == 0
+    assert ended.wait(10) and not session.scene.ready and session.answered == 0
     monkeypatch.setitem(stage.ACTIONS, "way", lambda draft, data: setattr(draft, "scene", Scene(ready=True)))
-    list(stage.act(visit, Event))
-    assert visit.scene.ready
+    list(stage.act(session, Event))
+    assert session.scene.ready
 
 
 def test_old_files_are_deleted_and_shared_ones_kept(tmp_path):
@@ -130,24 +130,24 @@ def test_old_files_are_deleted_and_shared_ones_kept(tmp_path):
 
 def test_the_longest_unused_visit_is_forgotten_first(monkeypatch):
     monkeypatch.setattr(limits, "MAX_VISITORS", 3)
-    visits = [Visit() for _ in range(4)]
-    for visit in visits:
-        visit.scene = Scene(ready=True)
+    sessions = [SessionState() for _ in range(4)]
+    for session in sessions:
+        session.scene = Scene(ready=True)
     for index in (0, 1, 2, 0, 3):
-        list(visits[index].answer(visits[index].answered + 1, {}, len))
-    assert [visit.scene.ready for visit in visits] == [True, False, True, True]
+        list(sessions[index].answer(sessions[index].answered + 1, {}, len))
+    assert [session.scene.ready for session in sessions] == [True, False, True, True]
 
 
 def test_calls_are_forgotten_and_pages_are_not():
     with gr.Blocks() as demo:
-        work = gr.State(Visit())
+        work = gr.State(SessionState())
     sessions = App.create_app(demo.queue()).state_holder
     for key in ("page", "call", "unread", "new"):
         assert not sessions[key].state_data
         demo._queue.pending_event_ids_session[key] = {"answer"} if key == "unread" else set()
-    visit = sessions["page"][work._id]
+    session = sessions["page"][work._id]
     for key in ("page", "call", "unread"):
         sessions.time_last_used[key] -= timedelta(seconds=IDLE + 1)
     forget_idle(demo)
     assert set(sessions.session_data) == set(demo._queue.pending_event_ids_session) == {"page", "unread", "new"}
-    assert sessions["page"][work._id] is visit
+    assert sessions["page"][work._id] is session

@@ -16,9 +16,9 @@ from srin.image_io import load_image
 from srin.place_data import without_place
 from srin.project import Project
 from srin.remarks import collected
-from srin.ui import saving, stage
-from srin.ui.files import new_file
-from srin.ui.visit import Visit
+from srin.ui import downloads, stage
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import new_file
 
 ANOTHER = '[data-take="background"]:not([disabled])'
 SIZES = {
@@ -147,19 +147,19 @@ def test_a_scene_that_was_changed_meanwhile_stays(open_page, photos):
 
 
 def test_a_picture_too_large_to_be_kept_goes_on_as_a_jpeg_and_it_is_said(photos, monkeypatch):
-    visit = Visit()
+    session = SessionState()
     for role, name in (("background", "background"), ("object", "kite")):
         path = new_file(photos[name].name)
         path.write_bytes(photos[name].read_bytes())
-        stage.add_photo(visit, {"role": role, "path": str(path), "name": path.name})
-    scene, choice = visit.scene, saving.Choice("background", "histogram", "webp", 1.0, 0.0)
-    *_, whole = saving.Saving(scene, Placement(), choice).steps()
+        stage.add_photo(session, {"role": role, "path": str(path), "name": path.name})
+    scene, choice = session.scene, downloads.Choice("background", "histogram", "webp", 1.0, 0.0)
+    *_, whole = downloads.Download(scene, Placement(), choice).steps()
     monkeypatch.setattr(limits, "MAX_UPLOAD", whole.stat().st_size - 1)
-    *_, small = saving.Saving(scene, Placement(), choice).steps()
+    *_, small = downloads.Download(scene, Placement(), choice).steps()
     assert (whole.suffix, small.suffix) == (".png", ".jpg") and not small.with_suffix(".png").exists()
     assert load_image(small).shape == load_image(whole).shape
     for path, said in ((whole, ""), (small, "goes on as a JPEG")):
         with collected() as remarks:
-            stage.add_another(visit, {"path": str(path), "placement": {"x": 0.3}})
+            stage.add_another(session, {"path": str(path), "placement": {"x": 0.3}})
         assert said in " ".join(remarks) and bool(remarks) == bool(said)
-    assert visit.scene.background.name == "evening with kite.jpg" and visit.scene.missing.startswith("Add the object")
+    assert session.scene.background.name == "evening with kite.jpg" and session.scene.missing.startswith("Add the object")

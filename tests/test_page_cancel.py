@@ -9,7 +9,7 @@ from page_parts import only
 from srin import explain, full_size
 from srin.ui import compare
 from srin.ui.harmonizing import run_steps
-from srin.ui.visit import Newest
+from srin.ui.session_state import Newest
 
 pytestmark = pytest.mark.browser
 

@@ -8,7 +8,7 @@ from page_parts import settle
 from test_page_work import begin, brought_back, photos, state, visitor  # noqa: F401
 
 from srin import full_size
-from srin.ui import saving
+from srin.ui import downloads
 
 pytestmark = pytest.mark.browser
 
@@ -72,8 +72,8 @@ def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
     page.locator('[data-take="picture"]:not([disabled])').wait_for()
     settle(page)
     folders = []
-    job = saving.new_file
-    monkeypatch.setattr(saving, "new_file", lambda name: folders.append(job(name)) or folders[-1])
+    job = downloads.new_file
+    monkeypatch.setattr(downloads, "new_file", lambda name: folders.append(job(name)) or folders[-1])
     for step["text"] in STEPS:
         with monkeypatch.context() as patch:
             patch.setattr(full_size.subprocess, "Popen", stuck)

@@ -117,11 +117,11 @@ def test_on_a_slow_network_nothing_that_is_clicked_is_swallowed(app_address, bro
 
 
 def test_what_is_not_ready_looks_it_and_can_not_be_clicked(app_address, open_page):
-    """Before its script runs, an island is as the server sends it: inert."""
+    """Before its script runs, a component is as the server sends it: inert."""
     with urllib.request.urlopen(app_address) as answer:
         sent = answer.read().decode().replace("\\u003c", "<").replace("\\u003e", ">")
-    islands = [part[: part.index(">")] for part in sent.split("<section class=")[1:]]
-    assert len(islands) == 3 and all("inert" in island for island in islands)
+    components = [part[: part.index(">")] for part in sent.split("<section class=")[1:]]
+    assert len(components) == 3 and all("inert" in component for component in components)
     page = open_page()
     assert page.locator("section[inert]").count() == 0
     button = page.locator('[data-way="ready"]')

@@ -141,7 +141,7 @@ def test_another_tab_is_offered_it_for_a_week(app_address, visitor, photos):
 
 
 def test_a_killed_server_loses_nothing(visitor, photos, tmp_path):
-    """Nor does one that has forgotten the visit, because too many others came."""
+    """Nor does one that has forgotten the session, because too many others came."""
     port = free_port()
     with running_app(tmp_path, port=port) as address:
         page = visitor(address)

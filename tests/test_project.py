@@ -25,8 +25,8 @@ from srin.image_io import load_image, load_mask, load_rgba
 from srin.place_data import without_place
 from srin.project import DESCRIPTION, Mask, Photo, Project
 from srin.ui import work
-from srin.ui.files import new_file
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import new_file
 
 LATITUDE = (IFDRational(48), IFDRational(51), IFDRational(123456, 7919))
 SECRET = struct.pack("<II", 123456, 7919), struct.pack(">II", 123456, 7919)
@@ -194,12 +194,12 @@ def test_lights_come_back_and_projects_without_any_are_read(tmp_path):
     assert Project.open(path).lights["background"].only
     path.write_bytes(packed({**good(), "picture light": light.content}.items()))
     assert Project.open(path).lights == {}, "without its photo"
-    visit = Visit()
-    opened(visit, packed(good().items()))
-    scene = visit.scene
+    session = SessionState()
+    opened(session, packed(good().items()))
+    scene = session.scene
     for content in (b"", b"light", b"<html>", light.content[:40]):
         hostile = packed({**good(), "background light": content}.items())
-        assert "The mark" in sentence(visit, hostile) and visit.scene is scene
+        assert "The mark" in sentence(session, hostile) and session.scene is scene
         path.write_bytes(hostile)
         assert cli.main(["harmonize", str(path), "-o", str(tmp_path / "out.png"), "--method", "srin"]) == 1
         assert not (tmp_path / "out.png").exists()
@@ -310,38 +310,38 @@ def hostile_projects():
     return hostile()
 
 
-def opened(visit, content, name="project.srin"):
+def opened(session, content, name="project.srin"):
     path = new_file(name)
     path.write_bytes(content)
-    work.open_project(visit, {"path": str(path)})
+    work.open_project(session, {"path": str(path)})
 
 
 def test_hostile_projects_get_a_sentence_and_touch_nothing(hostile_projects, tmp_path):
-    visit = Visit()
-    opened(visit, packed(good().items()))
-    scene, versions, photos = visit.scene, visit.versions, visit.photos
-    assert scene.selection.segmenter == "painted by hand" and visit.placement == PAIR.placement
-    assert visit.settings["strength"] == 0.6 and visit.settings["feather"] == 2
+    session = SessionState()
+    opened(session, packed(good().items()))
+    scene, versions, photos = session.scene, session.versions, session.photos
+    assert scene.selection.segmenter == "painted by hand" and session.placement == PAIR.placement
+    assert session.settings["strength"] == 0.6 and session.settings["feather"] == 2
     for name, content in hostile_projects.items():
         with pytest.raises(SrinError) as refusal:
-            opened(visit, content)
+            opened(session, content)
         assert str(refusal.value).endswith("."), name
-        assert visit.scene is scene and visit.versions is versions and visit.photos == photos, name
+        assert session.scene is scene and session.versions is versions and session.photos == photos, name
         path = tmp_path / "project.srin"
         path.write_bytes(content)
         assert cli.main(["harmonize", str(path), "-o", str(tmp_path / "out.png")]) == 1, name
         assert not (tmp_path / "out.png").exists(), name
     for name in ("newer", "newer_with_more"):
-        assert "newer version" in sentence(visit, hostile_projects[name])
-    assert "no project" in sentence(visit, hostile_projects["another_zip"])
-    assert "damaged" in sentence(visit, hostile_projects["cut_0.9"])
+        assert "newer version" in sentence(session, hostile_projects[name])
+    assert "no project" in sentence(session, hostile_projects["another_zip"])
+    assert "damaged" in sentence(session, hostile_projects["cut_0.9"])
     with pytest.raises(ImageError, match="did not arrive"):
-        work.open_project(visit, {"path": "/etc/passwd"})
+        work.open_project(session, {"path": "/etc/passwd"})
 
 
-def sentence(visit, content):
+def sentence(session, content):
     with pytest.raises(SrinError) as refusal:
-        opened(visit, content)
+        opened(session, content)
     return str(refusal.value)
 
 

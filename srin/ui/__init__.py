@@ -1,7 +1,7 @@
 """The page, its endpoints, and their server.
 
 Importing this makes a folder for this process's files alone, in GRADIO_TEMP_DIR or the system's temporary folder: Gradio
-asks for it when it is imported. What lies in it is swept, see files.py, and it goes when the process ends.
+asks for it when it is imported. What lies in it is swept, see uploads.py, and it goes when the process ends.
 """
 
 import atexit

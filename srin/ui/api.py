@@ -30,10 +30,10 @@ from srin.report import report
 from srin.results import save_result, settings_of
 from srin.segmentation.semantic_map import fitted, read_or_draw
 from srin.segmentation.semantic_map import segment as draw
-from srin.ui import deadline
-from srin.ui.files import is_visitors, new_file
+from srin.ui import workers
+from srin.ui.explaining import overlay
 from srin.ui.requests import UNEXPECTED
-from srin.ui.why import overlay
+from srin.ui.uploads import is_visitors, new_file
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
 Network = Literal[tuple(reversed(NETWORKS))]  # type: ignore[valid-type]
@@ -52,8 +52,8 @@ def _endpoint(work: Callable[Parameters, Returned]) -> Callable[Parameters, Retu
     @functools.wraps(work)
     def endpoint(*arguments: Parameters.args, **named: Parameters.kwargs) -> Returned:
         try:
-            on = deadline.full if _is_large(*arguments, *named.values()) else deadline.models
-            return deadline.run(functools.partial(work, *arguments, **named), on=on)
+            on = workers.full if _is_large(*arguments, *named.values()) else workers.models
+            return workers.run(functools.partial(work, *arguments, **named), on=on)
         except SrinError as error:
             raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:

@@ -1,7 +1,8 @@
-"""The page: its islands, and which event runs what.
+"""The page: its components, and which event runs what.
 
-What a visitor works on is a `Visit` in a gr.State. The islands' own JavaScript holds what is only shown; they tell the
-server what happened, and it answers with all that it knows, so that a lost or late answer leaves nothing half done.
+What a visitor works on is a `SessionState` in a gr.State. The components' own JavaScript holds what is only shown; they
+tell the server what happened, and it answers with all that it knows, so that a lost or late answer leaves nothing half
+done.
 """
 
 from typing import Any
@@ -10,11 +11,11 @@ import gradio as gr
 
 from srin import limits
 from srin.gpu import is_lent
-from srin.ui import api, compare, gallery, getting, harmonizing, stage, why, work
+from srin.ui import api, compare, explaining, gallery, getting, harmonizing, stage, work
+from srin.ui.component import WEB
 from srin.ui.examples import FOLDER
-from srin.ui.island import WEB
+from srin.ui.session_state import SessionState
 from srin.ui.theme import CSS, theme
-from srin.ui.visit import Visit
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoints of api.py are public
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
@@ -34,7 +35,7 @@ LAUNCH: dict[str, Any] = {
     "run_history": False,
     "enable_monitoring": False,
     "max_file_size": limits.MAX_UPLOAD,
-    "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see sessions.py
+    "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see gradio_sessions.py
     "ssr_mode": False,
     "allowed_paths": [str(FOLDER)],  # the page keeps the photos of a chosen example as it keeps a visitor's own
 }
@@ -46,7 +47,7 @@ def build() -> gr.Blocks:
         harmonizing.warm_up()  # what is on a lent GPU before the first request is there in all calls
     with gr.Blocks(title="SRIN Studio", analytics_enabled=False) as demo:
         # Shorter than the files that it refers to are kept.
-        visit = gr.State(Visit(), time_to_live=limits.KEEP_SECONDS * 3 // 4)
+        session = gr.State(SessionState(), time_to_live=limits.KEEP_SECONDS * 3 // 4)
         gr.HTML(TITLE, elem_id="title")
         canvas = stage.layout()
         cards = gallery.layout()
@@ -54,20 +55,20 @@ def build() -> gr.Blocks:
         gr.HTML(ABOUT, elem_id="about")
 
         api.register(demo, **ENDPOINTS)
-        canvas.act(stage.act, visit, [visit, canvas], concurrency_limit=8, **QUIET)
-        canvas.peek(stage.peek, visit, canvas, concurrency_limit=8, **QUIET)
-        canvas.hover(stage.hover, visit, canvas, concurrency_limit=2, **QUIET)
-        canvas.map(stage.draw_map, visit, canvas, concurrency_limit=2, **QUIET)
-        canvas.project(work.save_project, visit, canvas, concurrency_limit=2, **QUIET)
-        canvas.live(stage.live, visit, canvas, concurrency_limit=2, **QUIET)
-        canvas.save(stage.save, visit, canvas, concurrency_limit=4, **QUIET)
+        canvas.act(stage.act, session, [session, canvas], concurrency_limit=8, **QUIET)
+        canvas.peek(stage.peek, session, canvas, concurrency_limit=8, **QUIET)
+        canvas.hover(stage.hover, session, canvas, concurrency_limit=2, **QUIET)
+        canvas.map(stage.draw_map, session, canvas, concurrency_limit=2, **QUIET)
+        canvas.project(work.save_project, session, canvas, concurrency_limit=2, **QUIET)
+        canvas.live(stage.live, session, canvas, concurrency_limit=2, **QUIET)
+        canvas.save(stage.save, session, canvas, concurrency_limit=4, **QUIET)
         canvas.checkpoint(getting.checkpoint, None, canvas, concurrency_limit=8, **QUIET)
-        canvas.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
-        results.start(compare.start, visit, results, **MODEL, **QUIET)
-        results.cancel(compare.cancel, visit, None, concurrency_limit=8, **QUIET)
-        results.save(compare.save, visit, results, concurrency_limit=4, **QUIET)
-        results.difference(compare.difference, visit, results, concurrency_limit=2, **QUIET)
-        results.explain(why.explain, visit, results, **MODEL, **QUIET)
+        canvas.cancel(compare.cancel, session, None, concurrency_limit=8, **QUIET)
+        results.start(compare.start, session, results, **MODEL, **QUIET)
+        results.cancel(compare.cancel, session, None, concurrency_limit=8, **QUIET)
+        results.save(compare.save, session, results, concurrency_limit=4, **QUIET)
+        results.difference(compare.difference, session, results, concurrency_limit=2, **QUIET)
+        results.explain(explaining.explain, session, results, **MODEL, **QUIET)
         demo.unload(getting.leave)
         loaded = demo.load(harmonizing.warm_up, concurrency_limit=1, **QUIET)
         loaded.then(gallery.harmonized, None, cards, concurrency_limit=1, **QUIET)

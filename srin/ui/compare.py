@@ -11,13 +11,13 @@ from srin.composite import MAX_STRENGTH, mixed
 from srin.difference import distances, lab_sample, signed
 from srin.errors import SrinError
 from srin.harmonizer import METHODS, NETWORKS, PAPER_NETWORKS, training_notes, unavailable
-from srin.ui import deadline, saving
+from srin.ui import downloads, workers
+from srin.ui.component import component
 from srin.ui.framing import middle
 from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
-from srin.ui.island import island
-from srin.ui.pictures import LOSSLESS, inline
+from srin.ui.previews import LOSSLESS, inline
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
 from srin.untrusted import Data, number, placement
 
 SCRIPTS = ("zoom", "grid", "viewer", "difference", "controls", "why", "main")
@@ -36,7 +36,8 @@ def layout() -> gr.HTML:
         for method in METHODS
     ]
     trained = _trained(training_notes(PAPER_NETWORKS[0]))
-    return island("compare", SCRIPTS, methods=methods, trained=trained, run=None, saved=None, difference=None, why=None)
+    props = {"run": None, "saved": None, "difference": None, "why": None}
+    return component("compare", SCRIPTS, methods=methods, trained=trained, **props)
 
 
 def _trained(notes: dict[str, str]) -> str:
@@ -50,7 +51,7 @@ def _trained(notes: dict[str, str]) -> str:
     )
 
 
-def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
+def start(session: SessionState, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Runs the chosen methods; an update of the page for every step, until another run or Cancel takes over."""
     data = data_of(event)
     chosen = data.get("methods")
@@ -59,20 +60,20 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
     order = sorted(methods, key=lambda method: method != first)  # the one that is looked at, then the others
     segmenter = data.get("segmenter")
     steps = run_steps(
-        visit.scene,
+        session.scene,
         placement(data.get("placement")),
         segmenter if segmenter in SEGMENTERS else "auto",
         order,
         text(data, "key"),
     )
     run_number = int(number(data, "run", 0, 1e9))
-    visit.runs.begin(run_number)
+    session.runs.begin(run_number)
     try:
-        for step in deadline.steps(steps):
-            if not visit.runs.goes_on(run_number):
+        for step in workers.steps(steps):
+            if not session.runs.goes_on(run_number):
                 return
             if step.run is not None:
-                visit.run = step.run
+                session.run = step.run
             yield _update(step, methods, run_number)
     except SrinError as error:
         yield _problem(str(error), run_number)
@@ -81,14 +82,14 @@ def start(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
         yield _problem(UNEXPECTED, run_number)
 
 
-def cancel(visit: Visit, event: gr.EventData) -> None:
+def cancel(session: SessionState, event: gr.EventData) -> None:
     """Ends a run after the method at work, a question after a few regions, or a download at once. The page shows it
     already, and takes no more of it."""
     data = data_of(event)
-    visit.runs.cancel(int(number(data, "run", 0, 1e9)))
-    visit.questions.cancel(int(number(data, "why", 0, 1e9)))
+    session.runs.cancel(int(number(data, "run", 0, 1e9)))
+    session.questions.cancel(int(number(data, "why", 0, 1e9)))
     if "save" in data:
-        visit.stop_saving(int(number(data, "save", 0, 1e9)))
+        session.stop_download(int(number(data, "save", 0, 1e9)))
 
 
 def _update(step: Step, methods: list[str], number: int) -> dict[str, Any]:
@@ -146,12 +147,12 @@ def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
     }
 
 
-def difference(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+def difference(session: SessionState, event: gr.EventData) -> dict[str, Any]:
     """What a result, as strength and feather make it, changes on another one or on the composite."""
     data = data_of(event)
     sliders = number(data, "strength", 0, MAX_STRENGTH, 1.0), number(data, "feather", 0, 100)
     methods = text(data, "method"), text(data, "other") or PASTED
-    return gr.update(difference=answer(data, deadline.stage, _difference, visit.run, *methods, *sliders))
+    return gr.update(difference=answer(data, workers.stage, _difference, session.run, *methods, *sliders))
 
 
 def _difference(run: Run | None, method: str, other: str, strength: float, feather: float) -> Data:
@@ -170,14 +171,14 @@ def _difference(run: Run | None, method: str, other: str, strength: float, feath
     }
 
 
-def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
+def save(session: SessionState, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for, saying how far it is."""
-    run = visit.run
+    run = session.run
 
-    def begun(choice: saving.Choice) -> saving.Saving:
+    def begun(choice: downloads.Choice) -> downloads.Download:
         if run is None:
             raise SrinError("Harmonize first.")
-        return saving.Saving(run.scene, run.placement, choice, run)
+        return downloads.Download(run.scene, run.placement, choice, run)
 
-    for said in saving.saved(visit, data_of(event), begun):
+    for said in downloads.saved(session, data_of(event), begun):
         yield gr.update(saved=said)

@@ -13,10 +13,10 @@ import numpy as np
 from srin.composite import Composite, Placement, blend, crop_to_mask, place
 from srin.image_io import load_image, load_mask, save_image
 from srin.shipped import ASSETS
-from srin.ui.files import new_file
-from srin.ui.pictures import shrink
+from srin.ui.previews import shrink
 from srin.ui.scene import Photo
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import new_file
 
 FOLDER = ASSETS / "examples"
 THUMBNAIL_SIDE = 480
@@ -37,15 +37,15 @@ class Example:
         """No side longer than `side` pixels. Raises SrinError when its files are broken."""
         return place(_background(self.background, side), *_cut(self.foreground, self.mask, side), self.placement)
 
-    def put_into(self, visit: Visit) -> None:
-        """Loads the example. Raises SrinError, and leaves the visit as it was, when its files are broken."""
-        draft = visit.draft()
+    def put_into(self, session: SessionState) -> None:
+        """Loads the example. Raises SrinError, and leaves the session as it was, when its files are broken."""
+        draft = session.draft()
         background = Photo.load(self.background, "background")
         foreground = Photo.load(self.foreground, "object's photo")
-        draft.change(replace(visit.scene, background=background, object=foreground, light=None, ready=False))
+        draft.change(replace(session.scene, background=background, object=foreground, light=None, ready=False))
         draft.select(load_mask(self.mask or self.foreground), "the example's own mask", pure=True)
         draft.place(self.placement)
-        visit.accept(draft)
+        session.accept(draft)
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ class Recoloured:
         table = np.rint(255 * (levels**GAMMA * self.gains).clip(0, 1) ** (1 / GAMMA)).astype(np.uint8)
         return Composite(blend(cv2.LUT(image, table[None]), Composite(image, mask)), mask)
 
-    def put_into(self, visit: Visit) -> None:
+    def put_into(self, session: SessionState) -> None:
         """Loads the example as a composite with its mask. Raises SrinError when its files are broken."""
         composite = self.composite()
         path = new_file(f"{self.real.stem}-recoloured.png")
         save_image(composite.image, path)
         picture = Photo.load(path, "composite")
-        scene = replace(visit.scene, ready=True, picture=picture, picture_selection=None, picture_light=None)
-        visit.change(replace(scene, real=self.real))
-        visit.select(composite.mask, "the example's own mask", pure=True)
+        scene = replace(session.scene, ready=True, picture=picture, picture_selection=None, picture_light=None)
+        session.change(replace(scene, real=self.real))
+        session.select(composite.mask, "the example's own mask", pure=True)
 
 
 def load_recoloured(folder: Path = FOLDER) -> list[Recoloured]:

@@ -13,11 +13,11 @@ from srin.composite import Composite
 from srin.difference import distances, lab_sample
 from srin.errors import SrinError
 from srin.harmonizer import Harmonizer, unavailable
+from srin.ui.component import component
 from srin.ui.examples import all_examples, load_examples, load_recoloured, thumbnails
-from srin.ui.files import KEPT
 from srin.ui.framing import around, middle
-from srin.ui.island import island
-from srin.ui.pictures import shown
+from srin.ui.previews import shown
+from srin.ui.uploads import KEPT
 
 SHOWN = "srin"  # whose results the thumbnails show
 OPENING_SIDE = 1280
@@ -26,7 +26,7 @@ _computing = threading.Lock()  # once, for whoever asks meanwhile too
 
 
 def layout() -> gr.HTML:
-    return island("gallery", ("../cards", "main"), examples=_cards([None] * len(_composites())), opening=None)
+    return component("gallery", ("../cards", "main"), examples=_cards([None] * len(_composites())), opening=None)
 
 
 def harmonized() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from srin.harmonizer import METHODS, Harmonizer, unavailable
 from srin.image_io import load_image
 from srin.metrics import score
 from srin.segmentation.semantic_map import SemanticMap, build
-from srin.ui.pictures import shown, shown_mask, shrink
+from srin.ui.previews import shown, shown_mask, shrink
 from srin.ui.scene import Scene
 
 LABELS = {

@@ -8,7 +8,7 @@ from srin.composite import Placement
 from srin.errors import SrinError
 from srin.image_io import load_rgba
 from srin.segmentation.semantic_map import enlarged
-from srin.ui.preview import small_composite
+from srin.ui.live_preview import small_composite
 from srin.ui.scene import Scene
 
 

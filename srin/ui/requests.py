@@ -9,7 +9,7 @@ import gradio as gr
 
 from srin import untrusted
 from srin.errors import SrinError
-from srin.ui import deadline
+from srin.ui import workers
 from srin.untrusted import Data, number
 
 MOST_TEXT = 2000
@@ -27,11 +27,11 @@ def text(data: Data, name: str) -> str:
 def answer(data: Data, on: Executor, work: Callable[..., Data], *arguments: Any) -> Data:
     """The number of a request with what the work returns, within the time limit, or with the problem that came up.
 
-    on: a worker of deadline.py.
+    on: a worker of workers.py.
     """
     asked = {"request": number(data, "request", 0, 1e9)}
     try:
-        return asked | deadline.run(work, *arguments, on=on)
+        return asked | workers.run(work, *arguments, on=on)
     except SrinError as error:
         return asked | {"problem": str(error)}
     except Exception:

@@ -27,7 +27,7 @@ from srin.reference import filled, marked
 from srin.remarks import collected
 from srin.segmentation.photo_segmenter import PhotoSegmenter
 from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, enlarged, segment
-from srin.ui.pictures import (
+from srin.ui.previews import (
     LIVE_SIDE,
     PROXY_SIDE,
     resized,

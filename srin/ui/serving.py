@@ -22,9 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from srin.gpu import is_lent
 from srin.ui import gallery, getting
 from srin.ui.blocks import LAUNCH
-from srin.ui.files import sweep_regularly
+from srin.ui.gradio_sessions import forget_regularly
 from srin.ui.guard import Guard
-from srin.ui.sessions import forget_regularly
+from srin.ui.uploads import sweep_regularly
 
 # What the login page is made of; "/" itself is that page as long as nobody is logged in.
 LOGIN_PATHS = ("/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events")

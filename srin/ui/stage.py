@@ -20,15 +20,15 @@ from srin.project import PHOTOS
 from srin.remarks import collected, remark
 from srin.segmentation import checkpoints
 from srin.segmentation.candidate import Candidate, from_mask
-from srin.ui import deadline, light, masks, preview, saving, work
+from srin.ui import downloads, light, live_preview, masks, work, workers
+from srin.ui.component import component
 from srin.ui.examples import all_examples
-from srin.ui.files import uploaded
 from srin.ui.harmonizing import LABELS
-from srin.ui.island import island
-from srin.ui.pictures import LIVE_SIDE, LOSSLESS, PROXY_SIDE, inline, shown, shown_mask
+from srin.ui.previews import LIVE_SIDE, LOSSLESS, PROXY_SIDE, inline, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.scene import Light, Photo, Scene, decoding_once
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import uploaded
 from srin.untrusted import Data, number, placement
 
 SCRIPTS = (
@@ -40,34 +40,34 @@ ROLES = {**PHOTOS, "mask": "mask"}
 UNKNOWN = "The page asks for something unknown. Load it again."
 
 
-Action = Callable[[Visit, Data], None]
+Action = Callable[[SessionState, Data], None]
 
 
 def layout() -> gr.HTML:
     props = ("state", "live", "map", "hover", "saved", "project", "checkpoint")
-    return island("stage", SCRIPTS, **dict.fromkeys(props))
+    return component("stage", SCRIPTS, **dict.fromkeys(props))
 
 
-def act(visit: Visit, event: gr.EventData) -> Iterator[tuple[Visit, dict[str, Any]]]:
+def act(session: SessionState, event: gr.EventData) -> Iterator[tuple[SessionState, dict[str, Any]]]:
     """Does what the page asks for when its turn comes, and tells the page how things are then."""
     data = data_of(event)
-    if text(data, "visit") not in ("", visit.token):  # the page brings its work back first
-        yield visit, gr.update(state=view(visit, ""))
+    if text(data, "session") not in ("", session.token):  # the page brings its work back first
+        yield session, gr.update(state=view(session, ""))
         return
     try:
-        with closing(visit.answer(int(number(data, "request", 0, 1e9)), data, partial(_do, visit))) as problems:
+        with closing(session.answer(int(number(data, "request", 0, 1e9)), data, partial(_do, session))) as problems:
             for problem in problems:
-                yield visit, gr.update(state=view(visit, problem))
+                yield session, gr.update(state=view(session, problem))
     except SrinError as error:
-        yield visit, gr.update(state=view(visit, str(error)))
+        yield session, gr.update(state=view(session, str(error)))
 
 
-def _do(visit: Visit, data: Data) -> str:
+def _do(session: SessionState, data: Data) -> str:
     """The problem that came up, or nothing."""
-    visit.strokes = int(number(data, "strokes", 0, 1e9))
-    draft, problem = visit.draft(), ""
+    session.strokes = int(number(data, "strokes", 0, 1e9))
+    draft, problem = session.draft(), ""
     try:
-        problem = deadline.run(_remarking, ACTIONS.get(text(data, "kind"), unknown), draft, data, on=deadline.stage)
+        problem = workers.run(_remarking, ACTIONS.get(text(data, "kind"), unknown), draft, data, on=workers.stage)
     except TookTooLong as error:
         return str(error)  # what it still does to the draft is not seen
     except SrinError as error:
@@ -75,31 +75,31 @@ def _do(visit: Visit, data: Data) -> str:
     except Exception:
         logging.getLogger(__name__).exception("%r failed", text(data, "kind"))
         problem = UNEXPECTED
-    visit.accept(draft)
+    session.accept(draft)
     return problem
 
 
-def _remarking(action: Action, visit: Visit, data: Data) -> str:
+def _remarking(action: Action, session: SessionState, data: Data) -> str:
     """Does it. Returns what was guessed about files meanwhile."""
     with collected() as remarks, decoding_once():
-        action(visit, data)
+        action(session, data)
     return " ".join(remarks)
 
 
-def live(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+def live(session: SessionState, event: gr.EventData) -> dict[str, Any]:
     """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release, and
     once more on a finer copy when all is at rest."""
     data = data_of(event)
     place, method = placement(data.get("placement")), text(data, "method")
     changes = Offsets.clipped(data.get("offsets"))
     side = PROXY_SIDE if data.get("fine") is True else LIVE_SIDE
-    return gr.update(live=answer(data, deadline.stage, _live, visit.scene, place, method, changes, side))
+    return gr.update(live=answer(data, workers.stage, _live, session.scene, place, method, changes, side))
 
 
 def _live(scene: Scene, place: Placement, method: str, changes: Offsets, side: int = LIVE_SIDE) -> Data:
     began = time.perf_counter()
     settled = not scene.awaits_regions  # before: regions may be found meanwhile
-    pictures, window, decided = preview.harmonized(scene, place, method, changes, side)
+    pictures, window, decided = live_preview.harmonized(scene, place, method, changes, side)
     milliseconds = round(1000 * (time.perf_counter() - began))
     # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
     urls = [inline(pictures[0], LOSSLESS), inline(pictures[1])]
@@ -109,18 +109,18 @@ def _live(scene: Scene, place: Placement, method: str, changes: Offsets, side: i
     return {"urls": urls, "window": window, **about}
 
 
-def save(visit: Visit, event: gr.EventData) -> Iterator[dict[str, Any]]:
+def save(session: SessionState, event: gr.EventData) -> Iterator[dict[str, Any]]:
     """Makes the file that the page asks for of what lies on the Stage, saying how far it is."""
     data = data_of(event)
-    scene, place = visit.scene, placement(data.get("placement"))
-    for said in saving.saved(visit, data, partial(saving.Saving, scene, place)):
+    scene, place = session.scene, placement(data.get("placement"))
+    for said in downloads.saved(session, data, partial(downloads.Download, scene, place)):
         yield gr.update(saved=said)
 
 
-def draw_map(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+def draw_map(session: SessionState, event: gr.EventData) -> dict[str, Any]:
     """The semantic map of the present composite, for the layer on the Stage."""
     data = data_of(event)
-    return gr.update(map=answer(data, deadline.stage, _map, visit.scene, placement(data.get("placement"))))
+    return gr.update(map=answer(data, workers.stage, _map, session.scene, placement(data.get("placement"))))
 
 
 def _map(scene: Scene, place: Placement) -> Data:
@@ -130,45 +130,45 @@ def _map(scene: Scene, place: Placement) -> Data:
     return {"url": picture, "segmenter": drawn.segmenter, "count": int(drawn.labels.max()) + 1}
 
 
-def hover(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+def hover(session: SessionState, event: gr.EventData) -> dict[str, Any]:
     """What a click at a point would select."""
-    data, photo = data_of(event), visit.scene.masked_photo
+    data, photo = data_of(event), session.scene.masked_photo
     if photo is None:
         return gr.update(hover={"request": number(data, "request", 0, 1e9), "url": None})
     point = (number(data, "x", 0, 1), number(data, "y", 0, 1), 1)
-    return gr.update(hover=answer(data, deadline.stage, _hover, photo, point))
+    return gr.update(hover=answer(data, workers.stage, _hover, photo, point))
 
 
 def _hover(photo: Photo, point: masks.Point) -> Data:
     return {"url": _proposal(masks.from_prompts(photo, [point], None, None)[0])["url"]}
 
 
-def peek(visit: Visit) -> dict[str, Any]:
+def peek(session: SessionState) -> dict[str, Any]:
     """How things are now: the page asks while something goes on in the background."""
-    return gr.update(state=view(visit, ""))
+    return gr.update(state=view(session, ""))
 
 
-def view(visit: Visit, problem: str) -> dict[str, Any]:
-    """All that the page shows of the visit. Raises gr.Error when the disk takes no previews."""
+def view(session: SessionState, problem: str) -> dict[str, Any]:
+    """All that the page shows of the session. Raises gr.Error when the disk takes no previews."""
     try:
-        with visit.look() as revision:
-            return {"revision": revision, **_view(visit), "problem": problem}
+        with session.look() as revision:
+            return {"revision": revision, **_view(session), "problem": problem}
     except OutputError as error:
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def _view(visit: Visit) -> dict[str, Any]:
-    scene = visit.scene
+def _view(session: SessionState) -> dict[str, Any]:
+    scene = session.scene
     selection, cutout = scene.mask, scene.cutout
     photos = (scene.background, scene.object, scene.picture)
     for photo in filter(None, photos):
         photo.segmentation.look_again()
     versions = [photo and id(photo) for photo in photos]
     return {
-        "answered": visit.answered,
-        "work": work.kept(visit),
-        "photos": visit.photos,
-        "strokes": visit.strokes,
+        "answered": session.answered,
+        "work": work.kept(session),
+        "photos": session.photos,
+        "strokes": session.strokes,
         "way": "ready" if scene.ready else "pair",
         "background": _photo(scene.background),
         "object": _photo(scene.object),
@@ -186,8 +186,8 @@ def _view(visit: Visit) -> dict[str, Any]:
         "cutout": cutout and {"url": cutout.address, "box": list(cutout.box)},
         "segmentation": _segmentation(scene.masked_photo),
         "hasSam": checkpoints.is_here(),
-        "proposals": [_proposal(candidate) for candidate in visit.proposals] if scene.masked_photo else [],
-        "placement": visit.placement and {**asdict(visit.placement), "serial": visit.serial},
+        "proposals": [_proposal(candidate) for candidate in session.proposals] if scene.masked_photo else [],
+        "placement": session.placement and {**asdict(session.placement), "serial": session.serial},
         "missing": scene.missing,
         "key": f"{versions} {selection and selection.version} {scene.ready} {scene.mark and scene.mark.version} ",
     }
@@ -242,18 +242,18 @@ def _box(data: Data) -> list[float] | None:
 # --- actions
 
 
-def unknown(visit: Visit, data: Data) -> None:
+def unknown(session: SessionState, data: Data) -> None:
     raise SrinError(UNKNOWN)
 
 
-def set_way(visit: Visit, data: Data) -> None:
+def set_way(session: SessionState, data: Data) -> None:
     ready = data.get("way") == "ready"
-    if ready != visit.scene.ready:
-        visit.change(replace(visit.scene, ready=ready))
-    visit.proposals = []
+    if ready != session.scene.ready:
+        session.change(replace(session.scene, ready=ready))
+    session.proposals = []
 
 
-def add_photo(visit: Visit, data: Data) -> None:
+def add_photo(session: SessionState, data: Data) -> None:
     """A photo for one of the ROLES. An object that brings transparency is cut out by it at once.
 
     width, height: of the original, where the file is a small copy of it, and the original comes later.
@@ -263,30 +263,30 @@ def add_photo(visit: Visit, data: Data) -> None:
         raise SrinError(UNKNOWN)
     path, name = uploaded(data), text(data, "name") or "photo"
     if role == "mask":
-        photo = _masked_photo(visit)
-        visit.select(masks.fitting(path, photo), "mask file")
+        photo = _masked_photo(session)
+        session.select(masks.fitting(path, photo), "mask file")
         return
     original = int(number(data, "width", 0, 1e6)), int(number(data, "height", 0, 1e6))
     photo = Photo.load(path, ROLES[role], name, original if all(original) else None)
-    scene = visit.scene
+    scene = session.scene
     if role != "background":
-        visit.proposals = []
+        session.proposals = []
     if role == "background":
-        visit.change(replace(scene, background=photo, light=None))
+        session.change(replace(scene, background=photo, light=None))
     elif role == "picture":
-        visit.change(replace(scene, picture=photo, picture_selection=None, picture_light=None, real=None))
-        _select_transparency(visit)
+        session.change(replace(scene, picture=photo, picture_selection=None, picture_light=None, real=None))
+        _select_transparency(session)
     else:
-        visit.change(replace(scene, object=photo, selection=None, cutout=None))
-        _select_transparency(visit)
+        session.change(replace(scene, object=photo, selection=None, cutout=None))
+        _select_transparency(session)
 
 
-def put_original(visit: Visit, data: Data) -> None:
+def put_original(session: SessionState, data: Data) -> None:
     """A photo takes the place of its small copy. Where it can't be used, the small copy goes too."""
     role, small = text(data, "role"), Path(text(data, "small"))
     if role not in PHOTOS:
         raise SrinError(UNKNOWN)
-    copies = [scene for scene in (visit.scene, *visit.scenes.values()) if scene.has_copy(small)]
+    copies = [scene for scene in (session.scene, *session.scenes.values()) if scene.has_copy(small)]
     if not copies:
         return  # forgotten, or too long ago
     copied: Photo | None = getattr(copies[0], role)
@@ -296,144 +296,144 @@ def put_original(visit: Visit, data: Data) -> None:
         original = Photo.load(uploaded(data), ROLES[role], text(data, "name"), copied=copied)
         if (original.width, original.height) != (copied.width, copied.height):
             raise ImageError(f"The {ROLES[role]} has another size here than in your browser. Save it in another format.")
-        visit.put_original(small, original)
+        session.put_original(small, original)
     except ImageError:
-        visit.drop_copy(small)
+        session.drop_copy(small)
         raise
 
 
-def add_another(visit: Visit, data: Data) -> None:
-    """The picture that was made of the scene (see saving.Choice, "background") becomes the background of another object,
-    which will lie beside the one that is in it now.
+def add_another(session: SessionState, data: Data) -> None:
+    """The picture that was made of the scene (see downloads.Choice, "background") becomes the background of another
+    object, which will lie beside the one that is in it now.
     """
-    scene, path = visit.scene, uploaded(data)
+    scene, path = session.scene, uploaded(data)
     names = [Path(photo.name).stem for photo in (scene.background, scene.object) if photo and not scene.ready]
     background = Photo.load(path, "background", f"{' with '.join(names) or scene.stem}{path.suffix}")
     if path.suffix != ".png":
         remark("As a PNG the picture would be too large a file to be kept. It goes on as a JPEG, a little changed.")
     gone = replace(scene, object=None, selection=None, cutout=None, light=None)
-    visit.change(replace(gone, background=background, ready=False))
-    visit.proposals = []
-    visit.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
+    session.change(replace(gone, background=background, ready=False))
+    session.proposals = []
+    session.place(Placement(x=0.25 if placement(data.get("placement")).x > 0.5 else 0.75))
 
 
-def _select_transparency(visit: Visit) -> None:
-    photo = _masked_photo(visit)
+def _select_transparency(session: SessionState) -> None:
+    photo = _masked_photo(session)
     alpha = None if photo.alpha is None else photo.decoded()[1]
     if alpha is not None and not selects_nothing(alpha):
         remark_if_inverted(alpha, "photo's transparency, taken as the mask,")
-        visit.select(alpha, "the photo's own transparency", pure=True)
+        session.select(alpha, "the photo's own transparency", pure=True)
 
 
-def choose_example(visit: Visit, data: Data) -> None:
+def choose_example(session: SessionState, data: Data) -> None:
     examples = all_examples()
     index = int(number(data, "index", 0, len(examples) - 1))
-    examples[index].put_into(visit)
+    examples[index].put_into(session)
 
 
-def by_prompts(visit: Visit, data: Data) -> None:
-    photo = _masked_photo(visit)
-    candidates = masks.from_prompts(photo, _points(data), _box(data), visit.scene.mask)
-    _take(visit, candidates[0])
-    visit.proposals = candidates if len(candidates) > 1 else []
+def by_prompts(session: SessionState, data: Data) -> None:
+    photo = _masked_photo(session)
+    candidates = masks.from_prompts(photo, _points(data), _box(data), session.scene.mask)
+    _take(session, candidates[0])
+    session.proposals = candidates if len(candidates) > 1 else []
 
 
-def propose(visit: Visit, data: Data) -> None:
+def propose(session: SessionState, data: Data) -> None:
     """Whole objects of the photo, to choose from."""
-    found = _masked_photo(visit).segmentation.automatic_map()
-    visit.proposals = [from_mask(mask, found.finder) for mask in found.objects]
-    if not visit.proposals:
+    found = _masked_photo(session).segmentation.automatic_map()
+    session.proposals = [from_mask(mask, found.finder) for mask in found.objects]
+    if not session.proposals:
         raise SrinError("No whole object was found. Click on it, or draw a box around it.")
 
 
-def choose(visit: Visit, data: Data) -> None:
+def choose(session: SessionState, data: Data) -> None:
     """One of the proposals."""
-    if not visit.proposals:
+    if not session.proposals:
         raise SrinError("These proposals are gone. Ask for new ones.")
-    _take(visit, visit.proposals[int(number(data, "index", 0, len(visit.proposals) - 1))])
+    _take(session, session.proposals[int(number(data, "index", 0, len(session.proposals) - 1))])
 
 
-def _take(visit: Visit, candidate: Candidate) -> None:
-    mask = masks.from_candidate(_masked_photo(visit), candidate)
-    visit.select(mask, candidate.segmenter, prompted=True)
+def _take(session: SessionState, candidate: Candidate) -> None:
+    mask = masks.from_candidate(_masked_photo(session), candidate)
+    session.select(mask, candidate.segmenter, prompted=True)
 
 
-def by_subject(visit: Visit, data: Data) -> None:
-    visit.select(*masks.subject(_masked_photo(visit)))
+def by_subject(session: SessionState, data: Data) -> None:
+    session.select(*masks.subject(_masked_photo(session)))
 
 
-def by_painting(visit: Visit, data: Data) -> None:
-    photo, before = _masked_photo(visit), visit.scene.mask
+def by_painting(session: SessionState, data: Data) -> None:
+    photo, before = _masked_photo(session), session.scene.mask
     mask = masks.edited(photo, before, uploaded(data))
     name = before.segmenter if before else "painted by hand"
     corrected = name if "hand" in name else f"{name}, corrected by hand"
-    visit.select(mask if mask.max() > 127 else None, corrected, painted=True, pure=bool(before and before.pure))
+    session.select(mask if mask.max() > 127 else None, corrected, painted=True, pure=bool(before and before.pure))
 
 
-def by_adjusting(visit: Visit, data: Data) -> None:
-    photo, before = _masked_photo(visit), visit.scene.mask
+def by_adjusting(session: SessionState, data: Data) -> None:
+    photo, before = _masked_photo(session), session.scene.mask
     if before is None:
         raise SrinError("There is no mask yet. Select the object first.")
     kind = text(data, "adjustment")
     amount = number(data, "amount", -masks.MOST_PIXELS, masks.MOST_PIXELS)
-    visit.select(masks.adjusted(before.mask(), photo, kind, amount), before.segmenter)
+    session.select(masks.adjusted(before.mask(), photo, kind, amount), before.segmenter)
 
 
-def clear_mask(visit: Visit, data: Data) -> None:
-    _masked_photo(visit)
-    visit.select(None, "")
+def clear_mask(session: SessionState, data: Data) -> None:
+    _masked_photo(session)
+    session.select(None, "")
 
 
-def take_light(visit: Visit, data: Data) -> None:
+def take_light(session: SessionState, data: Data) -> None:
     """Marks where the networks take their light from: by what was painted (a file), by the region at a point (x, y), or
     nowhere ("clear"); else what is marked means something else now ("only")."""
-    only, mark = data.get("only") is True, visit.scene.mark
+    only, mark = data.get("only") is True, session.scene.mark
     if data.get("clear") is True:
         mask = None
     elif "path" in data:
-        mask = light.painted(visit.scene, uploaded(data))
+        mask = light.painted(session.scene, uploaded(data))
     elif "x" in data:
         point = number(data, "x", 0, 0.9999), number(data, "y", 0, 0.9999)
-        mask = light.with_region(visit.scene, placement(data.get("placement")), *point)
+        mask = light.with_region(session.scene, placement(data.get("placement")), *point)
     else:
         mask = mark.mask if mark else None
-    visit.take_light(mask, only)
+    session.take_light(mask, only)
 
 
-def restore(visit: Visit, data: Data) -> None:
+def restore(session: SessionState, data: Data) -> None:
     """Goes back, or forth, to photos, a mark and a mask that were there before."""
-    visit.go_back(int(number(data, "photos", 0, 1e9, visit.photos)))
-    _restore_light(visit, data)
-    before = visit.scene.mask
+    session.go_back(int(number(data, "photos", 0, 1e9, session.photos)))
+    _restore_light(session, data)
+    before = session.scene.mask
     if data.get("version") == (before and before.version):
         return
     if data.get("version") is None:
-        visit.select(None, "")
+        session.select(None, "")
         return
-    selection = visit.versions.get(int(number(data, "version", 0, 1e9)))
+    selection = session.versions.get(int(number(data, "version", 0, 1e9)))
     if selection is None:
         raise SrinError("That step is too long ago to go back to.")
-    visit.adopt(selection, selection.mask())
+    session.adopt(selection, selection.mask())
 
 
-def _restore_light(visit: Visit, data: Data) -> None:
-    before, photo, version = visit.scene.mark, visit.scene.backdrop, data.get("light")
+def _restore_light(session: SessionState, data: Data) -> None:
+    before, photo, version = session.scene.mark, session.scene.backdrop, data.get("light")
     if version == (before and before.version):
         return
-    found = None if version is None else visit.lights.get(int(number(data, "light", 0, 1e9)))
+    found = None if version is None else session.lights.get(int(number(data, "light", 0, 1e9)))
     if version is not None and (found is None or photo is None or found.mask.shape != photo.live.shape[:2]):
         raise SrinError("That step is too long ago to go back to.")
-    visit.scene = visit.scene.with_mark(found)
+    session.scene = session.scene.with_mark(found)
 
 
-def forget(visit: Visit, data: Data) -> None:
-    visit.forget()
+def forget(session: SessionState, data: Data) -> None:
+    session.forget()
 
 
-def _masked_photo(visit: Visit) -> Photo:
-    photo = visit.scene.masked_photo
+def _masked_photo(session: SessionState) -> Photo:
+    photo = session.scene.masked_photo
     if photo is None:
-        raise SrinError("Add the composite picture first." if visit.scene.ready else "Add the object's photo first.")
+        raise SrinError("Add the composite picture first." if session.scene.ready else "Add the object's photo first.")
     return photo
 
 

@@ -20,13 +20,13 @@ from srin.image_io import load_mask, read_file, write_whole
 from srin.offsets import Offsets
 from srin.project import FLAGS, MARKED, MASKED, PHOTOS
 from srin.segmentation.semantic_map import enlarged
-from srin.ui import deadline
+from srin.ui import workers
 from srin.ui.examples import load_recoloured
-from srin.ui.files import new_file, uploaded
-from srin.ui.pictures import address
+from srin.ui.previews import address
 from srin.ui.requests import answer, data_of, text
 from srin.ui.scene import Light, Photo, Scene, Selection
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import new_file, uploaded
 from srin.untrusted import Data, mapping, number
 from srin.untrusted import placement as placement_of
 
@@ -54,10 +54,10 @@ class Work:
     lights: Mapping[str, tuple[Path, bool]] = field(default_factory=dict)
 
 
-def take_up(visit: Visit, work: Work) -> None:
-    """Puts it in the place of what the visit holds. Raises SrinError, and then leaves the visit as it was."""
+def take_up(session: SessionState, work: Work) -> None:
+    """Puts it in the place of what the session holds. Raises SrinError, and then leaves the session as it was."""
     loaded: dict[str, Any] = {role: Photo.load(path, PHOTOS[role], name) for role, (path, name) in work.photos.items()}
-    draft = visit.draft()
+    draft = session.draft()
     draft.change(Scene(**loaded, real=work.real))
     for role, mask in work.masks.items():
         if role in loaded:
@@ -72,10 +72,10 @@ def take_up(visit: Visit, work: Work) -> None:
     draft.proposals = []
     if work.placement:
         draft.place(work.placement)
-    visit.accept(draft)
+    session.accept(draft)
 
 
-def resume(visit: Visit, data: Data) -> None:
+def resume(session: SessionState, data: Data) -> None:
     """`take_up` of what the page sends: {"files": {key: {"path", ...}}, "placement", "way", "truth"}, keys as in `kept`.
 
     Raises SrinError.
@@ -95,16 +95,16 @@ def resume(visit: Visit, data: Data) -> None:
         if file := given.get(f"{role} light"):
             lights[role] = uploaded(file), file.get("only") is not False
     ready, real = data.get("way") == "ready", _real(text(data, "truth"))
-    take_up(visit, Work(photos, masks, placement_of(data.get("placement")), ready, real, lights))
+    take_up(session, Work(photos, masks, placement_of(data.get("placement")), ready, real, lights))
 
 
-def save_project(visit: Visit, event: gr.EventData) -> dict[str, Any]:
-    """Makes a project file of the visit, with the placement and the settings that the page sends."""
-    return gr.update(project=answer(data_of(event), deadline.stage, _saved_project, visit, data_of(event)))
+def save_project(session: SessionState, event: gr.EventData) -> dict[str, Any]:
+    """Makes a project file of the session, with the placement and the settings that the page sends."""
+    return gr.update(project=answer(data_of(event), workers.stage, _saved_project, session, data_of(event)))
 
 
-def _saved_project(visit: Visit, data: Data) -> Data:
-    scene = visit.scene
+def _saved_project(session: SessionState, data: Data) -> Data:
+    scene = session.scene
     photos: dict[str, Photo] = {role: getattr(scene, role) for role in PHOTOS if getattr(scene, role)}
     if not photos:
         raise ProjectError("There is nothing to save yet. Add a photo first.")
@@ -135,7 +135,7 @@ def _settings(scene: Scene, data: Data) -> Data:
     return found
 
 
-def open_project(visit: Visit, data: Data) -> None:
+def open_project(session: SessionState, data: Data) -> None:
     """`take_up` of a project file. Raises SrinError."""
     path = uploaded(data)
     found = project.Project.open(path)
@@ -145,11 +145,11 @@ def open_project(visit: Visit, data: Data) -> None:
     for role, mask in found.masks.items():
         masks[role] = Mask(_file(mask.content, "mask.png"), mask.segmenter, dict(mask.flags))
     lights = {role: (_file(light.content, "light.png"), light.only) for role, light in found.lights.items()}
-    take_up(visit, Work(photos, masks, found.placement, found.ready, _real(found.truth), lights))
-    settings, shown = dict(found.settings), visit.scene.backdrop
+    take_up(session, Work(photos, masks, found.placement, found.ready, _real(found.truth), lights))
+    settings, shown = dict(found.settings), session.scene.backdrop
     if "feather" in settings:
         settings["feather"] = round(settings["feather"] * max(shown.proxy.shape)) if shown else 0
-    visit.settings = settings
+    session.settings = settings
 
 
 def _file(content: bytes, name: str) -> Path:
@@ -184,11 +184,11 @@ def _flags(selection: Selection) -> dict[str, bool]:
     return {flag: getattr(selection, flag) for flag in FLAGS}
 
 
-def kept(visit: Visit) -> dict[str, Any]:
+def kept(session: SessionState) -> dict[str, Any]:
     """What the page keeps. files: where it finds each photo, mask and mark, and what it sends along when it brings
     it back. settings: of the comparison, where a project brought some.
     """
-    scene = visit.scene
+    scene = session.scene
     files: dict[str, dict[str, Any]] = {}
     for role in PHOTOS:
         photo: Photo | None = getattr(scene, role)
@@ -200,4 +200,4 @@ def kept(visit: Visit) -> dict[str, Any]:
         }  # fmt: skip
     for role, light in _lights(scene).items():
         files[f"{role} light"] = {"url": light.file_address, "only": light.only}
-    return {"visit": visit.token, "files": files, "truth": _truth(scene), "settings": visit.settings}
+    return {"session": session.token, "files": files, "truth": _truth(scene), "settings": session.settings}

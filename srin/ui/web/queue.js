@@ -1,5 +1,5 @@
 // A full queue refuses requests. The page asks again until there is a place, and says so meanwhile: a request that got
-// lost would leave its island waiting for good.
+// lost would leave its component waiting for good.
 
 {
   const ask = window.fetch;

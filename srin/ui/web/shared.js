@@ -1,11 +1,11 @@
-// What all islands of the page share. Every island is one function: these files, joined, with `element`, `props`,
+// What all components of the page share. Every component is one function: these files, joined, with `element`, `props`,
 // `trigger` and `watch` from gr.HTML.
 
 const find = (selector) => element.querySelector(selector);
 const findAll = (selector) => [...element.querySelectorAll(selector)];
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-// Until its script runs, an island is inert, and looks it: nothing that is clicked is lost.
+// Until its script runs, a component is inert, and looks it: nothing that is clicked is lost.
 const ready = () => find("section").removeAttribute("inert");
 
 // Decoded already, so that drawing it costs no frame.
@@ -78,7 +78,7 @@ class Download {
 
   // gather: what to make, or a promise of it; it gets a function that says what is waited for. receive: what becomes of the file, { url, name, bytes }.
   async begin(gather, receive = ({ url, name }) => takeAway(url, name)) {
-    window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all islands together: the server tells them apart by it
+    window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all components together: the server tells them apart by it
     const number = window.srinDownloads;
     this.number = number;
     this.receive = receive;

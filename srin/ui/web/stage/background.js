@@ -5,7 +5,7 @@ const HOVER_MS = 150;
 const PEEK_MS = 1000;
 const MOST_WAIT_MS = 8000;
 const FINE_MS = 300; // of rest, before a live preview as fine as the background is asked for
-const LIVE_SIDE = 512; // pixels of the first one's longer side, as in pictures.py
+const LIVE_SIDE = 512; // pixels of the first one's longer side, as in previews.py
 
 let liveRequests = 0;
 let liveBegan = 0;

@@ -2,7 +2,7 @@
 // light, or never. The mark belongs to the background's photo: where the object lies makes no difference to it.
 
 const LIGHT_TOOLS = ["light", "lightbrush", "lighterase"];
-const LIGHT_SIDE = 512; // pixels of a mark's longer side, as LIVE_SIDE in pictures.py
+const LIGHT_SIDE = 512; // pixels of a mark's longer side, as LIVE_SIDE in previews.py
 const hatched = newCanvas(1, 1); // what may not lend
 let lightUploads = 0;
 let lightSent = 0; // number of the last request that changed the mark: older answers know less than the canvas

@@ -151,8 +151,8 @@ let lastRevision = 0;
 
 async function adopt() {
   const next = props.state && withCopies(props.state);
-  const known = stage.server.work?.visit;
-  const isForgotten = Boolean(known && next && next.work.visit !== known);
+  const known = stage.server.work?.session;
+  const isForgotten = Boolean(known && next && next.work.session !== known);
   if (!next || (next.revision <= lastRevision && !isForgotten)) return;
   lastRevision = next.revision;
   const before = stage.server;
@@ -288,7 +288,7 @@ function lands(next, before) {
   return !wasComplete && ["prompt", "photo"].includes(stage.asked);
 }
 
-// Tells the other islands which composite this is now, so that they can mark results of another one.
+// Tells the other components which composite this is now, so that they can mark results of another one.
 function announce() {
   const { server, placement } = stage;
   const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");

@@ -32,7 +32,7 @@ async function request(kind, data, doing, prepare) {
 
 function send(kind, data) {
   sent += 1;
-  trigger("act", { ...data, kind, request: sent, strokes, visit: stage.server.work?.visit });
+  trigger("act", { ...data, kind, request: sent, strokes, session: stage.server.work?.session });
   showPanel();
 }
 

@@ -105,7 +105,7 @@ function sendAgain() {
 
 // --- small copies
 
-const SMALL_SIDE = 1280; // pixels: as large as what the server shows, see PROXY_SIDE in pictures.py
+const SMALL_SIDE = 1280; // pixels: as large as what the server shows, see PROXY_SIDE in previews.py
 const DIRECT = 1e6; // bytes: smaller files go at once
 const SMALL_QUALITY = 0.9;
 const copies = new Map(); // URLs of small copies, by their address on the server: they are not fetched again

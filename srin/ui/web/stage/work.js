@@ -170,7 +170,7 @@ async function saveProject() {
     showWork();
   });
   projectRequests += 1;
-  work.saysProject = "Saving the project…";
+  work.saysProject = "Download the project…";
   showWork();
   trigger("project", { request: projectRequests, placement: stage.placement, settings: { ...work.settings, method: work.picked } });
 }

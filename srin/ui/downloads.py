@@ -23,13 +23,13 @@ from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
 from srin.project import parts_of
-from srin.ui import deadline
-from srin.ui.files import new_file
+from srin.ui import workers
 from srin.ui.harmonizing import LABELS, Run
-from srin.ui.pictures import address, shrink
+from srin.ui.previews import address, shrink
 from srin.ui.requests import UNEXPECTED, text
 from srin.ui.scene import Photo, Scene
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
+from srin.ui.uploads import new_file
 from srin.untrusted import Data, number
 
 FORMATS = ("png", "jpg", "webp")
@@ -54,7 +54,7 @@ class Choice:
     offsets: Offsets = Offsets()
 
 
-def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iterator[Data]:
+def saved(session: SessionState, data: Data, begun: Callable[[Choice], "Download"]) -> Iterator[Data]:
     """What the page shows while a file is made, and last where it is. begun: starts what the page asks for."""
     request = int(number(data, "request", 0, 1e9))
     try:
@@ -66,7 +66,7 @@ def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iter
             number(data, "feather", 0, 100),
             Offsets.clipped(data.get("offsets")),
         )
-        with closing(visit.begin_saving(request, begun(choice)).steps()) as steps:
+        with closing(session.begin_download(request, begun(choice)).steps()) as steps:
             for step in steps:
                 if isinstance(step, Path):
                     about: Data = {"url": address(step), "name": step.name, "bytes": step.stat().st_size}
@@ -79,10 +79,10 @@ def saved(visit: Visit, data: Data, begun: Callable[[Choice], "Saving"]) -> Iter
         logging.getLogger(__name__).exception("saving failed")
         yield {"problem": UNEXPECTED, "request": request}
     finally:
-        visit.end_saving(request)
+        session.end_download(request)
 
 
-class Saving:
+class Download:
     """A file that is being made. What has full size is made by a process of its own, one large picture at a time."""
 
     def __init__(self, scene: Scene, placement: Placement, choice: Choice, run: Run | None = None) -> None:
@@ -101,14 +101,14 @@ class Saving:
         """How far it is, and last the file's path. Raises SrinError."""
         if self._choice.what == "cutout":
             yield Progress("Cutting out", 0.0, None)
-            yield deadline.run(_cutout, self._scene)
+            yield workers.run(_cutout, self._scene)
             return
         if self._run and self._choice.what in ("sheet", "animation"):
             yield Progress("Drawing it", 0.0, None)
-            yield deadline.run(_drawn, self._run, self._choice)
+            yield workers.run(_drawn, self._run, self._choice)
             return
         yield Progress("Starting", 0.0, None)
-        job = deadline.run(_job, self._scene, self._placement, self._choice, self._run)
+        job = workers.run(_job, self._scene, self._placement, self._choice, self._run)
         if job.pixels <= limits.LARGE:
             yield from self._made(job)
             return

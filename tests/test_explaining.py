@@ -14,28 +14,28 @@ from test_page_phone import SMALL, TARGET
 from srin.explain import HARDLY
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_mask
-from srin.ui import why
+from srin.ui import explaining
 from srin.ui.api import ENDPOINTS
 from srin.ui.scene import Photo, Scene
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
 
 GREY = 119
 
 
 @pytest.fixture(scope="module")
-def visit(tmp_path_factory):
+def session(tmp_path_factory):
     """A paste that hides the border of a blue and an orange half."""
     folder = tmp_path_factory.mktemp("why")
     scene, (photo, mask) = halves(400, 640), kite(240, 300)
-    visit = Visit()
+    session = SessionState()
     background, foreground = (
         Photo.load(write(folder / f"{name}.png", image), name) for name, image in (("scene", scene), ("kite", photo))
     )
-    visit.change(Scene(background, foreground))
-    visit.select(load_mask(write(folder / "mask.png", mask)), "mask file")
+    session.change(Scene(background, foreground))
+    session.select(load_mask(write(folder / "mask.png", mask)), "mask file")
     for one in (background, foreground):
         one.segmentation.automatic_map()
-    return visit
+    return session
 
 
 def decoded(url):
@@ -45,11 +45,11 @@ def decoded(url):
 
 
 def explained(run):
-    return {item["label"]: item for item in why._explained(run, (0.5, 0.58), lambda done: None)["items"]}
+    return {item["label"]: item for item in explaining._explained(run, (0.5, 0.58), lambda done: None)["items"]}
 
 
-def test_pictures_show_the_object_without_the_region_and_the_change(visit):
-    run = compared(visit, "reinhard")
+def test_pictures_show_the_object_without_the_region_and_the_change(session):
+    run = compared(session, "reinhard")
     item = explained(run)["SRIN"]
     strong = [region for region in item["regions"] if region["effect"] >= HARDLY]
     assert strong and all(region["would"] and region["scene"] for region in strong)
@@ -66,7 +66,7 @@ def test_pictures_show_the_object_without_the_region_and_the_change(visit):
         names = [name for name in np.unique(labels[outside]) if np.median(ratio[(labels == name) & outside]) > 0.9]
         assert len(names) == 1
         region = labels == names[0]
-        outline = (np.abs(scene.astype(int) - why.PART).max(2) < 60) & ~inside
+        outline = (np.abs(scene.astype(int) - explaining.PART).max(2) < 60) & ~inside
         wide = np.ones((9, 9), np.uint8)
         within = cv2.erode(region.astype(np.uint8), wide, borderType=cv2.BORDER_CONSTANT, borderValue=0)
         edge = cv2.dilate(region.astype(np.uint8), wide) > within
@@ -81,14 +81,14 @@ def test_pictures_show_the_object_without_the_region_and_the_change(visit):
         assert np.abs(change.astype(int) - GREY).max() > 20
 
 
-def test_the_mark_counts_here_too(visit):
+def test_the_mark_counts_here_too(session):
     """What may not lend is no reason."""
-    before = len(explained(compared(visit, "reinhard"))["SRIN"]["regions"])
-    click(visit, (0.1, 0.5), place=PLACE)
+    before = len(explained(compared(session, "reinhard"))["SRIN"]["regions"])
+    click(session, (0.1, 0.5), place=PLACE)
     try:
-        item = explained(compared(visit, "reinhard"))["SRIN"]
+        item = explained(compared(session, "reinhard"))["SRIN"]
     finally:
-        visit.take_light(None, True)
+        session.take_light(None, True)
     assert len(item["regions"]) < before and not any(region["place"].endswith("right") for region in item["regions"])
 
 

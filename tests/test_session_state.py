@@ -14,53 +14,53 @@ from srin.errors import SrinError
 from srin.foreground import estimate_foreground
 from srin.offsets import Offsets
 from srin.segmentation.semantic_map import draw
-from srin.ui import masks, stage, turns
+from srin.ui import masks, request_queue, stage
 from srin.ui.blocks import build
 from srin.ui.examples import load_examples
-from srin.ui.files import new_file, sweep
-from srin.ui.pictures import shown, shown_mask
+from srin.ui.previews import shown, shown_mask
 from srin.ui.scene import Photo, Scene
+from srin.ui.session_state import SessionState
 from srin.ui.stage import act
-from srin.ui.visit import Visit
+from srin.ui.uploads import new_file, sweep
 
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
     """A photo that is larger than its proxy."""
-    path = write(tmp_path_factory.mktemp("visit") / "large.jpg", gradient(1600, 2000))
+    path = write(tmp_path_factory.mktemp("session") / "large.jpg", gradient(1600, 2000))
     return Photo.load(path, "photo")
 
 
 def test_requests_are_answered_in_their_order():
-    visit, order = Visit(), []
-    for thread in [asking(visit, number, order) for number in (3, 2, 1)]:
+    session, order = SessionState(), []
+    for thread in [asking(session, number, order) for number in (3, 2, 1)]:
         thread.join(10)
-    assert order == [1, 2, 3] and visit.answered == 3
+    assert order == [1, 2, 3] and session.answered == 3
 
 
-def asking(visit, number, done):
+def asking(session, number, done):
     """A thread that asks for something, as Gradio's do; it ends when it is no longer needed."""
-    thread = threading.Thread(target=lambda: list(visit.answer(number, number, done.append)))
+    thread = threading.Thread(target=lambda: list(session.answer(number, number, done.append)))
     thread.start()
     return thread
 
 
 def test_a_forged_number_hurts_nobody_else(monkeypatch):
-    monkeypatch.setattr(turns, "PATIENCE", 600)
-    visits, done, forged = [Visit() for _ in range(turns.MOST_PATIENT + 1)], [], 10**6
-    threads = [asking(visits[0], forged + number, done) for number in range(20)]
+    monkeypatch.setattr(request_queue, "PATIENCE", 600)
+    sessions, done, forged = [SessionState() for _ in range(request_queue.MOST_PATIENT + 1)], [], 10**6
+    threads = [asking(sessions[0], forged + number, done) for number in range(20)]
     assert left(threads, 1) and not done, "one visitor's wait holds one thread"
-    threads.append(asking(visits[0], 1, done))
+    threads.append(asking(sessions[0], 1, done))
     assert left(threads, 1) and until(lambda: done) and done == [1], "what is not forged is answered meanwhile"
     with pytest.raises(SrinError, match="at once"):
-        for number in range(turns.MOST_WAITING):
-            list(visits[0].answer(forged + 20 + number, 0, done.append))
-    threads += [asking(visit, forged, done) for visit in visits[1:]]
-    assert left(threads, turns.MOST_PATIENT) and done == [1, forged], "few wait, of all visitors"
-    for visit in visits:  # their patience ends
-        visit._turns.answered = 10 * forged
-        with visit._turns._changed:
-            visit._turns._changed.notify()
+        for number in range(request_queue.MOST_WAITING):
+            list(sessions[0].answer(forged + 20 + number, 0, done.append))
+    threads += [asking(session, forged, done) for session in sessions[1:]]
+    assert left(threads, request_queue.MOST_PATIENT) and done == [1, forged], "few wait, of all visitors"
+    for session in sessions:  # their patience ends
+        session._queue.answered = 10 * forged
+        with session._queue._changed:
+            session._queue._changed.notify()
     assert left(threads, 0)
 
 
@@ -80,19 +80,19 @@ def until(condition):
 
 
 def test_every_visitor_starts_afresh():
-    visit = Visit()
-    visit.strokes = 5
-    other = copy.deepcopy(visit)
-    assert other.strokes == 0 and other.versions is not visit.versions
+    session = SessionState()
+    session.strokes = 5
+    other = copy.deepcopy(session)
+    assert other.strokes == 0 and other.versions is not session.versions
 
 
 def test_painting_keeps_full_detail_where_nothing_was_painted(photo, tmp_path):
-    visit = Visit()
-    visit.scene = type(visit.scene)(object=photo)
+    session = SessionState()
+    session.scene = type(session.scene)(object=photo)
     fine = ragged(1600, 2000)
     fine[::7, 300:900] = 0  # detail that the proxy can't hold
-    visit.select(fine, "mask file")
-    before = visit.scene.mask
+    session.select(fine, "mask file")
+    before = session.scene.mask
     layer = np.zeros((*before.proxy.shape, 4), np.uint8)
     layer[..., 3] = before.proxy
     layer[20:80, 20:80, 3] = 255  # painted in a corner
@@ -120,7 +120,7 @@ def test_arbitrary_requests_are_answered_in_words():
         def __init__(self, data):
             self._data = data
 
-    visit = Visit()
+    session = SessionState()
     for data in (
         None,
         {"kind": "nonsense"},
@@ -132,20 +132,20 @@ def test_arbitrary_requests_are_answered_in_words():
         {"kind": "adjust", "amount": "x"},
         {"kind": "choose", "index": -4},
     ):
-        [(_, update)] = act(visit, Event(data))
+        [(_, update)] = act(session, Event(data))
         assert update["state"]["problem"].endswith(".")
-        assert visit.scene.object is None
+        assert session.scene.object is None
 
 
 def test_a_failed_mask_leaves_the_scene_as_it_was(photo):
-    visit = Visit()
-    visit.scene = type(visit.scene)(object=photo)
-    visit.select(ragged(1600, 2000), "mask file")
-    before = visit.scene
+    session = SessionState()
+    session.scene = type(session.scene)(object=photo)
+    session.select(ragged(1600, 2000), "mask file")
+    before = session.scene
     for wrong in (np.zeros((1600, 2000), np.uint8), np.full((1600, 2000), 255, np.uint8), np.zeros((5, 5), np.uint8)):
         with pytest.raises(SrinError):
-            visit.select(wrong, "mask file")
-        assert visit.scene is before
+            session.select(wrong, "mask file")
+        assert session.scene is before
     with pytest.raises(SrinError, match="background"):
         before.composite(Placement())
 
@@ -168,32 +168,32 @@ def test_the_old_background_leaves_the_edge(size):
 
 def test_a_first_look_is_told_from_the_picture_with_regions(monkeypatch):
     """Only a network that looks at a map is asked again once the photos' regions are found, and not without end."""
-    visit = Visit()
-    load_examples()[0].put_into(visit)
-    placement = visit.placement
+    session = SessionState()
+    load_examples()[0].put_into(session)
+    placement = session.placement
     for method, known, awaits in (("srin", False, True), ("srin", True, False), ("baseline", False, False)):
         monkeypatch.setattr(Scene, "has_regions", known)
         if known:  # drawn in the background otherwise
             monkeypatch.setattr(Scene, "semantic_map", lambda scene, composite, placement: draw(composite, "colour"))
-        assert stage._live(visit.scene, placement, method, Offsets())["awaits"] is awaits
+        assert stage._live(session.scene, placement, method, Offsets())["awaits"] is awaits
 
 
 def test_cancelling_a_download_stops_that_one_alone():
     """The Stage and the comparison may each have one; Cancel may also come before the server has heard of it."""
 
-    class Saving:
+    class Download:
         stopped = False
 
         def stop(self):
             self.stopped = True
 
-    visit, first, second, third = Visit(), Saving(), Saving(), Saving()
-    visit.begin_saving(1, first)
-    visit.begin_saving(2, second)
-    visit.stop_saving(1)
-    visit.stop_saving(3)
-    visit.begin_saving(3, third)
+    session, first, second, third = SessionState(), Download(), Download(), Download()
+    session.begin_download(1, first)
+    session.begin_download(2, second)
+    session.stop_download(1)
+    session.stop_download(3)
+    session.begin_download(3, third)
     assert (first.stopped, second.stopped, third.stopped) == (True, False, True)
-    visit.end_saving(2)
-    visit.stop_saving(2)
+    session.end_download(2)
+    session.stop_download(2)
     assert not second.stopped

@@ -9,7 +9,7 @@ from srin.errors import MissingWeights
 from srin.harmonizer import METHODS, Harmonizer
 from srin.offsets import Offsets
 from srin.segmentation.semantic_map import build
-from srin.ui.pictures import LIVE_SIDE, shrink
+from srin.ui.previews import LIVE_SIDE, shrink
 from srin.ui.scene import Scene
 
 FINER = 2  # times the size that is shown, at which the object is pasted

@@ -1,4 +1,4 @@
-"""An island of the page: a gr.HTML made of a template and of small JavaScript files in web/."""
+"""A component of the page: a gr.HTML made of a template and of small JavaScript files in web/."""
 
 from pathlib import Path
 from typing import Any
@@ -8,9 +8,9 @@ import gradio as gr
 WEB = Path(__file__).with_name("web")
 
 
-def island(name: str, scripts: tuple[str, ...], **props: Any) -> gr.HTML:
+def component(name: str, scripts: tuple[str, ...], **props: Any) -> gr.HTML:
     """name: its folder in web/, and its id in the page. scripts: file names without .js, in their order.
-    "../" leads to those that islands share. props: what its scripts find in `props`, and gr.HTML's own arguments.
+    "../" leads to those that components share. props: what its scripts find in `props`, and gr.HTML's own arguments.
     """
     files = [WEB / "shared.js", *[WEB / name / f"{script}.js" for script in scripts]]
     return gr.HTML(

@@ -19,14 +19,14 @@ from srin import limits
 from srin.composite import Placement
 from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
-from srin.ui.pictures import shrink
+from srin.ui.previews import shrink
+from srin.ui.request_queue import RequestQueue
 from srin.ui.scene import CutOut, Light, Photo, Scene, Selection
-from srin.ui.turns import Turns
 from srin.untrusted import Data
 
 if TYPE_CHECKING:
+    from srin.ui.downloads import Download
     from srin.ui.harmonizing import Run
-    from srin.ui.saving import Saving
 
 MOST_VERSIONS = 60  # masks, and marks, kept to go back to
 MOST_STOPPED = 100  # downloads that were cancelled before they began
@@ -35,7 +35,7 @@ MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
 Answer = TypeVar("Answer")
 
 
-class Visit:
+class SessionState:
     """One visitor.
 
     Attributes:
@@ -51,11 +51,11 @@ class Visit:
 
     def __init__(self) -> None:
         self.strokes = self.revision = 0
-        self._turns: Turns[Data] = Turns()
+        self._queue: RequestQueue[Data] = RequestQueue()
         self._looking = threading.Lock()
         self.runs, self.questions = Newest(), Newest()
-        self._savings: dict[int, Saving] = {}
-        self._stopped_savings: set[int] = set()
+        self._downloads: dict[int, Download] = {}
+        self._stopped_downloads: set[int] = set()
         self.forget()
 
     def forget(self) -> None:
@@ -72,45 +72,45 @@ class Visit:
         self.proposals: list[Candidate] = []
         self.run: Run | None = None
 
-    def __deepcopy__(self, memo: object) -> Visit:
+    def __deepcopy__(self, memo: object) -> SessionState:
         """Gradio copies the initial value for every visitor: each starts afresh."""
-        return Visit()
+        return SessionState()
 
     @property
     def answered(self) -> int:
         """The number of the page's last request that was answered."""
-        return self._turns.answered
+        return self._queue.answered
 
-    def begin_saving(self, number: int, saving: Saving) -> Saving:
+    def begin_download(self, number: int, download: Download) -> Download:
         """The page numbers its downloads, too. One that was stopped before it began ends at once."""
-        self._savings[number] = saving
-        if number in self._stopped_savings:
-            saving.stop()
-        return saving
+        self._downloads[number] = download
+        if number in self._stopped_downloads:
+            download.stop()
+        return download
 
-    def end_saving(self, number: int) -> None:
-        self._savings.pop(number, None)
-        self._stopped_savings.discard(number)
+    def end_download(self, number: int) -> None:
+        self._downloads.pop(number, None)
+        self._stopped_downloads.discard(number)
 
-    def stop_saving(self, number: int) -> None:
+    def stop_download(self, number: int) -> None:
         """Also for a download that hasn't begun yet."""
-        if saving := self._savings.get(number):
-            saving.stop()
-        elif len(self._stopped_savings) < MOST_STOPPED:
-            self._stopped_savings.add(number)
+        if download := self._downloads.get(number):
+            download.stop()
+        elif len(self._stopped_downloads) < MOST_STOPPED:
+            self._stopped_downloads.add(number)
 
     def answer(self, number: int, request: Data, work: Callable[[Data], Answer]) -> Generator[Answer, None, None]:
-        """As Turns.take."""
+        """As RequestQueue.take."""
         _recent.add(self)
-        yield from self._turns.take(number, request, work)
+        yield from self._queue.take(number, request, work)
 
-    def draft(self) -> Visit:
+    def draft(self) -> SessionState:
         """A copy to work on, which leaves this as it is."""
         draft = copy(self)
         draft.versions, draft.scenes, draft.lights = dict(self.versions), dict(self.scenes), dict(self.lights)
         return draft
 
-    def accept(self, draft: Visit) -> None:
+    def accept(self, draft: SessionState) -> None:
         """Takes over what was done to a draft."""
         self.scene, self.placement, self.serial = draft.scene, draft.placement, draft.serial
         self.versions, self.lights, self.proposals = draft.versions, draft.lights, draft.proposals
@@ -236,19 +236,19 @@ class Newest:
 
 
 class _Recent:
-    """Which visits are in use, so that memory stays bounded: beyond MAX_VISITORS, the longest unused one is forgotten.
+    """Which sessions are in use, so that memory stays bounded: beyond MAX_VISITORS, the longest unused one is forgotten.
 
     Gradio's own limit won't do: it counts every call of an endpoint as a visitor, and scripts would push out people.
     """
 
     def __init__(self) -> None:
-        self._visits: OrderedDict[int, weakref.ref[Visit]] = OrderedDict()
+        self._visits: OrderedDict[int, weakref.ref[SessionState]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def add(self, visit: Visit) -> None:
+    def add(self, session: SessionState) -> None:
         with self._lock:
-            self._visits[id(visit)] = weakref.ref(visit)
-            self._visits.move_to_end(id(visit))
+            self._visits[id(session)] = weakref.ref(session)
+            self._visits.move_to_end(id(session))
             for key in [key for key, reference in self._visits.items() if reference() is None]:
                 del self._visits[key]
             too_many = len(self._visits) - limits.MAX_VISITORS

@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 _patient = threading.BoundedSemaphore(MOST_PATIENT)
 
 
-class Turns(Generic[Request]):
+class RequestQueue(Generic[Request]):
     """Requests that wait hold no thread: whichever of a visitor's is at work takes the others along.
 
     answered: the number of the last request that was.

@@ -41,7 +41,7 @@ def resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def shown(image: np.ndarray, folder: str = "") -> str:
     """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG. Raises OutputError, as all that write here.
 
-    folder: of the visitors' files, see files.KEPT.
+    folder: of the visitors' files, see uploads.KEPT.
 
     With OpenCV, because Gradio's own encoders take ten times as long as all the rest of a preview.
     """

@@ -13,12 +13,12 @@ from srin.errors import SrinError
 from srin.full_resolution import apply_coefficients
 from srin.harmonizer import Harmonizer, unavailable
 from srin.segmentation.semantic_map import enlarged
-from srin.ui import deadline
+from srin.ui import workers
 from srin.ui.framing import around
 from srin.ui.harmonizing import LABELS, Run
-from srin.ui.pictures import inline, shrunk_size
+from srin.ui.previews import inline, shrunk_size
 from srin.ui.requests import answer, data_of
-from srin.ui.visit import Visit
+from srin.ui.session_state import SessionState
 from srin.untrusted import Data, number
 
 if TYPE_CHECKING:
@@ -33,18 +33,18 @@ DIM = 0.45  # of the picture that is neither the region nor the object
 PART = (45, 212, 191)
 
 
-def explain(visit: Visit, event: gr.EventData) -> dict[str, Any]:
+def explain(session: SessionState, event: gr.EventData) -> dict[str, Any]:
     """What the background did to the part of the object at the point that the page sends."""
     data = data_of(event)
     share = number(data, "x", 0, 0.9999), number(data, "y", 0, 0.9999)
     question = int(number(data, "request", 0, 1e9))
-    visit.questions.begin(question)
+    session.questions.begin(question)
 
     def proceed(done: float) -> None:
-        if not visit.questions.goes_on(question):
+        if not session.questions.goes_on(question):
             raise SrinError("This was cancelled.")
 
-    return gr.update(why=answer(data, deadline.models, _explained, visit.run, share, proceed))
+    return gr.update(why=answer(data, workers.models, _explained, session.run, share, proceed))
 
 
 def _explained(run: Run | None, share: tuple[float, float], proceed: Callable[[float], None]) -> Data:
