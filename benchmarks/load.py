@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SIZE = (128, 128)  # height and width of the pictures
 LARGE_SIZE = (6000, 8000)
 WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
-SWEEPS = 16  # of old files in their life, see srin/ui/files.py
+SWEEPS = 16  # of old files in their life, see srin/ui/uploads.py
 PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 5.0  # seconds, at the most, until a client that was told "busy" asks again
 
