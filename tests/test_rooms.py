@@ -1,0 +1,63 @@
+"""The house is as CONTRIBUTING.md says: every file has its place in the list, and imports go one way."""
+
+import ast
+import re
+
+import pytest
+from conftest import ROOT
+
+ROOMS = (ROOT / "CONTRIBUTING.md").read_text().partition("```\n")[2].partition("```")[0]
+MODULES = sorted(path for part in ("srin", "train") for path in (ROOT / part).rglob("*.py") if path.stem[:2] != "__")
+
+
+def imported(path):
+    """Names of all modules that a file imports, with what it imports from them."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are written in full"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def room(path):
+    """The lines of the list that tell of a file's folder."""
+    folder = path.parent.relative_to(ROOT).parts
+    if folder[-1] == "paper":
+        folder = folder[:-1]
+    start = re.search(rf"^{folder[0]}/ .*\n(?:(?: .*)\n)*", ROOMS, re.MULTILINE)[0]
+    if len(folder) > 1:
+        return re.search(rf"^  {folder[1]}/ .*\n(?:    .*\n)*", start, re.MULTILINE)[0]
+    return re.sub(r"^  \w+/ .*\n(?:    .*\n)*", "", start, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_has_its_place(path):
+    assert re.search(rf"\b{path.stem}\b", room(path)), f"{path.name} is not where CONTRIBUTING.md lists its folder"
+
+
+def test_every_place_that_is_named_is_there():
+    named = re.findall(r"^(\S+?)/ ", ROOMS, re.MULTILINE)
+    assert named and all((ROOT / name).is_dir() for name in named)
+    for line in re.findall(r"^  ([a-z_0-9, ]+?)(?:  .*)?$", ROOMS, re.MULTILINE):
+        if "," in line or (ROOT / "srin" / f"{line}.py").exists():
+            assert all((ROOT / "srin" / f"{name}.py").is_file() for name in line.split(", ")), line
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    names = imported(path)
+    folders = path.relative_to(ROOT).parts
+    forbidden = ["tests", "benchmarks", "app"]
+    if folders[0] == "srin":
+        forbidden += ["train"]
+        if folders[1] != "ui":
+            forbidden += ["gradio", "srin.ui"]
+        if folders[1] == "models":
+            forbidden += ["srin.harmonizer", "srin.segmentation", "srin.composite", "srin.study", "srin.cli"]
+    else:
+        forbidden += ["gradio", "srin.ui"]
+    wrong = {name for name in names for start in forbidden if name == start or name.startswith(f"{start}.")}
+    assert not wrong
