@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srin import __version__
 from srin.errors import ImageError, MaskError, OutputError, SegmentationError, SrinError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def _printable(text: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="srin", description="Make a pasted object belong to its new photo.")
+    parser.add_argument("--version", action="version", version=f"srin {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     harmonize = commands.add_parser("harmonize", help="harmonize one composite, or a folder of them")

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
+import srin
 from srin import METHODS, Harmonizer
 from srin.cli import main
 from srin.errors import MaskError, MissingWeights, SrinError, UnknownMethod
@@ -159,3 +160,9 @@ def test_a_checkpoint_is_shown_before_it_is_fetched(pair, tmp_path, tiny, server
     said = capsys.readouterr().err
     assert said.index("Apache-2.0") < said.index("regions by sam (tiny)")
     assert main(arguments) == 0 and len(server.requests) == 1
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"srin {srin.__version__}\n"
