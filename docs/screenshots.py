@@ -1,7 +1,7 @@
 """Takes the pictures of the page that the README shows, with whatever weights are here.
 
-    python docs/screenshots.py                    # needs Debian's chromium and requirements-dev.txt
-    python docs/screenshots.py --states FOLDER    # instead, every state at every width, light and dark, to be looked at
+python docs/screenshots.py                    # needs Debian's chromium and requirements-dev.txt
+python docs/screenshots.py --states FOLDER    # instead, every state at every width, light and dark, to be looked at
 """
 
 import argparse

@@ -64,9 +64,7 @@ class Harmonized(np.ndarray):
         return found
 
 
-def measure(
-    before: np.ndarray, after: np.ndarray, weight: np.ndarray, regions: np.ndarray | None = None
-) -> Adjustment:
+def measure(before: np.ndarray, after: np.ndarray, weight: np.ndarray, regions: np.ndarray | None = None) -> Adjustment:
     """The adjustment between two pictures.
 
     Args:

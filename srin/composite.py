@@ -148,9 +148,7 @@ def placement_matrix(
     return np.column_stack([linear, centre - linear @ (width / 2, height / 2)])
 
 
-def place(
-    background: np.ndarray, foreground: np.ndarray, foreground_mask: np.ndarray, placement: Placement
-) -> Composite:
+def place(background: np.ndarray, foreground: np.ndarray, foreground_mask: np.ndarray, placement: Placement) -> Composite:
     """Paste a cut-out onto a background.
 
     background: uint8 (H, W, 3); foreground: uint8 (h, w, 3); foreground_mask: uint8 (h, w).
@@ -261,9 +259,7 @@ def _check_pair(image: np.ndarray, mask: np.ndarray, what: str) -> None:
     if mask.ndim != 2 or mask.dtype != np.uint8:
         raise MaskError(f"The mask must be uint8 (height, width), not {mask.dtype} {mask.shape}.")
     if image.shape[:2] != mask.shape:
-        raise MaskError(
-            f"The mask has {_size(mask)} pixels and the {what} {_size(image)}. Both must have the same size."
-        )
+        raise MaskError(f"The mask has {_size(mask)} pixels and the {what} {_size(image)}. Both must have the same size.")
 
 
 def _mix(base: np.ndarray, top: np.ndarray, mask: np.ndarray, strength: float) -> np.ndarray:

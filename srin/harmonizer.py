@@ -23,7 +23,6 @@ from srin.segmentation.semantic_map import SemanticMap, build, draw, read_or_dra
 from srin.working_size import Seen, seen
 
 if TYPE_CHECKING:
-
     from srin.explain import Explanation
     from srin.models import Network
 

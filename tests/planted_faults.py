@@ -299,7 +299,7 @@ FAULTS = (
         "no wall before the login",
         "srin/ui/serving.py",
         'if scope["type"] == "lifespan" or self._logged_in(scope):',
-        'if True:',
+        "if True:",
         "test_clients",
     ),
     Fault(

@@ -136,9 +136,7 @@ def test_weights_of_another_network(other, tmp_path):
     refused(written(tmp_path / "w.safetensors", state(), asdict(CONFIG) | other), "configuration")
 
 
-@pytest.mark.parametrize(
-    "keep", [0, 5, 200, 0.5, -1], ids=["empty", "5-bytes", "header", "half", "last-byte"]
-)
+@pytest.mark.parametrize("keep", [0, 5, 200, 0.5, -1], ids=["empty", "5-bytes", "header", "half", "last-byte"])
 def test_a_truncated_file(keep, tmp_path):
     path = tmp_path / "weights.safetensors"
     save_weights(path, CONFIG, state(), torch.float16, {})

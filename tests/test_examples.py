@@ -68,8 +68,7 @@ def test_an_example_shows_its_object(example):
 def test_the_scenes_differ_in_light():
     backgrounds = sorted({example["background"] for example in EXAMPLES})
     means = [
-        cv2.cvtColor(load_image(FOLDER / name), cv2.COLOR_RGB2LAB).reshape(-1, 3).mean(axis=0)
-        for name in backgrounds
+        cv2.cvtColor(load_image(FOLDER / name), cv2.COLOR_RGB2LAB).reshape(-1, 3).mean(axis=0) for name in backgrounds
     ]
     for index, mean in enumerate(means):
         others = np.array(means[:index] + means[index + 1 :])

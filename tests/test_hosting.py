@@ -18,7 +18,7 @@ from srin.segmentation.checkpoints import fetch_from_hub, find_checkpoint
 EXAMPLES = ROOT / "assets" / "examples"
 LARGEST = 10 * 2**20  # bytes of a file that Spaces take without LFS
 # Stands for the package that lends GPUs: what it wraps gets copies, as from another process.
-SPACES = '''
+SPACES = """
 import functools, os, pickle, sys
 assert "torch" not in sys.modules, "too late"
 
@@ -33,7 +33,7 @@ def GPU(duration):
     return lend
 
 gradio_auto_wrap = lambda function: function  # Gradio calls it
-'''
+"""
 
 
 def files_of(folder):

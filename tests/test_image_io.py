@@ -242,9 +242,7 @@ def test_floating_point_pictures_and_colour_label_maps_are_refused():
             load_labels(source)
 
 
-@pytest.mark.parametrize(
-    ("shape", "dtype"), [((5, 8), "u1"), ((5, 8, 3), "u1"), ((5, 8, 4), "u1"), ((5, 8), "u2")]
-)
+@pytest.mark.parametrize(("shape", "dtype"), [((5, 8), "u1"), ((5, 8, 3), "u1"), ((5, 8, 4), "u1"), ((5, 8), "u2")])
 def test_png_keeps_every_bit(tmp_path, shape, dtype):
     array = RNG.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
     save_image(array, tmp_path / "out.PNG")

@@ -285,7 +285,6 @@ def learning_rate(step: int, config: SegmenterTrainConfig) -> float:
     return min(1.0, (step + 1) / max(1, config.warm_up)) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
-
 def load(name: str, changes: list[str]) -> SegmenterTrainConfig:
     """Reads a config, as `train.config.load_config` does."""
     return convert(SegmenterTrainConfig, read_settings(name, changes))

@@ -319,6 +319,4 @@ def _write_error(checkpoint: Checkpoint, error: OSError) -> SegmentationError:
         reason = "the disk is full. Free some space"
     else:
         reason = f"{error.strerror or error}. Check the folder's permissions"
-    return SegmentationError(
-        f"Can't write {checkpoint.path}: {reason}, or choose another folder with SRIN_CACHE."
-    )
+    return SegmentationError(f"Can't write {checkpoint.path}: {reason}, or choose another folder with SRIN_CACHE.")

@@ -36,9 +36,7 @@ def checked_box(box: Sequence[float], height: int, width: int) -> tuple[int, int
     return x0, y0, x1, y1
 
 
-def checked_points(
-    points: ArrayLike, labels: ArrayLike, height: int, width: int
-) -> tuple[np.ndarray, np.ndarray]:
+def checked_points(points: ArrayLike, labels: ArrayLike, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Clicks as arrays: float32 (N, 2) and int32 (N,).
 
     Args:
@@ -60,7 +58,5 @@ def checked_points(
     inside = (coordinates >= 0) & (coordinates <= (width, height))
     if not inside.all():
         x, y = coordinates[~inside.all(1)][0]
-        raise SegmentationError(
-            f"The point ({x:g}, {y:g}) is outside the picture, which has {width} x {height} pixels."
-        )
+        raise SegmentationError(f"The point ({x:g}, {y:g}) is outside the picture, which has {width} x {height} pixels.")
     return coordinates, marks.astype(np.int32)
