@@ -20,6 +20,7 @@ EXAMPLES = ROOT / "assets" / "examples"
 LEFT_OUT = ("pip install", "--download", "accelerate launch", "torchrun", "export")
 LEFT_OUT += ("data.root=", "RECIPES")
 PLACES = {"PROJECT.srin": "project.srin", "PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
+PLACES |= {"MORE": "more"}
 # Fewer composites, on which others of the commands work; and no checkpoint of Segment Anything comes with the repository.
 LESS = {"--count 100": "--count 8", "--segmenter sam": "--segmenter colour"}
 
@@ -46,6 +47,9 @@ def folder(tmp_path_factory):
     for target in ("mask.png", "masks/one.png"):
         shutil.copy(folder / "photos" / "otter_mask.png", folder / target)
     (folder / "assets").symlink_to(ROOT / "assets")
+    (folder / "more").mkdir()
+    shutil.copy(EXAMPLES / "osprey.jpg", folder / "more" / "osprey.jpg")
+    (folder / "more" / "manifest.csv").write_text("image,mask\nosprey.jpg,\n")
     photo, mask = (folder / "photos" / name for name in ("otter.jpg", "otter_mask.png"))
     parts = {"picture": Photo("otter.jpg", photo.read_bytes())}, {"picture": Mask(mask.read_bytes())}
     Project(*parts, ready=True).save(folder / "project.srin")

@@ -4,7 +4,7 @@ import time
 
 import pytest
 from conftest import PATIENCE, app_in_this_process
-from page_parts import settle
+from page_parts import harmonized, settle
 from test_page_work import begin, brought_back, photos, state, visitor  # noqa: F401
 
 from srin import full_size
@@ -93,3 +93,16 @@ def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
     with page.expect_download() as download:
         page.locator('[data-take="picture"]').click()
     assert download.value.suggested_filename.endswith(".png")
+
+
+def test_a_picture_that_cannot_be_loaded_is_a_sentence(page):
+    """And no error in the page: it goes on."""
+    page.locator(".example:visible").first.click()
+    harmonized(page)
+    page.route("**/preview.jpg", lambda route: route.fulfill(content_type="image/jpeg", body=b"no picture"))
+    page.locator('[data-act="map"]').click()
+    page.locator(".stage-live", has_text="could not be loaded").wait_for()
+    page.unroute("**/preview.jpg")
+    for _ in range(2):
+        page.locator('[data-act="map"]').click()  # off, and on again
+    page.locator(".stage-live", has_text="regions, drawn by").wait_for()

@@ -20,6 +20,16 @@ async function loadImage(url) {
   return image;
 }
 
+// Pictures, or null where one can't be loaded, which `say` is told in a sentence: a lost connection ends nothing.
+async function loadAll(urls, say) {
+  try {
+    return await Promise.all(urls.map(loadImage));
+  } catch (error) {
+    say(error.message);
+    return null;
+  }
+}
+
 function newCanvas(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width));

@@ -25,8 +25,9 @@ async function adoptDifference() {
     legend.textContent = difference.problem;
     return;
   }
-  const image = await loadImage(difference.url);
-  if (difference.request !== differenceRequests) return;
+  const images = await loadAll([difference.url], (sentence) => (legend.textContent = sentence));
+  if (!images || difference.request !== differenceRequests) return;
+  const [image] = images;
   differenceShown = { image, window: compare.run.window };
   const times = difference.factor === 1 ? "as strong as it is" : `${difference.factor} times as strong as it is`;
   legend.textContent = `What it changes on ${difference.other}, ${times}: grey is no change; brighter parts got lighter,

@@ -51,6 +51,11 @@ function wantsFine() {
   return side > LIVE_SIDE && side * shownView().scale > LIVE_SIDE;
 }
 
+function sayLost(sentence) {
+  stage.said = sentence;
+  showStatus();
+}
+
 // Whether a live preview, or a better one, is still to come.
 function showBusy(isBusy) {
   pictureCanvas.setAttribute("aria-busy", Boolean(isBusy));
@@ -65,8 +70,12 @@ async function adoptLive() {
     stage.said = live.problem;
     showBusy(false);
   } else {
-    const images = await Promise.all(live.urls.map(loadImage));
+    const images = await loadAll(live.urls, sayLost);
     if (live.request !== liveRequests) return;
+    if (!images) {
+      showBusy(false);
+      return;
+    }
     if (gesture) {
       sendLive(FINE_MS, live.fine);
       return;
@@ -105,9 +114,9 @@ async function adoptMap() {
   if (map.problem) {
     stage.said = map.problem;
   } else {
-    const image = await loadImage(map.url);
-    if (map.request !== mapRequests) return;
-    stage.images.map = image;
+    const images = await loadAll([map.url], sayLost);
+    if (!images || map.request !== mapRequests) return;
+    [stage.images.map] = images;
     stage.said = `${map.count} regions, drawn by ${map.segmenter}`;
   }
   showStatus();
@@ -130,9 +139,9 @@ function hovered(at) {
 async function adoptHover() {
   const { hover } = props;
   if (!hover?.url || hover.request !== hoverRequests) return;
-  const image = await loadImage(hover.url);
-  if (hover.request !== hoverRequests) return;
-  stage.hoverMask = image;
+  const images = await loadAll([hover.url], () => {}); // it is only a hint
+  if (!images || hover.request !== hoverRequests) return;
+  [stage.hoverMask] = images;
   redraw();
 }
 
