@@ -166,7 +166,8 @@ def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = -(-height // cell), -(-width // cell)
     padded = np.zeros((rows * cell, columns * cell), np.uint8)
     padded[:height, :width] = mask
-    pooled = padded.reshape(rows, cell, columns, cell).max(axis=(1, 3))
+    # Each cell's largest value, by OpenCV: NumPy takes several times as long.
+    pooled = cv2.dilate(padded, np.ones((cell, cell), np.uint8), anchor=(0, 0))[::cell, ::cell]
     _, parts = cv2.connectedComponents((pooled > 0).astype(np.uint8), connectivity=8)
     kept = np.isin(parts, np.unique(parts[pooled > OBJECT])) & (pooled > 0)
     x, y, w, h = (cell * side for side in cv2.boundingRect(kept.astype(np.uint8)))
