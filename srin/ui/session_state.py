@@ -242,17 +242,17 @@ class _Recent:
     """
 
     def __init__(self) -> None:
-        self._visits: OrderedDict[int, weakref.ref[SessionState]] = OrderedDict()
+        self._sessions: OrderedDict[int, weakref.ref[SessionState]] = OrderedDict()
         self._lock = threading.Lock()
 
     def add(self, session: SessionState) -> None:
         with self._lock:
-            self._visits[id(session)] = weakref.ref(session)
-            self._visits.move_to_end(id(session))
-            for key in [key for key, reference in self._visits.items() if reference() is None]:
-                del self._visits[key]
-            too_many = len(self._visits) - limits.MAX_VISITORS
-            oldest = [self._visits.popitem(last=False)[1]() for _ in range(too_many)]
+            self._sessions[id(session)] = weakref.ref(session)
+            self._sessions.move_to_end(id(session))
+            for key in [key for key, reference in self._sessions.items() if reference() is None]:
+                del self._sessions[key]
+            too_many = len(self._sessions) - limits.MAX_VISITORS
+            oldest = [self._sessions.popitem(last=False)[1]() for _ in range(too_many)]
         for unused in oldest:
             if unused is not None:
                 unused.forget()

@@ -1,4 +1,4 @@
-"""The workers, and the end of their patience: nobody waits for longer than MAX_SECONDS.
+"""The workers, and their time limit: nobody waits for longer than MAX_SECONDS.
 
 Python can't stop a computation from outside. So who waits too long gets an answer, and the computation ends unseen. Until
 then it keeps its worker. Methods at the size that the page shows have one, and endpoints whose pictures are large have

@@ -20,12 +20,14 @@ async function loadImage(url) {
   return image;
 }
 
-// Pictures, or null where one can't be loaded, which `say` is told in a sentence: a lost connection ends nothing.
-async function loadAll(urls, say) {
+// Pictures, or null where they aren't wanted any more, or where one can't be loaded, which `say` is told in a sentence: a
+// lost connection ends nothing.
+async function loadAll(urls, isWanted, say) {
   try {
-    return await Promise.all(urls.map(loadImage));
+    const images = await Promise.all(urls.map(loadImage));
+    return isWanted() ? images : null;
   } catch (error) {
-    say(error.message);
+    if (isWanted()) say(error.message);
     return null;
   }
 }

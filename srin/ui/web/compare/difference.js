@@ -25,8 +25,9 @@ async function adoptDifference() {
     legend.textContent = difference.problem;
     return;
   }
-  const images = await loadAll([difference.url], (sentence) => (legend.textContent = sentence));
-  if (!images || difference.request !== differenceRequests) return;
+  const isWanted = () => difference.request === differenceRequests;
+  const images = await loadAll([difference.url], isWanted, (sentence) => (legend.textContent = sentence));
+  if (!images) return;
   const [image] = images;
   differenceShown = { image, window: compare.run.window };
   const times = difference.factor === 1 ? "as strong as it is" : `${difference.factor} times as strong as it is`;

@@ -30,8 +30,10 @@ async function loadViewer() {
   const against = run.tiles.find((tile) => tile.method === other);
   const urls = { composite: run.composite, mask: run.mask, result: state.url, other: against?.url ?? run.composite };
   const names = Object.keys(urls);
-  const images = await loadAll(Object.values(urls), (sentence) => (find(".viewer-name").textContent = sentence));
-  if (!images || compare.picked !== picked || compare.other !== other) return;
+  const isWanted = () => compare.picked === picked && compare.other === other;
+  const say = (sentence) => (find(".viewer-name").textContent = sentence);
+  const images = await loadAll(Object.values(urls), isWanted, say);
+  if (!images) return;
   names.forEach((name, index) => (layers[name] = images[index]));
   const { width, height } = layers.composite;
   element.style.setProperty("--ratio", `${width} / ${height}`);

@@ -5,7 +5,6 @@ const HOVER_MS = 150;
 const PEEK_MS = 1000;
 const MOST_WAIT_MS = 8000;
 const FINE_MS = 300; // of rest, before a live preview as fine as the background is asked for
-const LIVE_SIDE = 512; // pixels of the first one's longer side, as in previews.py
 
 let liveRequests = 0;
 let liveBegan = 0;
@@ -51,9 +50,14 @@ function wantsFine() {
   return side > LIVE_SIDE && side * shownView().scale > LIVE_SIDE;
 }
 
-function sayLost(sentence) {
+function showSaid(sentence) {
   stage.said = sentence;
   showStatus();
+}
+
+function sayLost(sentence) {
+  showSaid(sentence);
+  showBusy(false);
 }
 
 // Whether a live preview, or a better one, is still to come.
@@ -70,12 +74,8 @@ async function adoptLive() {
     stage.said = live.problem;
     showBusy(false);
   } else {
-    const images = await loadAll(live.urls, sayLost);
-    if (live.request !== liveRequests) return;
-    if (!images) {
-      showBusy(false);
-      return;
-    }
+    const images = await loadAll(live.urls, () => live.request === liveRequests, sayLost);
+    if (!images) return;
     if (gesture) {
       sendLive(FINE_MS, live.fine);
       return;
@@ -114,8 +114,8 @@ async function adoptMap() {
   if (map.problem) {
     stage.said = map.problem;
   } else {
-    const images = await loadAll([map.url], sayLost);
-    if (!images || map.request !== mapRequests) return;
+    const images = await loadAll([map.url], () => map.request === mapRequests, showSaid);
+    if (!images) return;
     [stage.images.map] = images;
     stage.said = `${map.count} regions, drawn by ${map.segmenter}`;
   }
@@ -139,8 +139,8 @@ function hovered(at) {
 async function adoptHover() {
   const { hover } = props;
   if (!hover?.url || hover.request !== hoverRequests) return;
-  const images = await loadAll([hover.url], () => {}); // it is only a hint
-  if (!images || hover.request !== hoverRequests) return;
+  const images = await loadAll([hover.url], () => hover.request === hoverRequests, () => {}); // it is only a hint
+  if (!images) return;
   [stage.hoverMask] = images;
   redraw();
 }

@@ -37,7 +37,7 @@ function emptyText(way, view, images) {
 async function showOpening({ opening: picture }) {
   if (!picture) return;
   const urls = [picture.before, picture.after];
-  if (!(await loadAll(urls, () => {}))) return; // then the page opens without it
+  if (!(await loadAll(urls, () => true, () => {}))) return; // then the page opens without it
   urls.forEach((url, index) => (opening.querySelectorAll("img")[index].src = url));
   find(".opening-name").textContent = `${picture.name}. Move the line.`;
   opening.style.setProperty("--ratio", picture.ratio);

@@ -2,7 +2,7 @@
 // light, or never. The mark belongs to the background's photo: where the object lies makes no difference to it.
 
 const LIGHT_TOOLS = ["light", "lightbrush", "lighterase"];
-const LIGHT_SIDE = 512; // pixels of a mark's longer side, as LIVE_SIDE in previews.py
+const LIVE_SIDE = 512; // pixels of the longer side of a first live preview, and of a mark, as in previews.py
 const hatched = newCanvas(1, 1); // what may not lend
 let lightUploads = 0;
 let lightSent = 0; // number of the last request that changed the mark: older answers know less than the canvas
@@ -24,7 +24,7 @@ function markRegion(point) {
 
 function ensureLight() {
   const picture = shownPicture();
-  const factor = Math.min(1, LIGHT_SIDE / Math.max(picture.width, picture.height));
+  const factor = Math.min(1, LIVE_SIDE / Math.max(picture.width, picture.height));
   if (stage.light.isEmpty) stage.light.clear(picture.width * factor, picture.height * factor);
 }
 
