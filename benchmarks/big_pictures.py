@@ -6,7 +6,7 @@ Starts the app by itself. Measures, all within one run on one machine:
 
 - first picture: seconds from choosing a photo of that size until it is shown, and from Harmonize to the first result,
 - the others meanwhile: an example's first result, alone and while another visitor downloads with every method,
-- Cancel: seconds until the page is free, and until a process that was at work is gone, at moments all through a download,
+- Cancel: seconds until the page is free and the process that was at work is gone, in each step of two downloads,
 - memory: the peak of a download's process, with each method,
 - visitors that go on after the server is killed (SIGKILL) and started again, in the middle of their work.
 
@@ -39,6 +39,7 @@ PORT = 17998
 PATIENCE = 600_000  # milliseconds
 REPEATS = 7
 WORKER = "srin.full_size_worker"
+CANCELLED = (("srin", "jpg"), ("poisson", "png"))  # methods and formats
 BEYOND_FIRST = "() => !/Starting|Preparing|[(]1 of/.test(document.querySelector('.run-status').textContent)"
 
 
@@ -130,29 +131,51 @@ def large(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
     return {"first picture, s": shown, "first result, s": first_result(page)}
 
 
-def cancels(page: Page, tries: int) -> dict[str, float]:
-    """Cancel at moments all through the download of a JPEG."""
-    free, gone = [], []
-    page.locator('[data-choice="format"]').select_option("jpg")
-    began = time.perf_counter()
-    with page.expect_download(timeout=PATIENCE):
-        page.locator("#download:not([disabled])").click()
-    seconds = time.perf_counter() - began
+def cancels(page: Page, method: str, kind: str, tries: int) -> dict[str, Any]:
+    """Cancel at random moments of a download, as many in each of its steps: seconds until the page is free, and until the
+    process is gone, the worst of all and of each step."""
+    page.locator(f'[data-method="{method}"] button').click()
+    page.locator('[data-choice="format"]').select_option(kind)
+    steps = steps_of(page)
     generator = random.Random(0)
+    worst: dict[str, list[float]] = {}
     for number in range(tries):
+        step, seconds = list(steps.items())[number % len(steps)]
         page.locator("#download:not([disabled])").click()
-        page.locator('[data-act="stop"]').wait_for()
-        page.wait_for_timeout(1000 * seconds * (number + generator.random()) / tries)
+        page.locator(".saved", has_text=step).wait_for()
+        page.wait_for_timeout(1000 * seconds * generator.random())
+        said = page.locator(".saved").inner_text().partition("…")[0]
         if not page.locator('[data-act="stop"]').is_visible():
             continue  # it was quicker this time
         began = time.perf_counter()
         page.locator('[data-act="stop"]').click()
         page.locator("#download:not([disabled])").wait_for()
-        free.append(time.perf_counter() - began)
+        free = time.perf_counter() - began
         while workers():
             time.sleep(0.005)
-        gone.append(time.perf_counter() - began)
-    return {"tries": len(free), "page free, worst, s": max(free), "process gone, worst, s": max(gone)}
+        worst.setdefault(said, []).append(max(free, time.perf_counter() - began))
+    return {
+        "method": method,
+        "format": kind,
+        "tries": sum(map(len, worst.values())),
+        "free and gone, worst, s": max(map(max, worst.values())),
+        "by step": {step: {"tries": len(times), "worst, s": max(times)} for step, times in worst.items()},
+    }
+
+
+def steps_of(page: Page) -> dict[str, float]:
+    """A download's steps, as the page calls them, and how many seconds each takes."""
+    began: dict[str, float] = {}
+    with page.expect_download(timeout=PATIENCE) as download:
+        page.locator("#download:not([disabled])").click()
+        while not page.locator("#download:not([disabled])").count():
+            said = page.locator(".saved").inner_text()
+            if "…" in said and not said.startswith("Starting"):
+                began.setdefault(said.partition("…")[0], time.perf_counter())
+            page.wait_for_timeout(20)
+    download.value.path()
+    ends = [*list(began.values())[1:], time.perf_counter()]
+    return {step: end - start for (step, start), end in zip(began.items(), ends, strict=True)}
 
 
 def downloads(visitor: Page, other: Page) -> tuple[dict[str, Any], dict[str, float]]:
@@ -222,7 +245,7 @@ def main() -> None:
             print(json.dumps(found["large"]), flush=True)
             found["downloads"], found["meanwhile"] = downloads(page, other)
             print(json.dumps(found["meanwhile"]), flush=True)
-            found["cancel"] = cancels(page, options.tries)
+            found["cancel"] = [cancels(page, *what, options.tries // 2) for what in CANCELLED]
             print(json.dumps(found["cancel"]), flush=True)
             page.context.close()
             found["killed"] = killed(app, browser, options.visitors)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 # Networks as small as the tests' take longer on two threads than on one, and sums of one thread are the same to the bit.
-# Read when torch is imported; servers and commands that tests start inherit it.
-os.environ["OMP_NUM_THREADS"] = "1"
+# Read when torch and numba are imported; servers and commands that tests start inherit them. Without the second, a call
+# of pymatting's would set the number of OpenMP's threads, torch's too, to that of the cores.
+os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 # The tests' data beside the checkout; users don't have it.
 SHARED = ROOT.parent / "shared"

@@ -499,6 +499,13 @@ FAULTS = (
         "test_page_light",
     ),
     Fault(
+        "regions that show the shapes of what may not lend",
+        "srin/ui/scene.py",
+        "        if allowed is not None:",
+        "        if False:",
+        "test_light",
+    ),
+    Fault(
         "the canvas pasted at its own size",
         "srin/ui/live_preview.py",
         "FINER = 2 ",
@@ -508,8 +515,8 @@ FAULTS = (
     Fault(
         "a finished composite's canvas without its regions",
         "srin/ui/live_preview.py",
-        "    if scene.has_regions:",
-        "    if scene.has_regions and not scene.ready:",
+        "    if scene.has_regions or",
+        "    if (scene.has_regions and not scene.ready) or",
         "test_canvas",
     ),
     Fault(

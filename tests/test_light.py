@@ -128,17 +128,22 @@ def test_the_papers_networks_borrow_from_all_of_it_and_say_no_other(session):
         Harmonizer.from_pretrained(method).harmonize_composite(composite, reference=session.scene.allowed(composite))
 
 
-def test_what_is_excluded_has_no_influence(session, photos, tmp_path):
-    """With another right side, the network decides the same, to the bit."""
-    stage.take_light(session, {"path": painted(session, lambda mask: mask[:, :200].fill(255)), "only": True})
-    before = job(session, "baseline").coefficients
-    scene = load_image(photos["background"])
-    scene[:, 700:] = (10, 250, 10)  # beyond the object's soft edge
-    photo = Photo.load(write(tmp_path / "green.png", scene), "background")
-    session.scene = replace(session.scene, background=photo)
-    assert np.array_equal(job(session, "baseline").coefficients, before)
+@pytest.mark.parametrize("method", ["baseline", "srin"])
+def test_what_is_excluded_has_no_influence(session, tmp_path, method):
+    """With other colours and other shapes on the right side, the network decides the same, to the bit."""
+    generator = np.random.default_rng(0)
+    patches = generator.integers(40, 216, (6, 9, 3), np.uint8).repeat(100, 0).repeat(100, 1)  # more than regions may be
+    session.scene = replace(session.scene, background=Photo.load(write(tmp_path / "patches.png", patches), "background"))
+    stage.take_light(session, {"path": painted(session, lambda mask: mask[:, :300].fill(255)), "only": True})
+    before, on_canvas, run = job(session, method).coefficients, live(session, method), compared(session, method)
+    patches[:, 700:] = (10, 250, 10)  # beyond the object's soft edge
+    session.scene = replace(session.scene, background=Photo.load(write(tmp_path / "green.png", patches), "background"))
+    session.scene.background.segmentation.automatic_map()
+    assert np.array_equal(job(session, method).coefficients, before)
+    assert np.array_equal(live(session, method), on_canvas)
+    assert np.array_equal(compared(session, method).outcomes[method].patch, run.outcomes[method].patch)
     session.scene = replace(session.scene, light=None)
-    assert not np.array_equal(job(session, "baseline").coefficients, before)
+    assert not np.array_equal(job(session, method).coefficients, before)
 
 
 def painted(session, paint):

@@ -3,7 +3,9 @@
 import copy
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -174,8 +176,17 @@ def test_a_first_look_is_told_from_the_picture_with_regions(monkeypatch):
     for method, known, awaits in (("srin", False, True), ("srin", True, False), ("baseline", False, False)):
         monkeypatch.setattr(Scene, "has_regions", known)
         if known:  # drawn in the background otherwise
-            monkeypatch.setattr(Scene, "semantic_map", lambda scene, composite, placement: draw(composite, "colour"))
+            monkeypatch.setattr(Scene, "semantic_map", lambda scene, composite, placement, **_: draw(composite, "colour"))
         assert stage._live(session.scene, placement, method, Offsets())["awaits"] is awaits
+
+
+def test_a_picture_for_strengths_above_1_comes_where_it_is_asked_for():
+    session = SessionState()
+    load_examples()[0].put_into(session)
+    data = {"placement": asdict(session.placement), "method": "baseline"}
+    events = (SimpleNamespace(_data=data | {"strong": strong}) for strong in (False, True, "yes"))
+    weak, both, forged = (stage.live(session, event)["live"]["urls"] for event in events)
+    assert weak == forged == both[:1] and len(both) == 2 and both[1] != both[0]
 
 
 def test_cancelling_a_download_stops_that_one_alone():

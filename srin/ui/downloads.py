@@ -19,7 +19,7 @@ from srin.composite import MAX_STRENGTH, Placement, mixed
 from srin.errors import ImageError, SrinError
 from srin.foreground import cut_out
 from srin.full_size import Job, Progress, Rendering
-from srin.harmonizer import METHODS, Harmonizer
+from srin.harmonizer import METHODS, NETWORKS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
 from srin.project import parts_of
@@ -199,12 +199,12 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
         return job
     if run:
         _check_picked(run, choice)
-        composite, semantic_map = run.composite, run.semantic_map
+        composite, semantic_map = run.composite, run.map_for(choice.method)
     else:
         if choice.method not in METHODS:
             raise SrinError("No network is here that could harmonize: their weights files are missing.")
         composite = scene.preview(placement)
-        semantic_map = scene.semantic_map(composite, placement)
+        semantic_map = scene.semantic_map(composite, placement, lending=choice.method in NETWORKS)
     kind = "png" if choice.what == "background" else choice.format  # without loss: more is pasted on it
     if kind not in FORMATS:
         raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")

@@ -15,7 +15,7 @@ from srin.compare import Result, run_methods
 from srin.composite import Composite, Placement
 from srin.difference import lab_sample, looks_alike
 from srin.errors import SrinError
-from srin.harmonizer import METHODS, Harmonizer, unavailable
+from srin.harmonizer import METHODS, PAPER_NETWORKS, Harmonizer, unavailable
 from srin.image_io import load_image
 from srin.metrics import score
 from srin.segmentation.semantic_map import SemanticMap, build
@@ -62,7 +62,8 @@ class Run:
     """Results of one press of Harmonize, with all that it takes to compute any of them again at full size.
 
     composite: of preview size, as all here. window: its rows and columns that methods may change: results are kept of
-    these alone. labels: uint8 (h, w), the semantic map's regions. size: width and height of the original.
+    these alone. labels: uint8 (h, w), the semantic map's regions. segmenter: who
+    drew it, as people read it; asked: the choice. size: width and height of the original.
     key: the page's name for the inputs, by which it knows results that no longer match. address, mask_address,
     map_address: where the browser finds the composite, its mask, and the painted map. alike: pairs of methods (or PASTED,
     the composite itself) whose results nobody can tell apart.
@@ -74,6 +75,7 @@ class Run:
     window: tuple[slice, slice]
     labels: np.ndarray
     segmenter: str
+    asked: str
     size: tuple[int, int]
     key: str
     address: str
@@ -91,7 +93,7 @@ class Run:
         window = (slice(y, y + height), slice(x, x + width))
         labels = semantic_map.labels.astype(np.uint8)
         return cls(
-            scene, placement, composite, window, labels, semantic_map.segmenter, scene.size, key,
+            scene, placement, composite, window, labels, semantic_map.segmenter, segmenter, scene.size, key,
             shown(composite.image), shown_mask(composite.mask), shown(semantic_map.paint(composite.image)),
         )  # fmt: skip
 
@@ -104,6 +106,12 @@ class Run:
     def semantic_map(self) -> SemanticMap:
         """The map of the run's composite."""
         return build(self.composite, self.labels.astype(np.int32), self.segmenter)
+
+    def map_for(self, method: str) -> SemanticMap:
+        """The map that a method takes: networks that take no mark borrow from everywhere. Raises SrinError."""
+        if method in PAPER_NETWORKS and self.scene.mark is not None:
+            return self.scene.semantic_map(self.composite, self.placement, self.asked, lending=False)
+        return self.semantic_map
 
     def with_result(self, result: Result, psnr: float | None, fmse: float | None) -> Run:
         """A copy that also holds `result`."""
@@ -180,7 +188,7 @@ def _result(run: Run, method: str) -> Result:
     """One method's result. Whatever goes wrong in it stays in it."""
     try:
         reference = run.scene.allowed(run.composite)
-        return next(run_methods(run.composite, run.semantic_map, [method], reference=reference))
+        return next(run_methods(run.composite, run.map_for(method), [method], reference=reference))
     except Exception:
         logging.getLogger(__name__).exception("%s failed", method)
         return Result(method, None, 0.0, "This method failed; the server's log says why. The others are not affected.")

@@ -16,15 +16,16 @@ FINER = 2  # times the size that is shown, at which the object is pasted
 
 
 def harmonized(
-    scene: Scene, placement: Placement, method: str, offsets: Offsets, side: int = LIVE_SIDE
+    scene: Scene, placement: Placement, method: str, offsets: Offsets, side: int = LIVE_SIDE, strong: bool = True
 ) -> tuple[list[np.ndarray], list[float], Adjustment | None]:
     """The harmonized object as it lies on the background.
 
-    side: pixels of the longer side of the scene's copy, at most PROXY_SIDE.
+    side: pixels of the longer side of the scene's copy, at most PROXY_SIDE. strong: whether strengths above 1 are wanted.
 
     Returns:
-        uint8 (h, w, 4), at strength 1 and at MAX_STRENGTH: the picture inside the mask's bounding box, opaque where the
-        mask is not 0; that box, x, y, width and height, in fractions of the background; and what the network decided.
+        uint8 (h, w, 4), at strength 1 and, if `strong`, at MAX_STRENGTH: the picture inside the mask's bounding box,
+        opaque where the mask is not 0; that box, x, y, width and height, in fractions of the background; what the network
+        decided.
 
     Raises:
         SrinError: as Scene.preview and Harmonizer.from_pretrained.
@@ -33,19 +34,19 @@ def harmonized(
         raise MissingWeights("Pick a method for the live preview.")
     composite = small_composite(scene, placement, side)
     harmonizer = Harmonizer.from_pretrained(method)
-    if scene.has_regions:
-        semantic_map = scene.semantic_map(composite, placement)
+    reference = scene.allowed(composite) if harmonizer.decides else None
+    if scene.has_regions or reference is not None:
+        semantic_map = scene.semantic_map(composite, placement, lending=harmonizer.decides)
     else:  # nobody waits for a map here
         semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
-    reference = scene.allowed(composite) if harmonizer.decides else None
     result = harmonizer.harmonize_composite(composite, semantic_map, reference=reference, offsets=offsets)
     x, y, width, height = cv2.boundingRect(composite.mask)
     window = (slice(y, y + height), slice(x, x + width))
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
     rows, columns = composite.mask.shape
-    strong = mixed(result, composite, MAX_STRENGTH, 0)
+    results = [result, mixed(result, composite, MAX_STRENGTH, 0)] if strong else [result]
     # Black where nothing shows: lossless, noise would cost.
-    pictures = [np.dstack([picture[window] & opaque[..., None], opaque]) for picture in (result, strong)]
+    pictures = [np.dstack([picture[window] & opaque[..., None], opaque]) for picture in results]
     return pictures, [x / columns, y / rows, width / columns, height / rows], result.adjustment
 
 

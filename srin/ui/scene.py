@@ -26,7 +26,7 @@ from srin.project import PHOTOS, parts_of
 from srin.reference import filled, marked
 from srin.remarks import collected
 from srin.segmentation.photo_segmenter import PhotoSegmenter
-from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, enlarged, segment
+from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, draw, enlarged, fitted, segment
 from srin.ui.previews import (
     LIVE_SIDE,
     PROXY_SIDE,
@@ -392,15 +392,21 @@ class Scene:
     def semantic_map(
         self, composite: Composite, placement: Placement, segmenter: str = "auto", lending: bool = True
     ) -> SemanticMap:
-        """The regions of this scene's composite, at any size, as the networks see it: what may not lend is painted over,
-        unless `lending` is false. With "auto", those that were found when the photos arrived: of a finished composite, or
-        of two photos, moved along with the object. Another segmenter looks at the composite.
+        """The regions of this scene's composite, at any size.
+
+        segmenter: with "auto" they are those that were found when the photos arrived: of a finished composite, or of two
+            photos, moved along with the object. Another one looks at the composite.
+        lending: whether what may not lend is painted over first, as for the networks that take a mark. Then "auto" means
+            colour regions: those of the photos would show the shapes of what is excluded.
 
         Raises SrinError, see `segment`.
         """
-        composite = filled(composite, self.allowed(composite) if lending else None)
+        allowed = self.allowed(composite) if lending else None
+        composite = filled(composite, allowed)
         if segmenter != "auto":
             return segment(composite, segmenter)
+        if allowed is not None:
+            return fitted(composite, draw(composite, "colour"))
         if not (self.has_regions or self._awaits_sam):
             return segment(composite, "colour")  # the same regions, without the wait for proposals of objects
         if self.ready:

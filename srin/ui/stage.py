@@ -93,16 +93,19 @@ def live(session: SessionState, event: gr.EventData) -> dict[str, Any]:
     place, method = placement(data.get("placement")), text(data, "method")
     changes = Offsets.clipped(data.get("offsets"))
     side = PROXY_SIDE if data.get("fine") is True else LIVE_SIDE
-    return gr.update(live=answer(data, workers.stage, _live, session.scene, place, method, changes, side))
+    strong = data.get("strong") is True
+    return gr.update(live=answer(data, workers.stage, _live, session.scene, place, method, changes, side, strong))
 
 
-def _live(scene: Scene, place: Placement, method: str, changes: Offsets, side: int = LIVE_SIDE) -> Data:
+def _live(
+    scene: Scene, place: Placement, method: str, changes: Offsets, side: int = LIVE_SIDE, strong: bool = True
+) -> Data:
     began = time.perf_counter()
     settled = not scene.awaits_regions  # before: regions may be found meanwhile
-    pictures, window, decided = live_preview.harmonized(scene, place, method, changes, side)
+    pictures, window, decided = live_preview.harmonized(scene, place, method, changes, side, strong)
     milliseconds = round(1000 * (time.perf_counter() - began))
     # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
-    urls = [inline(pictures[0], LOSSLESS), inline(pictures[1])]
+    urls = [inline(pictures[0], LOSSLESS), *map(inline, pictures[1:])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
     about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits, "fine": side > LIVE_SIDE}

@@ -39,7 +39,7 @@ function sendLive(wait, fine) {
   liveTimer = setTimeout(() => {
     const { placement, method } = stage;
     if (gesture) sendLive(FINE_MS, fine);
-    else trigger("live", { request: liveRequests, placement, method, offsets: offsets(), fine });
+    else trigger("live", { request: liveRequests, placement, method, offsets: offsets(), fine, strong: stage.strength > 1 });
   }, wait);
 }
 
@@ -65,6 +65,14 @@ function showBusy(isBusy) {
   pictureCanvas.setAttribute("aria-busy", Boolean(isBusy));
 }
 
+// Strengths above 1 take a second picture, which is asked for when the first of them is chosen.
+function askStrong() {
+  const { live, strength } = stage;
+  if (strength <= 1 || live?.images.length !== 1 || pictureCanvas.getAttribute("aria-busy") === "true") return;
+  showBusy(true);
+  sendLive(0, live.isFine);
+}
+
 async function adoptLive() {
   const { live } = props;
   if (live?.request !== liveRequests) return;
@@ -80,7 +88,7 @@ async function adoptLive() {
       sendLive(FINE_MS, live.fine);
       return;
     }
-    stage.live = { images, window: live.window };
+    stage.live = { images, window: live.window, isFine: live.fine };
     stage.chosen = live.chosen;
     showLook();
     if (live.awaits) {
@@ -96,6 +104,7 @@ async function adoptLive() {
       showBusy(isRough);
       if (isRough) sendLive(FINE_MS, true);
     }
+    askStrong(); // it may have been chosen meanwhile
   }
   showStatus();
   redraw();

@@ -57,8 +57,8 @@ function drawObject(context, cutout, background) {
   context.restore();
 }
 
-// The harmonized object over the pasted one; the server has cut it out along the same mask. It sends two pictures: at a
-// strength of 1 and of 2.
+// The harmonized object over the pasted one; the server has cut it out along the same mask. It sends a picture at a
+// strength of 1, and where that is not enough another one at 2.
 function drawLive(context, background) {
   const [x, y, width, height] = stage.live.window;
   const { strength } = stage;

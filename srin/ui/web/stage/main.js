@@ -20,7 +20,7 @@ const stage = {
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
   hover: null,
   cursor: null,
-  live: null, // { images, window } of the live preview, at strengths 1 and 2
+  live: null, // { images, window, isFine } of the live preview, at strength 1, or at 1 and 2
   strength: 1, // of the harmonization on the canvas and in its download
   moved: {}, // by slider: how far from where the network set it, -1 to 1
   chosen: null, // by slider: what the network set

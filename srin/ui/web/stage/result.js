@@ -27,6 +27,7 @@ function setStrength(strength) {
   stage.strength = strength;
   showResult();
   redraw();
+  askStrong();
 }
 
 // Of work that was brought back, or from the comparison: there is one strength.
