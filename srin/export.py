@@ -72,6 +72,7 @@ def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
         output_names=["harmonized"],
         opset_version=OPSET,
         dynamo=True,
+        optimize=False,  # onnxruntime does that when it loads the file, in a fraction of the time
         verbose=False,
     )
     assert program is not None
