@@ -15,53 +15,26 @@ Needs Debian's chromium, Linux, and the weights.
 
 import argparse
 import json
-import os
 import random
-import shutil
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from benchmarks.live import FLAGS, ROOT, enlarged, give
+from benchmarks.live import enlarged, give
+from benchmarks.running_app import RunningApp, chromium, running_app
 from srin.harmonizer import METHODS
 
-PORT = 17998
 PATIENCE = 600_000  # milliseconds
 REPEATS = 7
 WORKER = "srin.full_size_worker"
 CANCELLED = (("srin", "jpg"), ("poisson", "png"))  # methods and formats
 BEYOND_FIRST = "() => !/Starting|Preparing|[(]1 of/.test(document.querySelector('.run-status').textContent)"
-
-
-class App:
-    """The app, as often as it is started."""
-
-    def __init__(self, folder: Path) -> None:
-        self._environment = os.environ | {"GRADIO_SERVER_PORT": str(PORT), "GRADIO_TEMP_DIR": str(folder)}
-        self.address = f"http://127.0.0.1:{PORT}"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self._environment)
-        while True:
-            try:
-                urllib.request.urlopen(self.address, timeout=5).close()
-                return
-            except OSError:
-                time.sleep(0.2)
-
-    def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
 
 
 def workers() -> list[int]:
@@ -200,7 +173,7 @@ def downloads(visitor: Page, other: Page) -> tuple[dict[str, Any], dict[str, flo
     return made, {"alone, s": statistics.median(alone), "meanwhile, s": statistics.median(busy), "ratio": ratio}
 
 
-def killed(app: App, browser: Browser, visitors: int) -> dict[str, int]:
+def killed(app: RunningApp, browser: Browser, visitors: int) -> dict[str, int]:
     """Visitors at work when the server is killed, and those who have their photos, mask and placement afterwards."""
     pages = [opened(browser, app.address) for _ in range(visitors)]
     for number, page in enumerate(pages):
@@ -233,26 +206,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     found: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        folder = Path(name)
-        app = App(folder)
-        app.start()
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        try:
-            page, other = opened(browser, app.address), opened(browser, app.address)
-            other.locator(".example.has-after:visible").last.wait_for()  # the weights are there
-            found["large"] = large(page, folder, options.megapixels)
-            print(json.dumps(found["large"]), flush=True)
-            found["downloads"], found["meanwhile"] = downloads(page, other)
-            print(json.dumps(found["meanwhile"]), flush=True)
-            found["cancel"] = [cancels(page, *what, options.tries // 2) for what in CANCELLED]
-            print(json.dumps(found["cancel"]), flush=True)
-            page.context.close()
-            found["killed"] = killed(app, browser, options.visitors)
-            print(json.dumps(found["killed"]), flush=True)
-        finally:
-            browser.close()
-            app.kill()
+    with tempfile.TemporaryDirectory() as name, running_app(Path(name) / "files") as app, chromium() as browser:
+        page, other = opened(browser, app.address), opened(browser, app.address)
+        other.locator(".example.has-after:visible").last.wait_for()  # the weights are there
+        found["large"] = large(page, Path(name), options.megapixels)
+        print(json.dumps(found["large"]), flush=True)
+        found["downloads"], found["meanwhile"] = downloads(page, other)
+        print(json.dumps(found["meanwhile"]), flush=True)
+        found["cancel"] = [cancels(page, *what, options.tries // 2) for what in CANCELLED]
+        print(json.dumps(found["cancel"]), flush=True)
+        page.context.close()
+        found["killed"] = killed(app, browser, options.visitors)
+        print(json.dumps(found["killed"]), flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
 

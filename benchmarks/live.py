@@ -1,6 +1,6 @@
 """The live preview: from letting the object go to the harmonized object on the canvas, in a real Chromium.
 
-    python benchmarks/live.py [--megapixels 12] [--json FILE]
+    python -m benchmarks.live [--megapixels 12] [--json FILE]
 
 Starts the app by itself, with a background and an object of the given size, lets the object go a dozen times, and reads
 the time that the page measures and shows. Also measures how long a frame takes during a drag, a stroke of the brush, and
@@ -10,14 +10,9 @@ Debian's chromium.
 
 import argparse
 import json
-import os
 import re
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,12 +20,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
-ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = ROOT / "assets" / "examples"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-PORT = 17999
+from benchmarks.measure import EXAMPLES
+from benchmarks.running_app import chromium, running_app
+
 RELEASES = 12
 FRAMES = """() => {
     const times = []; let last = performance.now();
@@ -129,33 +123,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", type=float, default=12)
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--address", help="of an app that runs already")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        environment = os.environ | {"GRADIO_SERVER_PORT": str(PORT), "GRADIO_TEMP_DIR": f"{name}/files"}
-        server = None
-        address = arguments.address
-        if address is None:
-            address = f"http://127.0.0.1:{PORT}"
-            server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-        try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.set_default_timeout(120_000)
-            for _ in range(600):
-                try:
-                    urllib.request.urlopen(address, timeout=1).close()
-                    break
-                except OSError:
-                    page.wait_for_timeout(100)
-            page.goto(address)
-            page.locator(".stage-marks").wait_for()
-            figures = measure(page, Path(name), arguments.megapixels)
-            browser.close()
-        finally:
-            if server is not None:
-                server.terminate()
-                server.wait(20)
+    with tempfile.TemporaryDirectory() as name, running_app(Path(name) / "files") as app, chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(120_000)
+        page.goto(app.address)
+        page.locator(".stage-marks").wait_for()
+        figures = measure(page, Path(name), arguments.megapixels)
     for name, value in figures.items():
         print(f"{name:30} {value:7.0f}")
     if arguments.json:

@@ -14,15 +14,11 @@ import argparse
 import json
 import os
 import random
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +26,8 @@ import cv2
 import numpy as np
 from gradio_client import Client, handle_file
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks.running_app import RunningApp, running_app
+
 SIZE = (128, 128)  # height and width of the pictures
 LARGE_SIZE = (6000, 8000)
 WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
@@ -39,29 +36,22 @@ PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 5.0  # seconds, at the most, until a client that was told "busy" asks again
 
 
-@dataclass
-class Server:
-    """A running app. folder: of its files."""
+def resident(app: RunningApp) -> float:
+    """Megabytes of its memory."""
+    lines = Path(f"/proc/{app.process.pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
-    process: subprocess.Popen[bytes]
-    address: str
-    folder: Path
 
-    def megabytes(self) -> float:
-        """Of resident memory."""
-        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
-
-    def disk(self) -> float:
-        """Megabytes of visitors' files."""
-        total = 0
-        for parent, _, names in os.walk(self.folder):
-            for name in names:
-                try:
-                    total += Path(parent, name).stat().st_size
-                except FileNotFoundError:
-                    pass  # just swept
-        return total / 1e6
+def disk_of(app: RunningApp) -> float:
+    """Megabytes of visitors' files."""
+    total = 0
+    for parent, _, names in os.walk(app.folder):
+        for name in names:
+            try:
+                total += Path(parent, name).stat().st_size
+            except FileNotFoundError:
+                pass  # just swept
+    return total / 1e6
 
 
 @dataclass
@@ -79,30 +69,8 @@ class Log:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-@contextmanager
-def server(folder: Path, keep: int, queue: int) -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"SRIN_KEEP_SECONDS": keep, "SRIN_MAX_QUEUE": queue, "GRADIO_SERVER_PORT": port}
-    environment = os.environ | {name: str(value) for name, value in settings.items()} | {"GRADIO_TEMP_DIR": str(folder)}
-    process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        while process.poll() is None:
-            try:
-                urllib.request.urlopen(address, timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield Server(process, address, folder)
-    finally:
-        process.terminate()
-        process.wait()
-
-
 def client(
-    number: int, running: Server, left: Iterator[int], log: Log, folder: Path, method: str, size: tuple[int, int]
+    number: int, running: RunningApp, left: Iterator[int], log: Log, folder: Path, method: str, size: tuple[int, int]
 ) -> None:
     """One user: a picture of this size and a mask of its own, one request after the other until none is left."""
     rng = np.random.default_rng(number)
@@ -143,11 +111,11 @@ def client(
             own = answer is not None and np.array_equal(answer[mask == 0], image[mask == 0])
             with log.lock:
                 log.mixed_up += not own
-                log.memory.append(running.megabytes())
+                log.memory.append(resident(running))
             break
 
 
-def crowd(clients: int, requests: int, running: Server, folder: Path, method: str, large: int) -> Log:
+def crowd(clients: int, requests: int, running: RunningApp, folder: Path, method: str, large: int) -> Log:
     """So many clients, who share so many requests, and others with large pictures as long as there are any."""
     folder.mkdir()
     left, log, guard = iter(range(requests)), Log(), threading.Lock()
@@ -216,14 +184,14 @@ def main() -> None:
     errors: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "server").mkdir()
-        with server(folder / "server", options.keep, options.queue) as running:
+        settings = {"SRIN_KEEP_SECONDS": options.keep, "SRIN_MAX_QUEUE": options.queue}
+        with running_app(folder / "server", **settings) as running:
             stop = threading.Event()
 
             def watch() -> None:
                 began = time.monotonic()
                 while not stop.wait(1):
-                    disk.append((time.monotonic() - began, running.disk()))
+                    disk.append((time.monotonic() - began, disk_of(running)))
 
             watching = threading.Thread(target=watch)
             watching.start()
@@ -236,7 +204,7 @@ def main() -> None:
                 errors += log.errors
             busy_until = disk[-1][0]
             time.sleep(options.keep * (1 + 2 / SWEEPS))
-            rest = running.disk()
+            rest = disk_of(running)
             stop.set()
             watching.join()
 

@@ -1,26 +1,21 @@
 """Takes the pictures of the page that the README shows, with whatever weights are here.
 
-python docs/screenshots.py                    # needs Debian's chromium and requirements-dev.txt
-python docs/screenshots.py --states FOLDER    # instead, every state at every width, light and dark, to be looked at
+python -m docs.screenshots                    # needs Debian's chromium and requirements-dev.txt
+python -m docs.screenshots --states FOLDER    # instead, every state at every width, light and dark, to be looked at
 """
 
 import argparse
-import os
-import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+
+from benchmarks.running_app import chromium, running_app
 
 DOCS = Path(__file__).resolve().parent
 SIZE = {"width": 1366, "height": 768}
 WIDTHS = (390, 768, 1280, 1920)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
 def take(page: Page) -> None:
@@ -84,32 +79,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--states", type=Path, metavar="FOLDER")
     states = parser.parse_args().states
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        environment = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": folder}
-        server = subprocess.Popen([sys.executable, "app.py"], cwd=DOCS.parent, env=environment)
-        try:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-            page = browser.new_page(viewport=SIZE)
-            page.set_default_timeout(180_000)
-            for _ in range(900):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=1).close()
-                    break
-                except OSError:
-                    page.wait_for_timeout(100)
-            page.goto(f"http://127.0.0.1:{port}")
-            if states is None:
-                take(page)
-            else:
-                states.mkdir(parents=True, exist_ok=True)
-                take_states(page, states)
-            browser.close()
-        finally:
-            server.terminate()
-            server.wait(20)
+    with tempfile.TemporaryDirectory() as folder, running_app(Path(folder)) as app, chromium() as browser:
+        page = browser.new_page(viewport=SIZE)
+        page.set_default_timeout(180_000)
+        page.goto(app.address)
+        if states is None:
+            take(page)
+        else:
+            states.mkdir(parents=True, exist_ok=True)
+            take_states(page, states)
 
 
 if __name__ == "__main__":
