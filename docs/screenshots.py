@@ -59,7 +59,6 @@ def take_states(page: Page, folder: Path) -> None:
     page.locator('[data-tool="point"]').click()
     page.locator('[data-act="propose"]').click()
     page.locator(".stage-proposals button").first.wait_for()
-    page.locator(".stage-sam summary").click()
     take_all("cutting")
     page.locator('[data-tool="place"]').click()
 

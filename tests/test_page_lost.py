@@ -1,4 +1,4 @@
-"""A connection that is lost in the middle of work and comes back loses nothing. Cancel, at each step of a download."""
+"""What breaks in the middle of work loses nothing: connections, downloads that are cancelled, waits that are left."""
 
 import time
 
@@ -9,6 +9,7 @@ from test_page_work import begin, brought_back, photos, state, visitor  # noqa: 
 
 from srin import full_size
 from srin.ui import downloads
+from srin.ui.scene import Scene
 
 pytestmark = pytest.mark.browser
 
@@ -93,6 +94,17 @@ def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
     with page.expect_download() as download:
         page.locator('[data-take="picture"]').click()
     assert download.value.suggested_filename.endswith(".png")
+
+
+def test_a_first_look_is_followed_up_after_a_while_on_the_cut_out(page, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Scene, "has_regions", False)
+        page.locator(".example:visible").first.click()
+        page.locator(".stage-live", has_text="A first look by").wait_for()
+        page.locator('[data-tool="brush"]').click()
+        page.wait_for_timeout(1500)  # the next look would come after a second
+    page.locator('[data-tool="place"]').click()
+    harmonized(page)
 
 
 def test_a_picture_that_cannot_be_loaded_is_a_sentence(page):

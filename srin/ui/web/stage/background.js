@@ -88,7 +88,7 @@ async function adoptLive() {
       sendLive(FINE_MS, live.fine);
       return;
     }
-    stage.live = { images, window: live.window, isFine: live.fine };
+    stage.live = { images, window: live.window, isFine: live.fine, awaits: live.awaits };
     stage.chosen = live.chosen;
     showLook();
     if (live.awaits) {

@@ -20,7 +20,7 @@ const stage = {
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
   hover: null,
   cursor: null,
-  live: null, // { images, window, isFine } of the live preview, at strength 1, or at 1 and 2
+  live: null, // { images, window, isFine, awaits } of the live preview, at strength 1, or at 1 and 2
   strength: 1, // of the harmonization on the canvas and in its download
   moved: {}, // by slider: how far from where the network set it, -1 to 1
   chosen: null, // by slider: what the network set
@@ -43,11 +43,14 @@ const shownView = () => views[stage.view];
 const canPlace = () => Boolean(stage.way === "pair" && stage.images.background && stage.images.cutout);
 
 function pickTool(tool) {
+  const before = stage.view;
   stage.tool = tool;
   if (tool !== "pan") showView(viewOf(tool));
   showPanel();
   redraw();
-  if (tool === "place" && !stage.live) askLive(); // the object may have been cut out since
+  // The object may have been cut out since; and on the cut-out nothing follows a first look.
+  const isBack = before !== "place";
+  if (stage.view === "place" && (!stage.live || (isBack && stage.live.awaits))) askLive();
   return true;
 }
 
