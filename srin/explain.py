@@ -21,6 +21,7 @@ from srin.segmentation.semantic_map import SemanticMap, enlarged
 from srin.working_size import Seen, seen
 
 SIDE = 384  # pixels of the longer side of the composite in which regions are painted over
+SLIVER = 1e-3  # of what may lend: smaller regions, such as strips along a mark's rim, are not explained
 CHUNK = 4  # pictures that pass through the network together: more don't fit the processor's cache
 PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 NAMES = {"rain": "The baseline", "bain": "BAIN", "srin": "SRIN"}
@@ -88,7 +89,7 @@ def explain_network(
 ) -> Explanation:
     """See `Harmonizer.explain`. The map may be of any size. Raises SrinError when the point isn't on the foreground.
 
-    allowed: as `srin.reference.lenders` returns it; regions that may not lend are not explained.
+    allowed: as `srin.reference.lenders` returns it; regions that may not lend are not explained, nor is a SLIVER.
     """
     size, inside = composite.mask.shape, composite.mask > 127
     x, y = int(point[0]), int(point[1])
@@ -123,6 +124,8 @@ def explain_network(
     for name in names:
         here = grid == name
         share = float(background[here].sum() / background.sum())
+        if share < SLIVER:
+            continue
         place = _place(here if here.any() else labels == name)
         about = RegionEffect(name, place, share, None, None, ())
         if config.slot != "rain":
