@@ -84,7 +84,7 @@ def running_app(folder, *arguments, root=ROOT, port=None, **environment):
 def app_in_this_process(folder):
     """The app where tests can reach into it; its address. folder: for its files."""
     from srin.ui import gallery
-    from srin.ui.blocks import LAUNCH, build
+    from srin.ui.blocks import build, launch_settings
 
     for computed_once in (gallery._results, gallery._opening):
         computed_once.cache_clear()  # their pictures lie in the folder of the app that was here before
@@ -92,7 +92,8 @@ def app_in_this_process(folder):
     environment.setenv("GRADIO_TEMP_DIR", str(folder))
     port = free_port()
     demo = build()
-    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **LAUNCH)
+    settings = launch_settings(demo)
+    demo.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, quiet=True, **settings)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:

@@ -493,7 +493,7 @@ FAULTS = (
     ),
     Fault(
         "an undo that forgets the mark",
-        "srin/ui/web/stage/main.js",
+        "srin/ui/web/stage/actions.js",
         "entry.light !== light || ",
         "",
         "test_page_light",

@@ -12,7 +12,7 @@ import gradio as gr
 from srin import limits
 from srin.gpu import is_lent
 from srin.ui import api, compare, explaining, gallery, getting, harmonizing, stage, work
-from srin.ui.component import WEB
+from srin.ui.component import head, route
 from srin.ui.examples import FOLDER
 from srin.ui.session_state import SessionState
 from srin.ui.theme import CSS, theme
@@ -26,23 +26,26 @@ TITLE = "<h1>SRIN <span>Studio</span></h1><p>Makes a pasted object belong to its
 ABOUT = """<p>Results are computed from the original files, and differ from the composite only under the mask. Your
 files are deleted after a few hours.</p>"""
 
-# For launch(): what the page needs, wherever it runs.
-LAUNCH: dict[str, Any] = {
-    "theme": theme(),
-    "css_paths": CSS,
-    "head": f"<script>{(WEB / 'queue.js').read_text(encoding='utf-8')}</script>",
-    "footer_links": ["api"],
-    "run_history": False,
-    "enable_monitoring": False,
-    "max_file_size": limits.MAX_UPLOAD,
-    "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see gradio_sessions.py
-    "ssr_mode": False,
-    "allowed_paths": [str(FOLDER)],  # the page keeps the photos of a chosen example as it keeps a visitor's own
-}
+
+def launch_settings(demo: gr.Blocks, **server: Any) -> dict[str, Any]:
+    """For launch(): what a page needs, wherever it runs. server: arguments of the server's app besides."""
+    return {
+        "theme": theme(),
+        "css_paths": CSS,
+        "head": head(demo),
+        "footer_links": ["api"],
+        "run_history": False,
+        "enable_monitoring": False,
+        "max_file_size": limits.MAX_UPLOAD,
+        "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see gradio_sessions.py
+        "ssr_mode": False,
+        "allowed_paths": [str(FOLDER)],  # the page keeps the photos of a chosen example as it keeps a visitor's own
+        "app_kwargs": {"routes": [route()], **server},
+    }
 
 
 def build() -> gr.Blocks:
-    """The whole app; `build().launch(**LAUNCH)` serves it."""
+    """The whole app; `demo.launch(**launch_settings(demo))` serves it."""
     if is_lent:
         harmonizing.warm_up()  # what is on a lent GPU before the first request is there in all calls
     with gr.Blocks(title="SRIN Studio", analytics_enabled=False) as demo:

@@ -20,7 +20,6 @@ from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.session_state import SessionState
 from srin.untrusted import Data, number, placement
 
-SCRIPTS = ("zoom", "grid", "viewer", "difference", "controls", "why", "main")
 SEGMENTERS = ("auto", "colour", "sam")
 
 
@@ -37,7 +36,8 @@ def layout() -> gr.HTML:
     ]
     trained = _trained(training_notes(PAPER_NETWORKS[0]))
     props = {"run": None, "saved": None, "difference": None, "why": None}
-    return component("compare", SCRIPTS, methods=methods, trained=trained, **props)
+    events = ("start", "cancel", "save", "difference", "explain")
+    return component("compare", events, methods=methods, trained=trained, **props)
 
 
 def _trained(notes: dict[str, str]) -> str:

@@ -1,22 +1,74 @@
-"""A component of the page: a gr.HTML made of a template and of small JavaScript files in web/."""
+"""The components of a page: each is a gr.HTML made of a template, and of JavaScript modules in web/.
 
+A page's modules start together, once all of its components are there, so that none of them misses what another one tells.
+"""
+
+import hashlib
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
+from starlette.responses import Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
 
 WEB = Path(__file__).with_name("web")
+INLINE = "queue.js"  # is part of the page itself
+MODULES = sorted(path for path in WEB.rglob("*.js") if path.name != INLINE)
+# Another version has another address, so browsers may keep files for good.
+ADDRESS = "web/" + hashlib.sha256(b"".join(path.read_bytes() for path in MODULES)).hexdigest()[:12]
 
 
-def component(name: str, scripts: tuple[str, ...], **props: Any) -> gr.HTML:
-    """name: its folder in web/, and its id in the page. scripts: file names without .js, in their order.
-    "../" leads to those that components share. props: what its scripts find in `props`, and gr.HTML's own arguments.
-    """
-    files = [WEB / "shared.js", *[WEB / name / f"{script}.js" for script in scripts]]
+class Page(NamedTuple):
+    """entry: the module that imports all others. components: names of all that have modules."""
+
+    entry: str
+    components: tuple[str, ...]
+
+
+STUDIO = Page("main.js", ("stage", "gallery", "compare"))
+
+
+def component(name: str, events: tuple[str, ...] = (), page: Page = STUDIO, **props: Any) -> gr.HTML:
+    """name: its folder in web/, and its id in the page. events: what its modules trigger. props: what they find in
+    `props`, and gr.HTML's own arguments."""
     return gr.HTML(
         html_template=(WEB / name / "template.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join(file.read_text(encoding="utf-8") for file in files),
+        # gr.HTML has the events whose names stand here in quotes.
+        js_on_load=f"""
+// {json.dumps(events)}
+const components = (window.srin ??= {{}});
+components.{name} = {{ element, props, trigger, watch }};
+if ({json.dumps(page.components)}.every((name) => name in components)) {{
+  import(new URL("{ADDRESS}/{page.entry}", document.baseURI));
+}}""",
         apply_default_css=False,
         elem_id=name,
         **props,
     )
+
+
+def head(demo: gr.Blocks) -> str:
+    """What a page's head holds: the script that must be there first, and the modules of its components, to be fetched all
+    at once."""
+    names = {block.elem_id for block in demo.blocks.values() if isinstance(block, gr.HTML)}
+    wanted = [path.relative_to(WEB) for path in MODULES if path.parent == WEB or path.parent.name in names]
+    links = [f'<link rel="modulepreload" href="{ADDRESS}/{path.as_posix()}">' for path in wanted]
+    return "\n".join([f"<script>{(WEB / INLINE).read_text(encoding='utf-8')}</script>", *links])
+
+
+class _Modules(StaticFiles):
+    """Files that never change."""
+
+    def file_response(self, full_path: Any, *arguments: Any, **named: Any) -> Response:
+        response = super().file_response(full_path, *arguments, **named)
+        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        if str(full_path).endswith(".js"):  # whatever the machine's own table of types says
+            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
+        return response
+
+
+def route() -> Mount:
+    """Serves the modules, for the app."""
+    return Mount(f"/{ADDRESS}", _Modules(directory=WEB))

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from srin.gpu import is_lent
 from srin.ui import gallery, getting
-from srin.ui.blocks import LAUNCH
+from srin.ui.blocks import launch_settings
 from srin.ui.gradio_sessions import forget_regularly
 from srin.ui.guard import Guard
 from srin.ui.uploads import sweep_regularly
@@ -50,11 +50,10 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
     getting.fetch_chosen()
     wall = [Middleware(LoginWall, user=auth[0], password=auth[1])] if auth else []
     demo.launch(
-        **LAUNCH,
+        **launch_settings(demo, middleware=[*wall, Middleware(Guard)], lifespan=_upkeep),
         mcp_server=mcp or None,
         auth=auth,
         auth_message="SRIN Studio is for those who have a password.",
-        app_kwargs={"middleware": [*wall, Middleware(Guard)], "lifespan": _upkeep},
         prevent_thread_lock=True,
         # Gradio would ask itself whether it answers, and give up after 3 seconds: too few where many pages have waited
         # for the server to come back.

@@ -31,11 +31,6 @@ from srin.ui.session_state import SessionState
 from srin.ui.uploads import uploaded
 from srin.untrusted import Data, number, placement
 
-SCRIPTS = (
-    *("view", "placement", "brush", "history", "draw", "gestures", "keyboard"),
-    *("panel", "empty", "inset", "look", "light", "result", "files", "transfer", "requests", "background"),
-    *("../cards", "storage", "work", "getting", "main"),
-)
 ROLES = {**PHOTOS, "mask": "mask"}
 UNKNOWN = "The page asks for something unknown. Load it again."
 
@@ -44,8 +39,9 @@ Action = Callable[[SessionState, Data], None]
 
 
 def layout() -> gr.HTML:
+    events = ("act", "peek", "hover", "map", "project", "live", "save", "checkpoint", "cancel")
     props = ("state", "live", "map", "hover", "saved", "project", "checkpoint")
-    return component("stage", SCRIPTS, **dict.fromkeys(props))
+    return component("stage", events, **dict.fromkeys(props))
 
 
 def act(session: SessionState, event: gr.EventData) -> Iterator[tuple[SessionState, dict[str, Any]]]:

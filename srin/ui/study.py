@@ -15,12 +15,13 @@ from srin.image_io import load_image
 from srin.study.results import Results, read_results
 from srin.study.scoring import Ranking, Votes, agreement, bradley_terry, read_votes
 from srin.study.storage import Answer, Storage
-from srin.ui.component import component
+from srin.ui.component import Page, component
 from srin.ui.previews import shown, shrink
 from srin.ui.requests import UNEXPECTED, data_of, text
 from srin.ui.uploads import KEPT, new_file
 from srin.untrusted import number
 
+PAGE = Page("study/main.js", ("study",))
 TITLE = "Which picture is more harmonious?"
 VOTES = "votes.sqlite3"
 SIDE = 1920  # pixels of the longer side of what raters see: a screen's
@@ -109,7 +110,7 @@ def build(folder: Path) -> gr.Blocks:
     """The page of the study in a folder; says on the console where its results are. Raises SrinError, see Study."""
     study = Study(folder)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
-        ballot = component("study", ("main",), ballot=None)
+        ballot = component("study", ("begin", "vote", "takeback"), PAGE, ballot=None)
         scores = gr.HTML(elem_id="scores")
         download = gr.DownloadButton("Votes as CSV", visible=False, elem_id="votes")
         ballot.begin(study.begin, None, ballot, trigger_mode="once", **QUIET)

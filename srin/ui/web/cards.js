@@ -1,6 +1,8 @@
 // An example as a button: pasted on the left of its object's middle and harmonized on the right; pointing at it moves the
 // divider.
 
+import { tell } from "./shared.js";
+
 function newCard(index) {
   const card = document.createElement("button");
   card.type = "button";
@@ -29,7 +31,7 @@ function fillCard(card, { name, before, after, middle }) {
   });
 }
 
-function fillCards(box, examples) {
+export function fillCards(box, examples) {
   while (box.children.length < examples.length) box.append(newCard(box.children.length));
   examples.forEach((example, index) => fillCard(box.children[index], example));
 }

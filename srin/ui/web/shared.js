@@ -1,15 +1,30 @@
-// What all components of the page share. Every component is one function: these files, joined, with `element`, `props`,
-// `trigger` and `watch` from gr.HTML.
+// What all components of the page share.
 
-const find = (selector) => element.querySelector(selector);
-const findAll = (selector) => [...element.querySelectorAll(selector)];
-const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
-// Until its script runs, a component is inert, and looks it: nothing that is clicked is lost.
-const ready = () => find("section").removeAttribute("inert");
+/**
+ * One of the page's components: its element, its properties, and how it talks to the server. Until its script runs, a
+ * component is inert, and looks it: nothing that is clicked is lost.
+ * @param {string} name
+ * @returns {{ element: HTMLElement, props: Record<string, any>, trigger: (event: string, data?: object) => void,
+ *   watch: (prop: string, act: () => void) => void, find: (selector: string) => any,
+ *   findAll: (selector: string) => any[], ready: () => void }}
+ */
+export function componentOf(name) {
+  const { element, props, trigger, watch } = window.srin[name];
+  return {
+    element,
+    props,
+    trigger,
+    watch,
+    find: (selector) => element.querySelector(selector),
+    findAll: (selector) => [...element.querySelectorAll(selector)],
+    ready: () => element.querySelector("section").removeAttribute("inert"),
+  };
+}
 
 // Decoded already, so that drawing it costs no frame.
-async function loadImage(url) {
+export async function loadImage(url) {
   const image = new Image();
   image.src = url;
   try {
@@ -22,7 +37,7 @@ async function loadImage(url) {
 
 // Pictures, or null where they aren't wanted any more, or where one can't be loaded, which `say` is told in a sentence: a
 // lost connection ends nothing.
-async function loadAll(urls, isWanted, say) {
+export async function loadAll(urls, isWanted, say) {
   try {
     const images = await Promise.all(urls.map(loadImage));
     return isWanted() ? images : null;
@@ -32,7 +47,7 @@ async function loadAll(urls, isWanted, say) {
   }
 }
 
-function newCanvas(width, height) {
+export function newCanvas(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width));
   canvas.height = Math.max(1, Math.round(height));
@@ -40,7 +55,7 @@ function newCanvas(width, height) {
 }
 
 // Preferences outlive a reload, where the browser lets them.
-function recall(name, fallback) {
+export function recall(name, fallback) {
   try {
     return JSON.parse(localStorage.getItem(`srin.${name}`)) ?? fallback;
   } catch {
@@ -48,7 +63,7 @@ function recall(name, fallback) {
   }
 }
 
-function remember(name, value) {
+export function remember(name, value) {
   try {
     localStorage.setItem(`srin.${name}`, JSON.stringify(value));
   } catch {
@@ -57,7 +72,7 @@ function remember(name, value) {
 }
 
 // A download of a file of the server's.
-function takeAway(url, name) {
+export function takeAway(url, name) {
   const link = document.createElement("a");
   link.href = url;
   link.download = name;
@@ -66,12 +81,12 @@ function takeAway(url, name) {
   link.remove();
 }
 
-// Islands talk to each other through events of the window.
-const tell = (name, detail) => window.dispatchEvent(new CustomEvent(`srin:${name}`, { detail }));
-const hear = (name, act) => window.addEventListener(`srin:${name}`, (event) => act(event.detail));
+// Components talk to each other through events of the window.
+export const tell = (name, detail) => window.dispatchEvent(new CustomEvent(`srin:${name}`, { detail }));
+export const hear = (name, act) => window.addEventListener(`srin:${name}`, (/** @type {any} */ event) => act(event.detail));
 
 // Calls act(true) as long as a button is held, by pointer or key, and then act(false).
-function whileHeld(button, act) {
+export function whileHeld(button, act) {
   for (const name of ["pointerdown", "keydown"]) {
     button.addEventListener(name, (event) => (!event.key || [" ", "Enter"].includes(event.key)) && act(true));
   }
@@ -80,27 +95,34 @@ function whileHeld(button, act) {
   }
 }
 
+let downloads = 0; // begun so far, by all components together: the server tells them apart by it
+
 // A file that the server makes, and then the browser takes away. note: the element that says how far it is. bar: the one with
 // a progress bar and a Cancel button, for as long as it takes. changed: called when it begins, and when it has ended.
-class Download {
-  constructor(note, bar, changed) {
-    Object.assign(this, { note, bar, changed, busy: false, number: 0 });
+export class Download {
+  constructor(trigger, note, bar, changed) {
+    this.trigger = trigger;
+    this.note = note;
+    this.bar = bar;
+    this.changed = changed;
+    this.busy = false;
+    this.number = 0;
     bar.querySelector("button").addEventListener("click", () => this.cancel());
   }
 
   // gather: what to make, or a promise of it; it gets a function that says what is waited for. receive: what becomes of the file, { url, name, bytes }.
   async begin(gather, receive = ({ url, name }) => takeAway(url, name)) {
-    window.srinDownloads = (window.srinDownloads ?? 0) + 1; // all components together: the server tells them apart by it
-    const number = window.srinDownloads;
+    downloads += 1;
+    const number = downloads;
     this.number = number;
     this.receive = receive;
     this.say("Starting…", 0, true);
     const data = await gather((text) => number === this.number && this.say(text, 0, true));
-    if (number === this.number) trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
+    if (number === this.number) this.trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
   }
 
   cancel() {
-    trigger("cancel", { save: this.number });
+    this.trigger("cancel", { save: this.number });
     this.number = 0; // what the server still says of it comes too late
     this.say("Cancelled.", 0, false);
   }
@@ -128,7 +150,7 @@ class Download {
   }
 }
 
-function timeLeft(seconds) {
+export function timeLeft(seconds) {
   if (seconds == null) return "";
   return seconds < 90 ? ` about ${Math.max(1, Math.round(seconds))} s left` : ` about ${Math.round(seconds / 60)} minutes left`;
 }

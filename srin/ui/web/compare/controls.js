@@ -1,6 +1,14 @@
 // Methods, the buttons, and what is said about a run.
 
-function showMethods() {
+import { Download, hear, recall, remember, tell, whileHeld } from "../shared.js";
+import { element, find, findAll, props, trigger } from "./component.js";
+import { askDifference } from "./difference.js";
+import { showGrid } from "./grid.js";
+import { compare } from "./state.js";
+import { drawViewer, loadViewer, moveDivider, showOther } from "./viewer.js";
+import { goHome, setZoom, zoom } from "./zoom.js";
+
+export function showMethods() {
   const kept = recall("methods", null);
   const usable = props.methods.filter((method) => !method.problem);
   const atFirst = usable.filter((method) => !method.paper);
@@ -36,14 +44,14 @@ function showMethods() {
 }
 
 // The live preview runs the picked network, or the last that is here.
-function tellMethod() {
+export function tellMethod() {
   const networks = props.methods.filter((method) => method.network && !method.problem).map((method) => method.name);
   const named = networks.includes(compare.picked) ? compare.picked : (networks.at(-1) ?? null);
   if (named !== compare.told) tell("picked", named);
   compare.told = named;
 }
 
-function showControls() {
+export function showControls() {
   const { run, scene, starting } = compare;
   const busy = starting || run?.state === "busy";
   const ready = !scene.missing && compare.methods.size > 0;
@@ -62,7 +70,7 @@ function showControls() {
 }
 
 // What isn't here can't be chosen, nor stay chosen.
-function showSegmenters() {
+export function showSegmenters() {
   const choice = find('[data-choice="segmenter"]');
   const sam = choice.querySelector('[value="sam"]');
   sam.disabled = !compare.scene.hasSam;
@@ -71,7 +79,7 @@ function showSegmenters() {
   if (choice.selectedOptions[0]?.disabled ?? true) choice.value = "auto";
 }
 
-function pick(method) {
+export function pick(method) {
   if (!compare.run?.tiles.some((tile) => tile.method === method && tile.state === "done")) return;
   compare.picked = compare.wanted = method;
   remember("picked", method);
@@ -112,7 +120,7 @@ function cancel() {
   loadViewer();
 }
 
-const download = new Download(find(".saved"), find(".saving"), () => showControls());
+export const download = new Download(trigger, find(".saved"), find(".saving"), () => showControls());
 
 function save(what) {
   const { picked: method, strength, feather } = compare;
@@ -125,7 +133,7 @@ function showSetting(name) {
 }
 
 // settings: { strength, feather, method }, each of which may be missing, of work that was brought back or opened.
-function adoptSettings(settings) {
+export function adoptSettings(settings) {
   for (const name of ["strength", "feather"]) {
     const value = settings[name];
     if (!Number.isFinite(value)) continue;
@@ -137,7 +145,7 @@ function adoptSettings(settings) {
   drawViewer();
 }
 
-function connectControls() {
+export function connectControls() {
   const button = find('[data-act="start"]');
   button.addEventListener("click", start);
   hear("waits", (text) => {

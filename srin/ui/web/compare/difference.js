@@ -1,13 +1,19 @@
 // The difference between the picked result and what it is compared with: a picture that the server computes from exact
 // results, amplified so that it can be read.
 
+import { loadAll } from "../shared.js";
+import { find, props, trigger, watch } from "./component.js";
+import { compare } from "./state.js";
+import { drawViewer, viewer } from "./viewer.js";
+import { zoom } from "./zoom.js";
+
 const WAIT = 120; // milliseconds: sliders move on
 const SAME = "rgb(119 119 119)"; // as srin/difference.py draws no difference
 let differenceRequests = 0;
 let differenceTimer = 0;
 let differenceShown = null; // { image, window }
 
-function askDifference() {
+export function askDifference() {
   differenceRequests += 1;
   if (compare.view !== "difference") return;
   clearTimeout(differenceTimer);
@@ -37,7 +43,7 @@ async function adoptDifference() {
   drawViewer();
 }
 
-function paintDifference(context) {
+export function paintDifference(context) {
   const { width, height } = viewer;
   context.fillStyle = SAME;
   context.fillRect(0, 0, width, height);
@@ -48,7 +54,7 @@ function paintDifference(context) {
     across * zoom.scale * width, down * zoom.scale * height);
 }
 
-function connectDifference() {
+export function connectDifference() {
   const button = find('[data-act="difference"]');
   button.addEventListener("click", () => {
     compare.view = compare.view === "pair" ? "difference" : "pair";

@@ -1,8 +1,13 @@
 // The grid: a tile for each method, which fills as its result comes.
 
+import { element, find } from "./component.js";
+import { pick } from "./controls.js";
+import { compare } from "./state.js";
+import { connectZoom } from "./zoom.js";
+
 const tiles = new Map(); // by method
 
-function showGrid() {
+export function showGrid() {
   const { run, picked } = compare;
   const wanted = run?.tiles ?? [];
   const grid = find(".grid");
@@ -69,7 +74,7 @@ function showTile(tile, state, isPicked) {
 
 const listed = (names) => [names.slice(0, -1).join(", "), names.at(-1)].filter(Boolean).join(" and ");
 
-function setSource(image, url) {
+export function setSource(image, url) {
   image.hidden = !url;
   if (url && image.getAttribute("src") !== url) image.src = url;
 }

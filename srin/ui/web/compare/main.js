@@ -1,25 +1,16 @@
-// The comparison: its state, and what the server tells it.
+// The comparison: what the server tells it, and its parts connected.
 
-const compare = {
-  run: null, // the server's view of the run, see compare.py
-  picked: null, // the method looked at closely
-  other: "", // what it is compared with: another method, or "", the pasted picture
-  wanted: recall("picked", null), // the one that the visitor picked
-  methods: new Set(),
-  scene: { key: "", missing: "Add photos first.", hasSam: false },
-  told: null, // the network of the live preview
-  runs: 0, // started so far
-  cancelled: 0, // the last of them that was cancelled
-  starting: false,
-  waits: "", // what is waited for before it starts
-  shownComposite: null, // URL of the one that the zoom was made for
-  holding: false, // the other picture is shown in place of the picked one
-  goesToWhy: null, // what to do when a run is done that was started to ask why
-  view: "pair", // before and after, or "difference"
-  divider: 50,
-  strength: 1,
-  feather: 0, // pixels of the preview
-};
+import { hear, tell } from "../shared.js";
+import { element, props, ready, watch } from "./component.js";
+import {
+  adoptSettings, connectControls, download, showControls, showMethods, showSegmenters, tellMethod,
+} from "./controls.js";
+import { connectDifference } from "./difference.js";
+import { showGrid } from "./grid.js";
+import { compare } from "./state.js";
+import { connectViewer, loadViewer } from "./viewer.js";
+import { connectWhy } from "./why.js";
+import { setHome } from "./zoom.js";
 
 function adoptRun() {
   const { run } = props;

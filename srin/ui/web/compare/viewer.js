@@ -1,10 +1,17 @@
 // The picked result, large, beside or in turn with the pasted picture or another method's: with a divider, strength and
 // feather. Those two act on the picked one alone.
 
+import { clamp, loadAll, newCanvas } from "../shared.js";
+import { element, find } from "./component.js";
+import { askDifference, paintDifference } from "./difference.js";
+import { setSource } from "./grid.js";
+import { compare } from "./state.js";
+import { connectZoom, zoom } from "./zoom.js";
+
 const COARSE = 4; // a blurred mask is drawn so many times smaller
 const KNOB = 15; // CSS pixels: the radius of the divider's knob
-const viewer = find(".viewer-canvas");
-const layers = { composite: null, mask: null, result: null, other: null }; // images; other: what is compared with
+export const viewer = find(".viewer-canvas");
+export const layers = { composite: null, mask: null, result: null, other: null }; // images; other: what is compared with
 // Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
 const fitted = {
   to: "",
@@ -18,7 +25,7 @@ const fitted = {
 const change = { of: "", more: newCanvas(1, 1), less: newCanvas(1, 1) };
 let drawing = 0;
 
-async function loadViewer() {
+export async function loadViewer() {
   const { run, picked } = compare;
   const state = run?.tiles.find((tile) => tile.method === picked);
   find(".closer").hidden = find(".why").hidden = !state?.url;
@@ -50,7 +57,7 @@ function showOthers(run, picked) {
   select.replaceChildren(...options.map(([value, label]) => new Option(label, value, false, value === compare.other)));
 }
 
-function drawViewer() {
+export function drawViewer() {
   drawing ||= requestAnimationFrame(() => {
     drawing = 0;
     if (layers.composite) paintViewer();
@@ -102,7 +109,8 @@ function featherResult(width, height, place) {
   const mask = newCanvas(width / smaller, height / smaller);
   const soft = mask.getContext("2d");
   soft.filter = `blur(${sigma / smaller}px)`;
-  soft.drawImage(layers.mask, ...place.map((side) => side / smaller));
+  const [left, top, wide, high] = place.map((side) => side / smaller);
+  soft.drawImage(layers.mask, left, top, wide, high);
   Object.assign(fitted.feathered, { width, height });
   const context = fitted.feathered.getContext("2d");
   context.drawImage(fitted.result, 0, 0);
@@ -175,20 +183,20 @@ function paintBefore(context) {
 }
 
 // In place of the picked result, as long as a button or a key is held.
-function showOther(holds) {
+export function showOther(holds) {
   if (compare.holding === holds) return;
   compare.holding = holds;
   find(".viewer-shown").textContent = holds ? `Shown: ${find('[data-view="other"]').selectedOptions[0].label}` : "";
   drawViewer();
 }
 
-function moveDivider(percent) {
+export function moveDivider(percent) {
   compare.divider = clamp(percent, 0, 100);
   find('[data-view="divider"]').value = compare.divider;
   drawViewer();
 }
 
-function connectViewer() {
+export function connectViewer() {
   const box = find(".viewer");
   let dragging = false;
   const nearDivider = (event) => {

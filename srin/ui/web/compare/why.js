@@ -1,5 +1,11 @@
 // Why: a click on the object asks what leaving out each region of the background would change in that part.
 
+import { newCanvas } from "../shared.js";
+import { find, props, trigger, watch } from "./component.js";
+import { compare } from "./state.js";
+import { layers } from "./viewer.js";
+import { fractionsIn } from "./zoom.js";
+
 let whyRequests = 0;
 
 function askWhy(point) {
@@ -122,7 +128,7 @@ function objectCentre() {
   return { x: ((middle % side) + 0.5) / side, y: (Math.floor(middle / side) + 0.5) / side };
 }
 
-function connectWhy() {
+export function connectWhy() {
   const box = find(".why-ask");
   box.addEventListener("click", (event) => {
     // A key's click has no place of its own.

@@ -1,12 +1,16 @@
 // One zoom for all pictures of the comparison. Places are fractions of a picture's box. It begins at the object, with a
 // margin: that is home.
 
+import { clamp } from "../shared.js";
+import { element, find } from "./component.js";
+import { drawViewer, moveDivider } from "./viewer.js";
+
 const MOST = 12;
 const MARGIN = 0.12; // of the object's longer side, on each side of it; as in framing.py
-const zoom = { scale: 1, x: 0, y: 0 }; // a point p of the picture appears at p * scale + (x, y)
+export const zoom = { scale: 1, x: 0, y: 0 }; // a point p of the picture appears at p * scale + (x, y)
 const home = { scale: 1, x: 0, y: 0 };
 
-function setZoom(scale, x, y) {
+export function setZoom(scale, x, y) {
   zoom.scale = clamp(scale, 1, MOST);
   zoom.x = clamp(x, 1 - zoom.scale, 0);
   zoom.y = clamp(y, 1 - zoom.scale, 0);
@@ -21,7 +25,7 @@ function setZoom(scale, x, y) {
 const isZoomed = () => zoom.scale > home.scale * 1.001;
 
 // window: x, y, width, height of the box around the object, in fractions of the picture. middle: where to split it.
-function setHome([x, y, width, height], middle) {
+export function setHome([x, y, width, height], middle) {
   const [middleX, middleY] = [x + width / 2, y + height / 2];
   home.scale = clamp(1 / (Math.max(width, height) * (1 + 2 * MARGIN)), 1, MOST);
   home.x = clamp(0.5 - middleX * home.scale, 1 - home.scale, 0);
@@ -30,7 +34,7 @@ function setHome([x, y, width, height], middle) {
   moveDivider((middle * home.scale + home.x) * 100);
 }
 
-const goHome = () => setZoom(home.scale, home.x, home.y);
+export const goHome = () => setZoom(home.scale, home.x, home.y);
 
 function zoomAt(point, factor) {
   const scale = clamp(zoom.scale * factor, 1, MOST);
@@ -38,14 +42,19 @@ function zoomAt(point, factor) {
   setZoom(scale, point.x - (point.x - zoom.x) * ratio, point.y - (point.y - zoom.y) * ratio);
 }
 
-function fractionsIn(box, event) {
+export function fractionsIn(box, event) {
   const { left, top, width, height } = box.getBoundingClientRect();
   return { x: (event.clientX - left) / width, y: (event.clientY - top) / height };
 }
 
-// Zoom and pan on a box. At home the wheel scrolls the page, unless ctrl or the command key is held.
-// onTap: a short press; onHold(true or false): a longer one.
-function connectZoom(box, { onTap = () => {}, onHold = () => {}, takes = () => false }) {
+/**
+ * Zoom and pan on a box. At home the wheel scrolls the page, unless ctrl or the command key is held.
+ * @param {HTMLElement} box
+ * @param {{ onTap?: (event: PointerEvent) => void, onHold?: (holds: boolean) => void,
+ *   takes?: (event: PointerEvent) => boolean }} how onTap: a short press; onHold: a longer one begins, or ends; takes:
+ *   whether something else does with a press what it does
+ */
+export function connectZoom(box, { onTap = () => {}, onHold = () => {}, takes = () => false }) {
   const fingers = new Map();
   let began = null;
   let holding = false;

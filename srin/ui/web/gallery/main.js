@@ -1,5 +1,9 @@
 // The examples below the Stage. As long as there are no photos the Stage shows them instead, and asks for them.
 
+import { fillCards } from "../cards.js";
+import { hear, tell } from "../shared.js";
+import { find, findAll, props, ready, watch } from "./component.js";
+
 function showExamples() {
   const { examples } = props;
   find(".gallery").hidden = !examples.length;

@@ -1,6 +1,17 @@
 // What the server does beside the requests, and what of it the canvas shows: the live preview, the semantic map, the mask
 // under the mouse, and how far Segment Anything is. Only the newest answer of each kind counts.
 
+import { hear, loadAll } from "../shared.js";
+import { props, trigger, watch } from "./component.js";
+import { pictureCanvas, redraw } from "./draw.js";
+import { gesture } from "./gestures.js";
+import { watchGetting } from "./getting.js";
+import { LIVE_SIDE, showLight } from "./light.js";
+import { offsets, showLook } from "./look.js";
+import { showStatus } from "./panel.js";
+import { showResult } from "./result.js";
+import { shownPicture, shownView, stage } from "./state.js";
+
 const HOVER_MS = 150;
 const PEEK_MS = 1000;
 const MOST_WAIT_MS = 8000;
@@ -16,7 +27,7 @@ let hoverTimer = 0;
 let peekTimer = 0;
 
 // The picked network harmonizes the object, now that it lies still.
-function askLive() {
+export function askLive() {
   liveWait = PEEK_MS;
   stage.said = ""; // what was harmonized before
   showStatus();
@@ -66,7 +77,7 @@ function showBusy(isBusy) {
 }
 
 // Strengths above 1 take a second picture, which is asked for when the first of them is chosen.
-function askStrong() {
+export function askStrong() {
   const { live, strength } = stage;
   if (strength <= 1 || live?.images.length !== 1 || pictureCanvas.getAttribute("aria-busy") === "true") return;
   showBusy(true);
@@ -110,7 +121,7 @@ async function adoptLive() {
   redraw();
 }
 
-function askMap() {
+export function askMap() {
   stage.images.map = null;
   mapRequests += 1;
   if (!stage.showsMap || stage.server.missing) return;
@@ -133,7 +144,7 @@ async function adoptMap() {
 }
 
 // at: fractions of the photo, or null.
-function hovered(at) {
+export function hovered(at) {
   clearTimeout(hoverTimer);
   hoverRequests += 1;
   if (stage.hoverMask) {
@@ -154,13 +165,13 @@ async function adoptHover() {
   redraw();
 }
 
-function watchSegmentation() {
+export function watchSegmentation() {
   clearTimeout(peekTimer);
   watchGetting();
   if (stage.server.segmentation?.state === "preparing") peekTimer = setTimeout(() => trigger("peek"), PEEK_MS);
 }
 
-function connectBackground() {
+export function connectBackground() {
   watch("live", adoptLive);
   watch("map", adoptMap);
   watch("hover", adoptHover);

@@ -1,8 +1,10 @@
 // The mask as it is painted: a canvas of the photo's proxy, in one colour, whose opacity is the mask.
 
+import { newCanvas } from "../shared.js";
+
 const MASK_COLOUR = [255, 70, 120];
 
-class MaskLayer {
+export class MaskLayer {
   constructor() {
     this.canvas = newCanvas(1, 1);
     this.isEmpty = true;

@@ -1,16 +1,22 @@
 // What the two canvases show. The lower one holds the picture alone, the upper one everything that is only for editing.
 
+import { clamp } from "../shared.js";
+import { find } from "./component.js";
+import { drawLight, marksLight } from "./light.js";
+import { applyPlacement, handlesOf } from "./placement.js";
+import { canPlace, shownPicture, shownView, stage, views } from "./state.js";
+
 const ACCENT = "#2dd4bf";
-const HANDLE = 9; // CSS pixels: the handles' radius
+export const HANDLE = 9; // CSS pixels: the handles' radius
 const TURN_REACH = 34; // CSS pixels from the object's upper edge to the handle that turns it
 
-const pictureCanvas = find(".stage-picture");
-const marksCanvas = find(".stage-marks");
-const density = () => Math.min(2, window.devicePixelRatio || 1);
+export const pictureCanvas = find(".stage-picture");
+export const marksCanvas = find(".stage-marks");
+export const density = () => Math.min(2, window.devicePixelRatio || 1);
 
 let frame = 0;
 
-function redraw() {
+export function redraw() {
   frame ||= requestAnimationFrame(() => {
     frame = 0;
     drawPicture();
@@ -19,7 +25,7 @@ function redraw() {
 }
 
 // Makes the canvases as large as they are shown.
-function fitCanvases() {
+export function fitCanvases() {
   const { width, height } = marksCanvas.getBoundingClientRect();
   for (const canvas of [pictureCanvas, marksCanvas]) {
     canvas.width = Math.max(1, Math.round(width * density()));
@@ -46,7 +52,7 @@ function drawPicture() {
 }
 
 // Draws the cut-out where it is placed, clipped by the background's frame.
-function drawObject(context, cutout, background) {
+export function drawObject(context, cutout, background) {
   context.save();
   context.beginPath();
   context.rect(0, 0, background.width, background.height);
@@ -126,7 +132,7 @@ function outlined(context, path) {
   line(context, 1.5, "#fff");
 }
 
-function handlePlaces(picture) {
+export function handlePlaces(picture) {
   const view = shownView();
   const reach = (TURN_REACH * density()) / view.scale;
   const { corners, top, turn } = handlesOf(stage.placement, picture, stage.cutoutSize, reach);

@@ -1,8 +1,14 @@
 // What there is before there are photos: an example that is harmonized already, on the canvas, and where to begin.
 
+import { fillCards } from "../cards.js";
+import { hear, loadAll, tell } from "../shared.js";
+import { find, findAll } from "./component.js";
+import { pendingCount } from "./requests.js";
+import { cuttable, shownPicture, stage } from "./state.js";
+
 const opening = find(".opening");
 
-function showEmpty() {
+export function showEmpty() {
   const { way, images, server } = stage;
   const isUntouched = untouched();
   const empty = !shownPicture();
@@ -21,7 +27,7 @@ function showEmpty() {
   find(".stage-or").hidden = find(".stage-drop").hidden = find(".stage-begin").hidden = !isUntouched;
 }
 
-const untouched = () => !(stage.server.background || stage.server.object || stage.server.picture);
+export const untouched = () => !(stage.server.background || stage.server.object || stage.server.picture);
 
 function missingRoles(way, server) {
   if (way === "ready") return [server.picture ? "mask" : "picture"];
@@ -51,7 +57,7 @@ function splitOpening(percent) {
   opening.style.setProperty("--divider", `${percent}%`);
 }
 
-function connectEmpty() {
+export function connectEmpty() {
   for (const button of findAll("[data-choose]")) {
     button.addEventListener("click", () => find(`input[data-for="${button.dataset.choose}"]`).click());
   }

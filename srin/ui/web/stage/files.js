@@ -1,6 +1,12 @@
 // Photos come by drag and drop, by the file dialogs, or from the clipboard.
 
-const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
+import { find } from "./component.js";
+import { request, settled } from "./requests.js";
+import { stage } from "./state.js";
+import { copies, sendOriginal, sendPhoto, smallCopy } from "./transfer.js";
+import { keepFile, openProject, workFile } from "./work.js";
+
+export const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
 
 // Where a file goes whose place nobody chose: where there is none yet; otherwise to what the canvas shows.
 function freeRole() {
@@ -11,7 +17,7 @@ function freeRole() {
   return view === "cut" ? "object" : "background";
 }
 
-async function addFiles(files, role) {
+export async function addFiles(files, role) {
   const project = files.find((file) => file.name.toLowerCase().endsWith(".srin"));
   if (project) return openProject(project);
   const pictures = files.filter((file) => file.size > 0 || files.length === 1);
@@ -22,7 +28,9 @@ async function addFiles(files, role) {
 
 async function addFile(file, role) {
   if (role === "picture" && stage.way === "pair") request("way", { way: "ready" }, "Switching");
-  let small, path;
+  let path;
+  /** @type {{ file: File, width: number, height: number } | null} */
+  let small = null;
   await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
     small = role === "mask" ? null : await smallCopy(file);
     path = await (small ? sendPhoto(small.file, role, { after: file.size }) : sendPhoto(file, role));
@@ -35,7 +43,7 @@ async function addFile(file, role) {
   if (small && stage.server.work?.files[role]?.url === workFile(path)) sendOriginal(file, role, path, small.file.size);
 }
 
-function connectFiles() {
+export function connectFiles() {
   const board = find(".stage-board");
   board.addEventListener("dragover", (event) => {
     if (![...event.dataTransfer.types].includes("Files")) return;
@@ -48,7 +56,7 @@ function connectFiles() {
     board.classList.remove("dropping");
     if (event.dataTransfer.files.length) addFiles([...event.dataTransfer.files]);
   });
-  window.addEventListener("paste", (event) => {
+  window.addEventListener("paste", (/** @type {ClipboardEvent} */ event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (files.length) addFiles(files);
   });

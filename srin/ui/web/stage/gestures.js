@@ -1,8 +1,17 @@
 // Mouse, pen and touch. A gesture begins with a pointer going down and depends on the tool; a second finger turns it into
 // a pinch.
 
+import { clamp, newCanvas } from "../shared.js";
+import { addPoint, commitPlacement, commitPrompt, commitStroke, ensureMask, setPlacement } from "./actions.js";
+import { hovered } from "./background.js";
+import { HANDLE, density, handlePlaces, marksCanvas, redraw } from "./draw.js";
+import { spaceIsDown } from "./keyboard.js";
+import { commitLight, ensureLight, markRegion } from "./light.js";
+import { intoCutout } from "./placement.js";
+import { canPlace, shownPicture, shownView, stage } from "./state.js";
+
 const pointers = new Map();
-let gesture = null;
+export let gesture = null;
 let wheelTimer = 0;
 
 function canvasPoint(event) {
@@ -20,12 +29,12 @@ const isOverObject = (point) => {
 // --- what dragging does, tool by tool: functions from the first point (pixels of the canvas) to { move, end, cancel }
 
 const BEGIN = {
-  place(start, event) {
-    if (!canPlace()) return BEGIN.pan(start, event);
+  place(start) {
+    if (!canPlace()) return BEGIN.pan(start);
     const { corners, turn } = handlePlaces(shownPicture());
     if (nearby(start, turn)) return turnObject(start);
     if (corners.some((corner) => nearby(start, corner))) return scaleObject(start);
-    return isOverObject(start) ? moveObject(start) : BEGIN.pan(start, event);
+    return isOverObject(start) ? moveObject(start) : BEGIN.pan(start);
   },
   pan(start) {
     let last = start;
@@ -64,7 +73,7 @@ function paintLight(start, erases) {
   return paint(start, stage.light, erases, commitLight);
 }
 
-function orderedBox(a, b) {
+export function orderedBox(a, b) {
   const inside = (value) => clamp(value, 0, 1);
   return [Math.min(a.x, b.x), Math.min(a.y, b.y), Math.max(a.x, b.x), Math.max(a.y, b.y)].map(inside);
 }
@@ -253,7 +262,7 @@ function wheel(event) {
   redraw();
 }
 
-function connectGestures() {
+export function connectGestures() {
   marksCanvas.addEventListener("pointerdown", pointerDown);
   marksCanvas.addEventListener("pointermove", pointerMove);
   marksCanvas.addEventListener("pointerup", pointerUp);

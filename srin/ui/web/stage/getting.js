@@ -1,6 +1,10 @@
 // Segment Anything, where it isn't there: a button that gets it, how far that is, or why there is none. All visitors share
 // one download, so the page looks again from time to time, whoever began it.
 
+import { timeLeft } from "../shared.js";
+import { find, findAll, props, trigger, watch } from "./component.js";
+import { stage } from "./state.js";
+
 const RUNNING_LOOK_MS = 1000;
 const IDLE_LOOK_MS = 10000;
 
@@ -28,7 +32,7 @@ function adoptGetting() {
 }
 
 // As long as it is missing, and somebody may see that.
-function watchGetting() {
+export function watchGetting() {
   clearTimeout(gettingTimer);
   if (!isMissing()) return;
   if (getting === null) askGetting();
@@ -40,7 +44,7 @@ function lookAgain() {
   else askGetting();
 }
 
-function showGetting() {
+export function showGetting() {
   const box = find(".stage-get");
   box.hidden = !isMissing() || !getting || getting.state === "here";
   if (box.hidden) return;
@@ -70,7 +74,7 @@ function gettingText() {
   }[state] ?? `${what}. ${room}`;
 }
 
-function connectGetting() {
+export function connectGetting() {
   watch("checkpoint", adoptGetting);
   for (const button of findAll("[data-get]")) button.addEventListener("click", () => askGetting(button.dataset.get));
 }

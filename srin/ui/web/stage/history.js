@@ -3,7 +3,7 @@
 
 const MOST_STEPS = 40;
 
-class History {
+export class History {
   constructor() {
     this.entries = [];
     this.at = -1;

@@ -1,13 +1,20 @@
 // The cut-out, small in the corner while the object lies in its scene: a click in it corrects what is cut out, and the
 // object stays where it is.
 
+import { addPoint, pickTool } from "./actions.js";
+import { find, findAll } from "./component.js";
+import { density } from "./draw.js";
+import { marksLight } from "./light.js";
+import { setPressed } from "./panel.js";
+import { stage } from "./state.js";
+
 const inset = find(".inset");
 const insetCanvas = find(".inset-canvas");
 const INSET_WIDTH = 200; // CSS pixels
 const SMALL_BOARD = 520; // CSS pixels: on a narrower canvas there is no room to aim, and a tap opens the cut-out
 let insetLabel = 1; // of the next click: 1 adds, 0 takes away
 
-function showInset() {
+export function showInset() {
   const { way, view, images, server } = stage;
   const corrects = way === "pair" && view === "place" && images.object && server.mask && !server.mask.pure;
   inset.hidden = !corrects || marksLight(); // what it covers can be marked, too
@@ -30,7 +37,7 @@ function drawInset() {
   if (!stage.mask.isEmpty) context.drawImage(stage.mask.canvas, 0, 0, insetCanvas.width, insetCanvas.height);
 }
 
-function connectInset() {
+export function connectInset() {
   insetCanvas.addEventListener("click", (event) => {
     if (inset.classList.contains("small")) {
       pickTool("point");

@@ -1,10 +1,21 @@
 // Everything that the mouse can do on the canvas, by keys. Placing: arrows move the object. Cutting out: arrows move a
 // cross, Enter uses the tool there; so they do when the background is marked.
 
+import { clamp } from "../shared.js";
+import {
+  addPoint, commitPlacement, commitPrompt, commitStroke, ensureMask, pickTool, setPlacement, undo,
+} from "./actions.js";
+import { find } from "./component.js";
+import { marksCanvas, redraw } from "./draw.js";
+import { orderedBox } from "./gestures.js";
+import { commitLight, ensureLight, markRegion, marksLight } from "./light.js";
+import { say, setBrush, showAll, toggleMask } from "./panel.js";
+import { canPlace, shownPicture, shownView, stage } from "./state.js";
+
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const TOOL_KEYS = { v: "place", p: "point", n: "negative", x: "box", b: "brush", e: "erase", h: "pan" };
 
-let spaceIsDown = false;
+export let spaceIsDown = false;
 let keyTimer = 0;
 let boxCorner = null;
 
@@ -104,7 +115,7 @@ function useToolAtCursor() {
   return true;
 }
 
-function connectKeyboard() {
+export function connectKeyboard() {
   marksCanvas.addEventListener("keydown", keyDown);
   marksCanvas.addEventListener("keyup", (event) => {
     if (event.key === " ") spaceIsDown = false;

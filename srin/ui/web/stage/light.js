@@ -1,38 +1,47 @@
 // "Take the light from here": a part of the background is clicked or painted, from which alone the networks take their
 // light, or never. The mark belongs to the background's photo: where the object lies makes no difference to it.
 
+import { newCanvas } from "../shared.js";
+import { pickTool } from "./actions.js";
+import { find, findAll } from "./component.js";
+import { density, drawObject, marksCanvas, redraw } from "./draw.js";
+import { setBrush, setPressed } from "./panel.js";
+import { request, sent } from "./requests.js";
+import { canPlace, shownPicture, shownView, stage } from "./state.js";
+import { transfer } from "./transfer.js";
+
 const LIGHT_TOOLS = ["light", "lightbrush", "lighterase"];
-const LIVE_SIDE = 512; // pixels of the longer side of a first live preview, and of a mark, as in previews.py
+export const LIVE_SIDE = 512; // pixels of the longer side of a first live preview, and of a mark, as in previews.py
 const hatched = newCanvas(1, 1); // what may not lend
 let lightUploads = 0;
 let lightSent = 0; // number of the last request that changed the mark: older answers know less than the canvas
 
-const marksLight = () => LIGHT_TOOLS.includes(stage.tool);
-const viewOf = (tool) => (tool === "place" || LIGHT_TOOLS.includes(tool) ? "place" : "cut");
+export const marksLight = () => LIGHT_TOOLS.includes(stage.tool);
+export const viewOf = (tool) => (tool === "place" || LIGHT_TOOLS.includes(tool) ? "place" : "cut");
 
-async function sendLight(data, doing, prepare) {
+export async function sendLight(data, doing, prepare) {
   lightUploads += 1;
   await request("light", { only: stage.lightOnly, ...data }, doing, prepare);
   lightUploads -= 1;
   lightSent = sent;
 }
 
-function markRegion(point) {
+export function markRegion(point) {
   if (point.x < 0 || point.y < 0 || point.x > 1 || point.y > 1) return;
   sendLight({ ...point, placement: stage.placement }, "Finding the region");
 }
 
-function ensureLight() {
+export function ensureLight() {
   const picture = shownPicture();
   const factor = Math.min(1, LIVE_SIDE / Math.max(picture.width, picture.height));
   if (stage.light.isEmpty) stage.light.clear(picture.width * factor, picture.height * factor);
 }
 
-function commitLight() {
+export function commitLight() {
   sendLight({}, "Marking", async () => ({ path: await transfer(await stage.light.toFile()) }));
 }
 
-function adoptLight(next) {
+export function adoptLight(next) {
   if (lightUploads || next.answered < lightSent) return;
   const { light } = next;
   if (light) {
@@ -44,7 +53,7 @@ function adoptLight(next) {
   }
 }
 
-function showLight() {
+export function showLight() {
   const { light } = stage.server;
   const percent = light && Math.max(1, Math.round(light.share * 100));
   find(".light").hidden = !stage.method;
@@ -63,7 +72,7 @@ function markedText({ only }, percent) {
 }
 
 // Hatches what may not lend. The object is left as it is.
-function drawLight(context, picture) {
+export function drawLight(context, picture) {
   if (!find(".light").open || stage.light.isEmpty) return;
   const { width, height } = marksCanvas;
   if (hatched.width !== width || hatched.height !== height) Object.assign(hatched, { width, height });
@@ -76,11 +85,12 @@ function drawLight(context, picture) {
   layer.globalCompositeOperation = "source-over";
   layer.clearRect(0, 0, width, height);
   layer.fillStyle = hatching(layer);
-  if (stage.lightOnly) layer.fillRect(...box);
-  else layer.drawImage(stage.light.canvas, ...box);
+  const [left, top, wide, high] = box;
+  if (stage.lightOnly) layer.fillRect(left, top, wide, high);
+  else layer.drawImage(stage.light.canvas, left, top, wide, high);
   layer.globalCompositeOperation = stage.lightOnly ? "destination-out" : "source-in";
-  if (stage.lightOnly) layer.drawImage(stage.light.canvas, ...box);
-  else layer.fillRect(...box);
+  if (stage.lightOnly) layer.drawImage(stage.light.canvas, left, top, wide, high);
+  else layer.fillRect(left, top, wide, high);
   layer.globalCompositeOperation = "destination-out";
   view.apply(layer);
   if (canPlace()) drawObject(layer, stage.images.cutout, picture);
@@ -107,7 +117,7 @@ function hatching(context) {
   return context.createPattern(tile, "repeat");
 }
 
-function connectLight() {
+export function connectLight() {
   const box = find(".light");
   box.addEventListener("toggle", () => {
     if (box.open) pickTool("light");

@@ -1,6 +1,13 @@
 // What the network did to the object, as sliders: they stand where it set them, and what is moved is added to its own
 // change. At rest the picture is the network's, to the bit.
 
+import { clamp, tell } from "../shared.js";
+import { record } from "./actions.js";
+import { askLive } from "./background.js";
+import { find, findAll } from "./component.js";
+import { showStatus } from "./panel.js";
+import { stage } from "./state.js";
+
 const LOOK_WAIT = 60; // milliseconds: a slider moves on
 // How far a slider goes either way, and how its value is said; ratios go by powers of two.
 const LOOK = {
@@ -18,7 +25,7 @@ function signedNumber(value, digits) {
 }
 
 // What the server is told: see srin/offsets.py.
-function offsets() {
+export function offsets() {
   const told = {};
   for (const [name, { span, isRatio }] of Object.entries(LOOK)) {
     const moved = stage.moved[name] ?? 0;
@@ -29,7 +36,7 @@ function offsets() {
 
 const isMoved = () => Object.values(stage.moved).some((moved) => moved !== 0);
 
-function showLook() {
+export function showLook() {
   const { chosen } = stage;
   const told = offsets();
   find(".look").hidden = !stage.method;
@@ -54,7 +61,7 @@ function moveLook(name, moved) {
 }
 
 // The other way round.
-function useOffsets(told) {
+export function useOffsets(told) {
   stage.moved = {};
   for (const [name, { span, isRatio }] of Object.entries(LOOK)) {
     const moved = isRatio ? Math.log2(told[name]) : told[name] / span;
@@ -69,7 +76,7 @@ function keepLook() {
   tell("settings", { offsets: offsets() });
 }
 
-function connectLook() {
+export function connectLook() {
   for (const input of findAll("[data-offset]")) {
     input.addEventListener("input", () => moveLook(input.dataset.offset, Number(input.value)));
     input.addEventListener("change", keepLook);

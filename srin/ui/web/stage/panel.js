@@ -1,5 +1,21 @@
 // The controls around the canvas: tools, photos, numbers, brush, mask operations, proposals, and what is said below.
 
+import { remember, tell } from "../shared.js";
+import { commitPlacement, pickTool, setPlacement, undo } from "./actions.js";
+import { askLive, askMap } from "./background.js";
+import { find, findAll } from "./component.js";
+import { marksCanvas, redraw } from "./draw.js";
+import { showEmpty, untouched } from "./empty.js";
+import { addFiles } from "./files.js";
+import { showGetting } from "./getting.js";
+import { showInset } from "./inset.js";
+import { sendLight, showLight } from "./light.js";
+import { START } from "./placement.js";
+import { pendingCount, request } from "./requests.js";
+import { showResult } from "./result.js";
+import { canPlace, cuttable, shownPicture, shownView, stage } from "./state.js";
+import { showTransfers } from "./transfer.js";
+
 const HINTS = {
   place: "Drag to move. Wheel or corners to scale, shift-wheel or the upper handle to turn, arrow keys to nudge, f to flip.",
   point: "Click on the object. The right button or alt-click marks what does not belong to it.",
@@ -27,12 +43,12 @@ const NUMBERS = {
   rotation: { read: (p) => p.rotation, write: (value) => ({ rotation: value }) },
 };
 
-const say = (text) => (find(".stage-said").textContent = text);
+export const say = (text) => (find(".stage-said").textContent = text);
 
-function showPanel() {
+export function showPanel() {
   const { way, view, tool, server } = stage;
   const photo = shownPicture();
-  element.querySelector(".stage").dataset.view = view;
+  find(".stage").dataset.view = view;
   for (const button of findAll("[data-way]")) setPressed(button, button.dataset.way === way);
   for (const button of findAll("[data-tool]")) {
     const placing = button.dataset.tool === "place";
@@ -55,7 +71,7 @@ function showPanel() {
   showEdit();
   find(".stage-cutting").hidden = view !== "cut" || !photo;
   find(".stage-waiting").hidden = !find(".stage-placing").hidden || !find(".stage-cutting").hidden;
-  element.querySelector(".stage").dataset.empty = String(untouched());
+  find(".stage").dataset.empty = String(untouched());
   find(".stage-missing").textContent = untouched() && way === "pair" ? "" : (server.missing ?? "");
   find(".stage-brush").hidden = !["brush", "erase"].includes(tool);
   const next = find(".stage-next");
@@ -83,7 +99,7 @@ function showEdit() {
   edit.hidden = !navigator.maxTouchPoints || !shownPicture();
   setPressed(edit, stage.isEditing);
   edit.textContent = stage.isEditing ? "Done" : "Edit";
-  element.querySelector(".stage").dataset.editing = String(stage.isEditing);
+  find(".stage").dataset.editing = String(stage.isEditing);
 }
 
 function unmaskedText(way) {
@@ -109,7 +125,7 @@ function showSegmentation() {
   box.querySelector("p").textContent = reason;
 }
 
-function setPressed(button, pressed) {
+export function setPressed(button, pressed) {
   button.setAttribute("aria-pressed", String(pressed));
 }
 
@@ -122,7 +138,7 @@ function showSlot(slot, photo, way) {
   slot.querySelector(".slot-name").textContent = photo ? (photo.name ?? "there") : "choose or drop a file";
 }
 
-function showNumbers() {
+export function showNumbers() {
   for (const [name, { read }] of Object.entries(NUMBERS)) {
     const input = find(`[data-number="${name}"]`);
     if (document.activeElement !== input) input.value = Math.round(read(stage.placement) * 10) / 10;
@@ -136,7 +152,7 @@ function showBrush() {
   find('[data-light="size"]').value = find('[data-brush="size"]').value;
 }
 
-function showStatus() {
+export function showStatus() {
   const busy = pendingCount() > 0;
   find(".stage").setAttribute("aria-busy", String(busy));
   const status = find(".stage-status");
@@ -157,7 +173,7 @@ function hint() {
   return hasNothingToDo ? "" : HINTS[stage.tool];
 }
 
-function showProposals() {
+export function showProposals() {
   const strip = find(".stage-proposals");
   const proposals = stage.server.proposals ?? [];
   const photo = (stage.way === "ready" ? stage.server.picture : stage.server.object)?.url;
@@ -246,26 +262,26 @@ function zoomMiddle(factor) {
   redraw();
 }
 
-function showAll() {
+export function showAll() {
   shownView().reset();
   redraw();
   return true;
 }
 
-function toggleMask() {
+export function toggleMask() {
   stage.showsMask = !stage.showsMask;
   showPanel();
   redraw();
   return true;
 }
 
-function setBrush(change) {
+export function setBrush(change) {
   stage.brush = { ...stage.brush, ...change };
   remember("brush", stage.brush);
   showBrush();
 }
 
-function connectPanel() {
+export function connectPanel() {
   for (const button of findAll("[data-act]")) button.addEventListener("click", () => ACTS[button.dataset.act]());
   for (const button of findAll("[data-tool]")) button.addEventListener("click", () => pickTool(button.dataset.tool));
   for (const button of findAll("[data-way]")) {

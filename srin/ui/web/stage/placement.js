@@ -1,9 +1,11 @@
 // Where the object lies on the background: the same numbers and the same geometry as srin.composite.Placement.
 
-const START = { x: 0.5, y: 0.55, scale: 0.5, rotation: 0, flip: false };
+import { clamp } from "../shared.js";
+
+export const START = { x: 0.5, y: 0.55, scale: 0.5, rotation: 0, flip: false };
 const LIMITS = { x: [-0.5, 1.5], y: [-0.5, 1.5], scale: [0.02, 5] };
 
-function checkedPlacement(placement) {
+export function checkedPlacement(placement) {
   const rotation = ((((placement.rotation + 180) % 360) + 360) % 360) - 180;
   const checked = { ...placement, rotation: Math.round(rotation * 100) / 100 };
   for (const [name, [low, high]] of Object.entries(LIMITS)) {
@@ -13,10 +15,10 @@ function checkedPlacement(placement) {
 }
 
 // Pixels of the background for one of the cut-out.
-const placedScale = (placement, background, cutout) => (placement.scale * background.height) / cutout.height;
+export const placedScale = (placement, background, cutout) => (placement.scale * background.height) / cutout.height;
 
 // Lets the context draw the cut-out with its centre at 0, 0, after the view's transform.
-function applyPlacement(context, placement, background, cutout) {
+export function applyPlacement(context, placement, background, cutout) {
   const scale = placedScale(placement, background, cutout);
   context.translate(placement.x * background.width, placement.y * background.height);
   context.rotate((placement.rotation * Math.PI) / 180);
@@ -24,7 +26,7 @@ function applyPlacement(context, placement, background, cutout) {
 }
 
 // A point of the background, in fractions, as an offset from the cut-out's centre in the cut-out's pixels.
-function intoCutout(point, placement, background, cutout) {
+export function intoCutout(point, placement, background, cutout) {
   const dx = (point.x - placement.x) * background.width;
   const dy = (point.y - placement.y) * background.height;
   const angle = (-placement.rotation * Math.PI) / 180;
@@ -34,7 +36,7 @@ function intoCutout(point, placement, background, cutout) {
 }
 
 // The inverse: fractions of the background.
-function outOfCutout(offset, placement, background, cutout) {
+export function outOfCutout(offset, placement, background, cutout) {
   const angle = (placement.rotation * Math.PI) / 180;
   const scale = placedScale(placement, background, cutout);
   const x = (placement.flip ? -offset.x : offset.x) * scale;
@@ -47,7 +49,7 @@ function outOfCutout(offset, placement, background, cutout) {
 
 // A placement refers to the mask's bounding box. When editing the mask changes the box, this moves the placement along,
 // so that what was there before stays where it was. Boxes are [x, y, width, height] in pixels of the object's photo.
-function followBox(placement, before, after, background) {
+export function followBox(placement, before, after, background) {
   const cutout = { width: before[2], height: before[3] };
   const offset = {
     x: after[0] + after[2] / 2 - (before[0] + before[2] / 2),
@@ -58,7 +60,7 @@ function followBox(placement, before, after, background) {
 }
 
 // Corners and the handle to turn by, in fractions of the background. The handle is `reach` pixels of the background out.
-function handlesOf(placement, background, cutout, reach) {
+export function handlesOf(placement, background, cutout, reach) {
   const { width, height } = cutout;
   const at = (x, y) => outOfCutout({ x: x * width, y: y * height }, placement, background, cutout);
   const top = -0.5 - reach / placedScale(placement, background, cutout) / height;

@@ -1,15 +1,31 @@
 // The talk with the server. Every request has a number; the server answers them in that order and says in its state how
 // many it has answered. So nothing overtakes anything, and it is known when everything has settled.
 
-let sent = 0;
+import { strokes } from "./actions.js";
+import { trigger } from "./component.js";
+import { showPanel } from "./panel.js";
+import { stage } from "./state.js";
+import { work } from "./work.js";
+
+export let sent = 0;
 let answered = 0;
 let uploads = 0; // before they are sent, files travel
 const waiting = [];
 
-const pendingCount = () => sent - answered + uploads;
+export const pendingCount = () => sent - answered + uploads;
+
+// The server has answered so many.
+export function haveAnswered(count) {
+  answered = Math.max(answered, count);
+}
+
+// Another session begins, which has answered so many.
+export function startFrom(count) {
+  sent = answered = count;
+}
 
 // kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result joins the data.
-async function request(kind, data, doing, prepare) {
+export async function request(kind, data, doing, prepare) {
   if (kind !== "resume" && work.resuming) await settled(); // what is brought back comes first
   stage.doing = `${doing}…`;
   stage.asked = kind;
@@ -30,21 +46,21 @@ async function request(kind, data, doing, prepare) {
   release();
 }
 
-function send(kind, data) {
+export function send(kind, data) {
   sent += 1;
   trigger("act", { ...data, kind, request: sent, strokes, session: stage.server.work?.session });
   showPanel();
 }
 
 // Resolves when the server has answered everything.
-function settled() {
+export function settled() {
   return new Promise((resolve) => {
     waiting.push(resolve);
     release();
   });
 }
 
-function release() {
+export function release() {
   if (pendingCount() > 0 || !waiting.length) return;
   waiting.shift()();
   queueMicrotask(release); // the next, unless this one has sent something that the next has to wait for

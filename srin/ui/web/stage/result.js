@@ -1,8 +1,20 @@
 // What is done with the picture on the canvas: its strength, a look at what was before, and taking it away.
 
-const download = new Download(find(".stage-saved"), find(".stage-saving"), () => showResult());
+import { Download, hear, recall, remember, tell, whileHeld } from "../shared.js";
+import { record } from "./actions.js";
+import { askStrong } from "./background.js";
+import { find, findAll, props, trigger, watch } from "./component.js";
+import { redraw } from "./draw.js";
+import { offsets, showLook, useOffsets } from "./look.js";
+import { say, showPanel } from "./panel.js";
+import { request, settled } from "./requests.js";
+import { stage } from "./state.js";
+import { arrived } from "./transfer.js";
+import { work, workFile } from "./work.js";
 
-function showResult() {
+const download = new Download(trigger, find(".stage-saved"), find(".stage-saving"), () => showResult());
+
+export function showResult() {
   const { way, server, view } = stage;
   const ready = !server.missing && Boolean(server.key);
   find(".stage-placing").hidden = !ready || view !== "place";
@@ -17,7 +29,7 @@ function showResult() {
 }
 
 // In the comparison too: there is one strength.
-function useLook({ strength, moved }) {
+export function useLook({ strength, moved }) {
   stage.moved = moved;
   work.settings = { ...work.settings, strength, offsets: offsets() };
   tell("use-settings", { strength });
@@ -73,7 +85,7 @@ async function addAnother(url, look) {
   say("The picture is the background now. Choose the photo of another object.");
 }
 
-function connectResult() {
+export function connectResult() {
   const slider = find('[data-look="strength"]');
   slider.addEventListener("input", () => {
     setStrength(slider.value / 100);

@@ -1,14 +1,14 @@
 // The browser's own store (IndexedDB), where work outlives the page. An entry is a tab's: a small record, and the files that
 // it refers to, under "TAB FILE".
 
-const KEPT_DAYS = 7;
+export const KEPT_DAYS = 7;
 const MOST_ENTRIES = 3;
 const STORES = ["records", "files"];
 
 let database = null;
 
 // Rejects where the browser stores nothing for this page.
-async function openStorage() {
+export async function openStorage() {
   database = await new Promise((resolve, reject) => {
     const opening = indexedDB.open("srin", 1);
     opening.onupgradeneeded = () => STORES.forEach((name) => opening.result.createObjectStore(name));
@@ -34,7 +34,7 @@ function inStorage(mode, act) {
 const filesOf = (tab) => IDBKeyRange.bound(`${tab} `, `${tab} \uffff`);
 
 // Records, the newest first.
-async function listEntries() {
+export async function listEntries() {
   const records = await inStorage("readonly", (store) => store.getAll());
   return records.sort((a, b) => b.saved - a.saved);
 }
@@ -48,17 +48,17 @@ function dropEntries(tabs) {
   });
 }
 
-const clearStorage = () => inStorage("readwrite", (records, files) => [records, files].forEach((store) => store.clear()));
+export const clearStorage = () => inStorage("readwrite", (records, files) => [records, files].forEach((store) => store.clear()));
 
 // blobs: the files that are new, by name; others of the record are there already.
-function writeEntry(record, blobs) {
+export function writeEntry(record, blobs) {
   return inStorage("readwrite", (records, files) => {
     records.put(record, record.tab);
     for (const [name, blob] of Object.entries(blobs)) files.put(blob, `${record.tab} ${name}`);
   });
 }
 
-async function readFile(tab, name) {
+export async function readFile(tab, name) {
   const blob = await inStorage("readonly", (_, files) => files.get(`${tab} ${name}`));
   if (!blob) throw new Error(`${name} is not kept any more.`);
   return blob;

@@ -1,11 +1,23 @@
 // Files on their way to the server: how far they are stands in their slots. One whose connection is lost is sent again.
 
+import { newCanvas, timeLeft } from "../shared.js";
+import { element, findAll } from "./component.js";
+import { ROLE_WORDS } from "./files.js";
+import { showPanel, showStatus } from "./panel.js";
+import { send, settled } from "./requests.js";
+import { stage } from "./state.js";
+import { keepFile } from "./work.js";
+
 const STALLED = 30_000; // milliseconds without a byte after which a connection is taken for lost
 const transfers = []; // { role, share, left, again }; again: a function, as long as nothing goes on
 
-// Resolves with the file's path on the server. told: called with the share that is there, 0 to 1, and the seconds that are
-// left, or null. Rejects with an Error; its `sentence` says why the server did not take the file, where it answered at all.
-function transfer(file, told = () => {}) {
+/**
+ * Resolves with the file's path on the server. Rejects with an Error; its `sentence` says why the server did not take the
+ * file, where it answered at all.
+ * @param {File} file
+ * @param {(share: number, left: number | null) => void} told hears which share is there, 0 to 1, and the seconds that are left
+ */
+export function transfer(file, told = () => {}) {
   return new Promise((resolve, reject) => {
     const sending = new XMLHttpRequest();
     const began = performance.now();
@@ -42,7 +54,7 @@ function refusal(file, status) {
 
 // A transfer for a slot. As long as the connection is lost it waits, for the connection or for a person.
 // before, after: bytes of the same photo that went before it, or come after it.
-async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
+export async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
   const here = { role, share: 0, left: null, again: null };
   transfers.push(here);
   try {
@@ -76,7 +88,7 @@ async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
 const sentText = ({ share, left }) => `${Math.round(100 * share)} % sent${left ? `,${timeLeft(left)}` : ""}`;
 
 // A file that has no slot: how far it is stands beside what the page does.
-async function sendAloud(file) {
+export async function sendAloud(file) {
   const { doing } = stage;
   const path = await transfer(file, (share, left) => {
     stage.doing = `${doing} ${sentText({ share, left })}`;
@@ -86,7 +98,7 @@ async function sendAloud(file) {
   return path;
 }
 
-function showTransfers() {
+export function showTransfers() {
   element.querySelector(".stage").classList.toggle("sending", transfers.length > 0);
   for (const slot of findAll("[data-role]")) {
     const here = transfers.findLast(({ role }) => role === slot.dataset.role);
@@ -108,7 +120,7 @@ function sendAgain() {
 const SMALL_SIDE = 1280; // pixels: as large as what the server shows, see PROXY_SIDE in previews.py
 const DIRECT = 1e6; // bytes: smaller files go at once
 const SMALL_QUALITY = 0.9;
-const copies = new Map(); // URLs of small copies, by their address on the server: they are not fetched again
+export const copies = new Map(); // URLs of small copies, by their address on the server: they are not fetched again
 
 // As the server rounds: a mask that is painted on the copy must have its size.
 function rounded(value) {
@@ -118,11 +130,12 @@ function rounded(value) {
 
 // { file, width, height }: a copy with which work can begin, and the size of the original; or null where there is none: the
 // file is small, it has transparency, or it is of a kind that the browser can't read.
-async function smallCopy(file) {
+export async function smallCopy(file) {
   if (file.size < DIRECT) return null;
   let photo;
   try {
-    photo = await createImageBitmap(file, { imageOrientation: "from-image" });
+    const turned = /** @type {any} */ ({ imageOrientation: "from-image" }); // unknown to TypeScript 4.8
+    photo = await createImageBitmap(file, turned);
   } catch {
     return null;
   }
@@ -141,7 +154,7 @@ async function smallCopy(file) {
 }
 
 // A state of the server, with the small copies that are in this browser.
-function withCopies(state) {
+export function withCopies(state) {
   const found = {};
   for (const role of ["background", "object", "picture"]) {
     const url = state[role]?.travels && copies.get(state.work.files[role].url);
@@ -152,7 +165,7 @@ function withCopies(state) {
 
 // The original takes the place of its small copy on the server. Nothing waits for it but what needs it, see `arrived`.
 // small: the address of the copy; before: its bytes.
-async function sendOriginal(file, role, small, before) {
+export async function sendOriginal(file, role, small, before) {
   let path, refused;
   try {
     path = await sendPhoto(file, role, { before });
@@ -178,7 +191,7 @@ function travelling() {
 }
 
 // Resolves when all photos of the scene are there at full size. waits: called with what is waited for.
-async function arrived(waits) {
+export async function arrived(waits) {
   await settled();
   while (travelling().length) {
     waits(`Waiting until ${travelling().map(({ name }) => name).join(" and ")} ${travelling().length > 1 ? "are" : "is"} sent…`);
@@ -187,11 +200,11 @@ async function arrived(waits) {
   }
 }
 
-function tellArrivals() {
+export function tellArrivals() {
   for (const go of arrivals.splice(0)) go();
 }
 
-function connectTransfers() {
+export function connectTransfers() {
   for (const slot of findAll("[data-role]")) {
     const bar = document.createElement("progress");
     bar.max = 1;

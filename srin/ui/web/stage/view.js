@@ -1,9 +1,11 @@
 // Which part of a picture the canvas shows: zoom and pan.
 
+import { clamp } from "../shared.js";
+
 const MOST_ZOOM = 16;
 const PADDING = 0.94; // of the canvas that the whole picture takes
 
-class View {
+export class View {
   constructor() {
     this.canvas = { width: 1, height: 1 };
     this.picture = { width: 1, height: 1 };

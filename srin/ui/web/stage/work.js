@@ -1,7 +1,17 @@
 // What a visitor works on is kept in the browser, and brought back after a reload, the back button, a lost connection or a
 // server that was started anew. In another tab it is offered.
 
-const work = {
+import { hear, takeAway, tell } from "../shared.js";
+import { find, findAll, props, trigger, watch } from "./component.js";
+import { History } from "./history.js";
+import { showPanel } from "./panel.js";
+import { START } from "./placement.js";
+import { request, settled } from "./requests.js";
+import { stage } from "./state.js";
+import { KEPT_DAYS, clearStorage, listEntries, openStorage, readFile, writeEntry } from "./storage.js";
+import { arrived, sendAloud } from "./transfer.js";
+
+export const work = {
   tab: null, // the name of this tab's entry; null where nothing can be kept
   given: new Map(), // files that the visitor chose, by their address on the server
   stored: {}, // addresses of the files that the entry has, by name
@@ -16,17 +26,17 @@ const work = {
   saysProject: "",
 };
 
-const workFile = (path) => `gradio_api/file=${path}`;
+export const workFile = (path) => `gradio_api/file=${path}`;
 const hasPhotos = (files) => ["background", "object", "picture"].some((role) => files?.[role]);
 
-function keepFile(path, file) {
+export function keepFile(path, file) {
   if (work.tab) work.given.set(workFile(path), file);
 }
 
 // --- saving
 
 // To be called whenever anything has changed.
-function keepWork() {
+export function keepWork() {
   if (!work.tab || work.resuming || !hasPhotos(stage.server.work?.files)) return;
   work.offered = null;
   if (work.saving) {
@@ -133,7 +143,7 @@ async function resumeWork(record) {
 }
 
 // The server has forgotten this page: it was started anew, or keeps nothing for so long.
-async function bringBack() {
+export async function bringBack() {
   const records = work.tab ? await listEntries() : [];
   const own = records.find((record) => record.tab === work.tab);
   if (own) await resumeWork(own);
@@ -183,7 +193,7 @@ function adoptProject() {
   showWork();
 }
 
-function openProject(file) {
+export function openProject(file) {
   return request("open", {}, "Opening the project", async () => {
     return { path: await sendAloud(file) };
   });
@@ -191,6 +201,7 @@ function openProject(file) {
 
 // --- the line that says so
 
+/** @type {Intl.DateTimeFormatOptions} */
 const DAY = { weekday: "long", hour: "2-digit", minute: "2-digit", hour12: false };
 
 function showWork() {
@@ -230,7 +241,7 @@ function askToForget(asks) {
   find(`[data-work="${asks ? "keep" : "forget"}"]`).focus();
 }
 
-function connectWork() {
+export function connectWork() {
   for (const button of findAll("button[data-work]")) {
     button.addEventListener("click", () => WORK_ACTS[button.dataset.work]());
   }

@@ -1,6 +1,9 @@
 // One pair at a time: answered by a press on a picture, a button, or a key. The server says which pair is next, and passes
 // over an answer that it has counted before.
 
+import { loadImage, recall, remember } from "../shared.js";
+import { element, find, findAll, props, ready, trigger, watch } from "./component.js";
+
 let rater = recall("study.rater", null);
 let number = null; // pairs judged before the one that is shown; null while none can be chosen
 let shown = 0; // which picture is shown large: 0 or 1
@@ -41,7 +44,7 @@ async function showPair(ballot) {
       image.alt = "";
       image.draggable = false;
     });
-    element.style.setProperty("--ratio", images[0].naturalWidth / images[0].naturalHeight);
+    element.style.setProperty("--ratio", String(images[0].naturalWidth / images[0].naturalHeight));
     find(".study-wait").hidden = true;
     pair.hidden = false;
     pair.classList.remove("chosen");
@@ -109,7 +112,8 @@ window.addEventListener("keydown", (event) => {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey) return;
   const act = KEYS[event.key];
   if (!act || !element.isConnected || element.offsetParent === null) return;
-  if (event.key === " " && event.target.closest?.("button")) return; // space presses the button that has the focus
+  const isOnButton = event.target instanceof Element && event.target.closest("button");
+  if (event.key === " " && isOnButton) return; // space presses the button that has the focus
   event.preventDefault();
   act();
 });

@@ -1,0 +1,55 @@
+"""The page's JavaScript: what has logic is tested by itself, and the modules arrive all at once, to be kept."""
+
+import re
+import shutil
+import subprocess
+from urllib.parse import urljoin
+
+import httpx
+from conftest import ROOT, require
+
+from srin.ui import component, study
+from srin.ui.blocks import build
+
+NODE = shutil.which("node")
+IMPORT = re.compile(r'^(?:import|\}) (?:[^"]* from )?"([^"]+)";$', re.MULTILINE)
+
+
+def test_placement_undo_and_view():
+    require(NODE is not None, "Node.js")
+    done = subprocess.run([NODE, "--test", ROOT / "tests" / "web"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout
+
+
+def reached(path):
+    """Files of all modules that one imports, and those import."""
+    found, left = set(), [path.resolve()]
+    while left:
+        file = left.pop()
+        if file not in found:
+            found.add(file)
+            left += [(file.parent / name).resolve() for name in IMPORT.findall(file.read_text(encoding="utf-8"))]
+    return found
+
+
+def preloaded(head):
+    links = re.findall(r'<link rel="modulepreload" href="([^"]+)">', head)
+    assert all(link.startswith(f"{component.ADDRESS}/") for link in links)
+    return {(component.WEB / link.removeprefix(f"{component.ADDRESS}/")).resolve() for link in links}
+
+
+def test_every_module_is_imported_and_a_page_fetches_its_own_at_once():
+    assert reached(component.WEB / component.STUDIO.entry) <= preloaded(component.head(build()))
+    entries = (component.STUDIO.entry, study.PAGE.entry)
+    assert set().union(*(reached(component.WEB / entry) for entry in entries)) == set(component.MODULES)
+
+
+def test_modules_are_served_to_be_kept(app_address):
+    page = httpx.get(app_address).text.replace('\\"', '"')  # it stands in the page's configuration
+    address = urljoin(f"{app_address}/", re.search(r'modulepreload" href="([^"]+/stage/main.js)"', page)[1])
+    answer = httpx.get(address)
+    assert answer.status_code == 200 and answer.text == (component.WEB / "stage" / "main.js").read_text("utf-8")
+    assert answer.headers["content-type"].startswith("text/javascript")
+    assert "immutable" in answer.headers["cache-control"]
+    assert httpx.get(address.replace(component.ADDRESS, "web/another")).status_code == 404
+    assert httpx.get(address.replace("stage/main.js", "..%2F..%2Fserving.py")).status_code == 404
