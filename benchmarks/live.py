@@ -143,7 +143,7 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(120_000)
         page.goto(app.address)
-        page.locator(".stage-marks").wait_for()
+        page.locator(".example.has-after:visible").last.wait_for()  # the weights are there
         figures = measure(page, Path(name), arguments.megapixels)
     for name, value in figures.items():
         print(f"{name:30} {value:7.0f}")

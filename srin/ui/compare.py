@@ -15,7 +15,7 @@ from srin.ui import downloads, workers
 from srin.ui.component import component
 from srin.ui.framing import middle
 from srin.ui.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
-from srin.ui.previews import LOSSLESS, inline
+from srin.ui.previews import inline_lossless
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.session_state import SessionState
 from srin.untrusted import Data, number, placement
@@ -164,7 +164,7 @@ def _difference(run: Run | None, method: str, other: str, strength: float, feath
     picture, factor = signed(before, after, mask)
     mean = distances(lab_sample(before, mask), lab_sample(after, mask)).mean()
     return {
-        "url": inline(np.dstack([picture, np.full_like(mask, 255)]), LOSSLESS),
+        "url": inline_lossless(np.dstack([picture, np.full_like(mask, 255)])),
         "factor": factor,
         "mean": float(mean),
         "other": PASTED_LABEL if other == PASTED else LABELS[other],

@@ -24,7 +24,7 @@ from srin.ui import downloads, light, live_preview, masks, work, workers
 from srin.ui.component import component
 from srin.ui.examples import all_examples
 from srin.ui.harmonizing import LABELS
-from srin.ui.previews import LIVE_SIDE, LOSSLESS, PROXY_SIDE, inline, shown, shown_mask
+from srin.ui.previews import LIVE_SIDE, PROXY_SIDE, inline, inline_lossless, shown, shown_mask
 from srin.ui.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.scene import Light, Photo, Scene, decoding_once
 from srin.ui.session_state import SessionState
@@ -101,7 +101,7 @@ def _live(
     pictures, window, decided = live_preview.harmonized(scene, place, method, changes, side, strong)
     milliseconds = round(1000 * (time.perf_counter() - began))
     # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
-    urls = [inline(pictures[0], LOSSLESS), *map(inline, pictures[1:])]
+    urls = [inline_lossless(pictures[0]), *map(inline, pictures[1:])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
     about = {"ms": milliseconds, "label": LABELS[method], "chosen": chosen, "awaits": awaits, "fine": side > LIVE_SIDE}
