@@ -30,6 +30,7 @@ from benchmarks.running_app import RunningApp, running_app
 
 SIZE = (128, 128)  # height and width of the pictures
 LARGE_SIZE = (6000, 8000)
+WINDOW = 50  # answers in a row
 WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
 SWEEPS = 16  # of old files in their life, see srin/ui/uploads.py
 PATIENCE = 300  # seconds that a client waits for the server's word
@@ -205,6 +206,7 @@ def main() -> None:
             busy_until = disk[-1][0]
             time.sleep(options.keep * (1 + 2 / SWEEPS))
             rest = disk_of(running)
+            at_rest = resident(running)
             stop.set()
             watching.join()
 
@@ -218,8 +220,12 @@ def main() -> None:
         sys.exit("not one request was answered")
 
     warm = memory[min(WARM, len(memory) // 2) :]
-    slope = float(np.polyfit(np.arange(len(warm)), warm, 1)[0]) * 1024
+    # The lowest of some answers in a row: what is at work meanwhile, a large picture above all, is not counted.
+    low = [min(warm[start : start + WINDOW]) for start in range(0, len(warm), WINDOW)]
+    slope = float(np.polyfit(WINDOW * np.arange(len(low)), low, 1)[0]) * 1024 if len(low) > 1 else float("nan")
     print(f"\nMemory: {slope:+.1f} KiB a request, over {len(warm)} after the first {len(memory) - len(warm)}.")
+    lows = ", ".join(f"{value:.0f}" for value in low)
+    print(f"The lowest of {WINDOW} answers in a row, MB: {lows}; at rest {at_rest:.0f}.")
     lives = [
         max((size for at, size in disk if part * options.keep <= at < (part + 1) * options.keep), default=0.0)
         for part in range(int(busy_until // options.keep) + 1)
