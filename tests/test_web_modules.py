@@ -6,7 +6,7 @@ import subprocess
 from urllib.parse import urljoin
 
 import httpx
-from conftest import ROOT, require
+from conftest import ROOT, require, running_app
 
 from srin.ui import component, study
 from srin.ui.blocks import build
@@ -53,3 +53,9 @@ def test_modules_are_served_to_be_kept(app_address):
     assert "immutable" in answer.headers["cache-control"]
     assert httpx.get(address.replace(component.ADDRESS, "web/another")).status_code == 404
     assert httpx.get(address.replace("stage/main.js", "..%2F..%2Fserving.py")).status_code == 404
+
+
+def test_modules_are_served_behind_a_proxy_that_gives_the_app_a_path_of_its_own(tmp_path):
+    """It takes the path away, as docs/hosting.md has it."""
+    with running_app(tmp_path, GRADIO_ROOT_PATH="/srin") as address:
+        assert httpx.get(f"{address}/{component.ADDRESS}/main.js").status_code == 200

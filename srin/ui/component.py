@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-from starlette.responses import Response
-from starlette.routing import Mount
-from starlette.staticfiles import StaticFiles
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 WEB = Path(__file__).with_name("web")
 INLINE = "queue.js"  # is part of the page itself
@@ -58,17 +58,15 @@ def head(demo: gr.Blocks) -> str:
     return "\n".join([f"<script>{(WEB / INLINE).read_text(encoding='utf-8')}</script>", *links])
 
 
-class _Modules(StaticFiles):
-    """Files that never change."""
-
-    def file_response(self, full_path: Any, *arguments: Any, **named: Any) -> Response:
-        response = super().file_response(full_path, *arguments, **named)
-        response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
-        if str(full_path).endswith(".js"):  # whatever the machine's own table of types says
-            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
-        return response
+async def _module(request: Request) -> Response:
+    path = WEB / request.path_params["name"]
+    if path not in MODULES:
+        return PlainTextResponse("There is nothing here.", 404)
+    # The type is not left to the machine's own table, in which it may be another.
+    headers = {"Cache-Control": "public, max-age=31536000, immutable", "Content-Type": "text/javascript; charset=utf-8"}
+    return Response(path.read_bytes(), headers=headers)
 
 
-def route() -> Mount:
+def route() -> Route:
     """Serves the modules, for the app."""
-    return Mount(f"/{ADDRESS}", _Modules(directory=WEB))
+    return Route(f"/{ADDRESS}/{{name:path}}", _module)
