@@ -305,11 +305,24 @@ def test_accumulated_gradients_are_those_of_the_large_batch(photos_folder, tmp_p
             for i in range(2):
                 yield dataclasses.replace(batch.share(i, 2), total=4.0)
 
-    common = ("steps=3", "lr=1e-2", "ema=0")
+    gradients = []
+    step = torch.optim.AdamW.step
+
+    def watched(self, *arguments, **more):
+        gradients.append([p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None])
+        step(self, *arguments, **more)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", watched)
+    common = ("steps=3", "lr=1e-3", "ema=0")
     train(settings(photos_folder, tmp_path / "one", *common, "batch=8"))
     monkeypatch.setattr(PhotoFeed, "batches", halves)
     train(settings(photos_folder, tmp_path / "two", *common, "batch=4", "accumulate=2"))
-    assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
+    ones, twos = gradients[:3], gradients[3:]
+    assert len(twos) == 3 and all(len(one) == len(two) > 10 for one, two in zip(ones, twos, strict=True))
+    # Not weights: Adam makes a whole step of a gradient that is nothing but rounding. Later steps begin with those.
+    for number, allowed in enumerate((1e-4, 0.05, 0.05)):
+        flat = [torch.cat([gradient.flatten() for gradient in each[number]]) for each in (ones, twos)]
+        assert torch.linalg.vector_norm(flat[0] - flat[1]) <= allowed * torch.linalg.vector_norm(flat[0])
 
 
 def test_the_average_follows_the_network(photos_folder, tmp_path):
