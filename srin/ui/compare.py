@@ -35,9 +35,9 @@ def layout() -> gr.HTML:
         for method in METHODS
     ]
     trained = _trained(training_notes(PAPER_NETWORKS[0]))
-    props = {"run": None, "saved": None, "difference": None, "why": None}
     events = ("start", "cancel", "save", "difference", "explain")
-    return component("compare", events, methods=methods, trained=trained, **props)
+    props = ("run", "saved", "difference", "why")
+    return component("compare", events, {"methods": methods, "trained": trained, **dict.fromkeys(props)})
 
 
 def _trained(notes: dict[str, str]) -> str:

@@ -30,9 +30,9 @@ class Page(NamedTuple):
 STUDIO = Page("main.js", ("stage", "gallery", "compare"))
 
 
-def component(name: str, events: tuple[str, ...] = (), page: Page = STUDIO, **props: Any) -> gr.HTML:
+def component(name: str, events: tuple[str, ...], props: dict[str, Any], page: Page = STUDIO) -> gr.HTML:
     """name: its folder in web/, and its id in the page. events: what its modules trigger. props: what they find in
-    `props`, and gr.HTML's own arguments."""
+    `props`."""
     return gr.HTML(
         html_template=(WEB / name / "template.html").read_text(encoding="utf-8"),
         # gr.HTML has the events whose names stand here in quotes.

@@ -26,7 +26,7 @@ _computing = threading.Lock()  # once, for whoever asks meanwhile too
 
 
 def layout() -> gr.HTML:
-    return component("gallery", examples=_cards([None] * len(_composites())), opening=None)
+    return component("gallery", (), {"examples": _cards([None] * len(_composites())), "opening": None})
 
 
 def harmonized() -> dict[str, Any]:

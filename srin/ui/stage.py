@@ -41,7 +41,7 @@ Action = Callable[[SessionState, Data], None]
 def layout() -> gr.HTML:
     events = ("act", "peek", "hover", "map", "project", "live", "save", "checkpoint", "cancel")
     props = ("state", "live", "map", "hover", "saved", "project", "checkpoint")
-    return component("stage", events, **dict.fromkeys(props))
+    return component("stage", events, dict.fromkeys(props))
 
 
 def act(session: SessionState, event: gr.EventData) -> Iterator[tuple[SessionState, dict[str, Any]]]:

@@ -110,7 +110,7 @@ def build(folder: Path) -> gr.Blocks:
     """The page of the study in a folder; says on the console where its results are. Raises SrinError, see Study."""
     study = Study(folder)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
-        ballot = component("study", ("begin", "vote", "takeback"), PAGE, ballot=None)
+        ballot = component("study", ("begin", "vote", "takeback"), {"ballot": None}, PAGE)
         scores = gr.HTML(elem_id="scores")
         download = gr.DownloadButton("Votes as CSV", visible=False, elem_id="votes")
         ballot.begin(study.begin, None, ballot, trigger_mode="once", **QUIET)
