@@ -499,13 +499,6 @@ FAULTS = (
         "test_page_light",
     ),
     Fault(
-        "regions that show the shapes of what may not lend",
-        "srin/ui/scene.py",
-        "        if allowed is not None:",
-        "        if False:",
-        "test_light",
-    ),
-    Fault(
         "the canvas pasted at its own size",
         "srin/ui/live_preview.py",
         "FINER = 2 ",
@@ -581,6 +574,20 @@ FAULTS = (
         "if overlap(masks[0], masks[1][:, ::-1]) >= SAME else None",
         "",
         "test_find_objects",
+    ),
+    Fault(
+        "regions that show the shapes of what may not lend",
+        "srin/ui/scene.py",
+        "        if allowed is not None:",
+        "        if False:",
+        "test_light",
+    ),
+    Fault(
+        "a first look that nothing follows",
+        "srin/ui/web/stage/actions.js",
+        "(isBack && stage.live.awaits)",
+        "false",
+        "test_page_lost",
     ),
 )
 
