@@ -19,7 +19,7 @@ from srin.composite import MAX_STRENGTH, Placement, mixed
 from srin.errors import ImageError, SrinError
 from srin.foreground import cut_out
 from srin.full_size import Job, Progress, Rendering
-from srin.harmonizer import METHODS, NETWORKS, Harmonizer
+from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import save_image
 from srin.offsets import Offsets
 from srin.project import parts_of
@@ -204,7 +204,8 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
         if choice.method not in METHODS:
             raise SrinError("No network is here that could harmonize: their weights files are missing.")
         composite = scene.preview(placement)
-        semantic_map = scene.semantic_map(composite, placement, lending=choice.method in NETWORKS)
+        lending = Harmonizer.from_pretrained(choice.method).decides
+        semantic_map = scene.semantic_map(composite, placement, lending=lending)
     kind = "png" if choice.what == "background" else choice.format  # without loss: more is pasted on it
     if kind not in FORMATS:
         raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")

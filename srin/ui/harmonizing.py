@@ -62,8 +62,8 @@ class Run:
     """Results of one press of Harmonize, with all that it takes to compute any of them again at full size.
 
     composite: of preview size, as all here. window: its rows and columns that methods may change: results are kept of
-    these alone. labels: uint8 (h, w), the semantic map's regions. segmenter: who
-    drew it, as people read it; asked: the choice. size: width and height of the original.
+    these alone. labels: uint8 (h, w), the semantic map's regions. segmenter: who drew it, as people read it; asked: the
+    choice. size: width and height of the original.
     key: the page's name for the inputs, by which it knows results that no longer match. address, mask_address,
     map_address: where the browser finds the composite, its mask, and the painted map. alike: pairs of methods (or PASTED,
     the composite itself) whose results nobody can tell apart.
