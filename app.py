@@ -9,9 +9,9 @@ import os
 from pathlib import Path
 
 from srin.errors import SrinError
-from srin.ui import study
 from srin.ui.blocks import build
-from srin.ui.serving import credentials, serve
+from srin.ui.server.serving import credentials, serve
+from srin.ui.study import study
 
 demo = build()
 

@@ -32,7 +32,7 @@ SIZE = (128, 128)  # height and width of the pictures
 LARGE_SIZE = (6000, 8000)
 WINDOW = 50  # answers in a row
 WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
-SWEEPS = 16  # of old files in their life, see srin/ui/uploads.py
+SWEEPS = 16  # of old files in their life, see srin/ui/session/uploads.py
 PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 5.0  # seconds, at the most, until a client that was told "busy" asks again
 

@@ -15,7 +15,7 @@ from srin.compare import TILE, labelled_sheet
 from srin.composite import Composite
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_mask, save_image
-from srin.ui.framing import around
+from srin.ui.session.framing import around
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 METHOD = "srin"

@@ -14,8 +14,8 @@ from srin.compare import labelled_sheet
 from srin.composite import place
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_mask, save_image
-from srin.ui.examples import load_examples
-from srin.ui.framing import around
+from srin.ui.gallery.examples import load_examples
+from srin.ui.session.framing import around
 
 SHEET = Path(__file__).with_name("pastes.jpg")
 ORDER = (

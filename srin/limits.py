@@ -30,6 +30,6 @@ MAX_UPLOAD = _whole_number("SRIN_MAX_UPLOAD", 100_000_000)  # bytes of a file
 MAX_BODY = _whole_number("SRIN_MAX_BODY", 1 << 20)  # bytes of a request that is no upload
 MAX_QUEUE = _whole_number("SRIN_MAX_QUEUE", 100)  # requests that wait, of all visitors together
 MAX_SECONDS = _whole_number("SRIN_MAX_SECONDS", 300)  # of work on one request
-LARGE = 12_000_000  # pixels of a picture, from which others don't wait for it, see srin/ui/workers.py
+LARGE = 12_000_000  # pixels of a picture, from which others don't wait for it, see srin/ui/answering/workers.py
 MAX_VISITORS = _whole_number("SRIN_MAX_VISITORS", 100)  # whose work is kept in memory; each takes some 20 MB
 KEEP_SECONDS = _whole_number("SRIN_KEEP_SECONDS", 4 * 3600)  # after which visitors' files and work are deleted

@@ -83,8 +83,8 @@ def running_app(folder, *arguments, root=ROOT, port=None, **environment):
 @contextmanager
 def app_in_this_process(folder):
     """The app where tests can reach into it; its address. folder: for its files."""
-    from srin.ui import gallery
     from srin.ui.blocks import build, launch_settings
+    from srin.ui.gallery import gallery
 
     for computed_once in (gallery._results, gallery._opening):
         computed_once.cache_clear()  # their pictures lie in the folder of the app that was here before

@@ -14,11 +14,12 @@ from srin.composite import Placement
 from srin.errors import ImageError
 from srin.image_io import load_image, load_preview, load_rgba
 from srin.remarks import collected
-from srin.ui import stage
-from srin.ui.harmonizing import run_steps
-from srin.ui.scene import ENOUGH
-from srin.ui.session_state import SessionState
-from srin.ui.uploads import new_file
+from srin.ui.compare.harmonizing import run_steps
+from srin.ui.session import scene
+from srin.ui.session.scene import ENOUGH
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import new_file
+from srin.ui.stage import stage
 
 SIZE = (3000, 5300)  # height, width: twice as large as suffices
 
@@ -95,8 +96,8 @@ def acted(session, **data):
 
 def test_each_request_decodes_a_photo_once_and_keeps_no_full_pixels(large, monkeypatch):
     decoded = []
-    monkeypatch.setattr("srin.ui.scene.load_rgba", lambda *given: decoded.append(given[0]) or load_rgba(*given))
-    monkeypatch.setattr("srin.ui.scene.load_preview", lambda *given: decoded.append(given[0]) or load_preview(*given))
+    monkeypatch.setattr(scene, "load_rgba", lambda *given: decoded.append(given[0]) or load_rgba(*given))
+    monkeypatch.setattr(scene, "load_preview", lambda *given: decoded.append(given[0]) or load_preview(*given))
     mask = ragged(*SIZE)
     kite = stored(encoded(np.dstack([large, mask]), "PNG", compress_level=1), "kite.png")
     field = stored(encoded(large), "field.jpg")

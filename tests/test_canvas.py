@@ -13,11 +13,12 @@ from srin.full_resolution import apply_coefficients
 from srin.harmonizer import NETWORKS
 from srin.image_io import load_image, load_mask
 from srin.offsets import Offsets
-from srin.ui import downloads, stage
-from srin.ui.examples import FOLDER
-from srin.ui.previews import LIVE_SIDE, PROXY_SIDE, shrink
-from srin.ui.scene import Photo, Scene
-from srin.ui.session_state import SessionState
+from srin.ui.compare import downloads
+from srin.ui.gallery.examples import FOLDER
+from srin.ui.session.previews import LIVE_SIDE, PROXY_SIDE, shrink
+from srin.ui.session.scene import Photo, Scene
+from srin.ui.session.session_state import SessionState
+from srin.ui.stage import stage
 
 PLACEMENT = Placement(0.45, 0.55, 0.6, 15, True)
 BACKGROUND_SIDE, OBJECT_SIDE = 4600, 3000  # pixels

@@ -26,8 +26,8 @@ from srin.harmonizer import METHODS
 from srin.image_io import load_image
 from srin.offsets import Offsets
 from srin.ui.blocks import build
-from srin.ui.explaining import overlay
-from srin.ui.serving import credentials
+from srin.ui.compare.explaining import overlay
+from srin.ui.server.serving import credentials
 
 NAMES = ["harmonize", "compare", "segment", "explain"]
 USER = ("someone", "se:cret")

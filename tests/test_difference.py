@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from srin.difference import FACTORS, GREY, distances, lab_sample, looks_alike, signed
-from srin.ui.framing import around, middle
+from srin.ui.session.framing import around, middle
 
 
 @pytest.fixture

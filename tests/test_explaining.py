@@ -14,10 +14,10 @@ from test_page_phone import SMALL, TARGET
 from srin.explain import HARDLY
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_mask
-from srin.ui import explaining
 from srin.ui.api import ENDPOINTS
-from srin.ui.scene import Photo, Scene
-from srin.ui.session_state import SessionState
+from srin.ui.compare import explaining
+from srin.ui.session.scene import Photo, Scene
+from srin.ui.session.session_state import SessionState
 
 GREY = 119
 

@@ -21,8 +21,9 @@ from srin.device import best_device, checked_device
 from srin.errors import OutputError, SegmentationError, SrinError
 from srin.image_io import load_image, save_image
 from srin.segmentation.checkpoints import download, find_checkpoint
-from srin.ui import compare, stage
-from srin.ui.session_state import SessionState
+from srin.ui.compare import compare
+from srin.ui.session.session_state import SessionState
+from srin.ui.stage import stage
 
 pytest_plugins = ["tiny_sam"]
 

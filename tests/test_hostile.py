@@ -24,9 +24,11 @@ from srin.cli import main
 from srin.errors import ImageError, SrinError
 from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_labels, load_mask, load_rgba, save_photo
-from srin.ui import compare, explaining, request_queue, stage
-from srin.ui.requests import UNEXPECTED
-from srin.ui.session_state import SessionState
+from srin.ui.answering import request_queue
+from srin.ui.answering.requests import UNEXPECTED
+from srin.ui.compare import compare, explaining
+from srin.ui.session.session_state import SessionState
+from srin.ui.stage import stage
 
 SECONDS = 3.0  # the time limit of decoding, for these tests
 MEMORY = 3 << 30  # bytes that the command line may take: the largest picture that is allowed needs two thirds of it

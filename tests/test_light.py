@@ -15,11 +15,12 @@ from srin.harmonizer import Harmonizer
 from srin.image_io import load_image, load_mask
 from srin.offsets import Offsets
 from srin.project import Project
-from srin.ui import downloads, light, live_preview, stage, work
-from srin.ui.harmonizing import run_steps
-from srin.ui.scene import Photo, Scene
-from srin.ui.session_state import SessionState
-from srin.ui.uploads import new_file
+from srin.ui.compare import downloads
+from srin.ui.compare.harmonizing import run_steps
+from srin.ui.session.scene import Photo, Scene
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import new_file
+from srin.ui.stage import light, live_preview, stage, work
 
 PLACE = Placement(0.5, 0.5, 0.5)
 LEFT, RIGHT = (0.1, 0.5), (0.9, 0.5)

@@ -13,11 +13,13 @@ from page_parts import gradient, write
 from srin import limits
 from srin.errors import SrinError
 from srin.image_io import load_image
-from srin.ui import api, live_preview, stage, workers
-from srin.ui.gradio_sessions import IDLE, forget_idle
-from srin.ui.scene import Scene
-from srin.ui.session_state import SessionState
-from srin.ui.uploads import KEPT, new_file, sweep
+from srin.ui import api
+from srin.ui.answering import workers
+from srin.ui.server.gradio_sessions import IDLE, forget_idle
+from srin.ui.session.scene import Scene
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import KEPT, new_file, sweep
+from srin.ui.stage import live_preview, stage
 
 
 def test_limits_are_whole_numbers_from_the_environment(monkeypatch):

@@ -16,9 +16,10 @@ from srin.image_io import load_image
 from srin.place_data import without_place
 from srin.project import Project
 from srin.remarks import collected
-from srin.ui import downloads, stage
-from srin.ui.session_state import SessionState
-from srin.ui.uploads import new_file
+from srin.ui.compare import downloads
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import new_file
+from srin.ui.stage import stage
 
 ANOTHER = '[data-take="background"]:not([disabled])'
 SIZES = {

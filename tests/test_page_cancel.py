@@ -7,9 +7,9 @@ from conftest import app_in_this_process
 from page_parts import only
 
 from srin import explain, full_size
-from srin.ui import compare
-from srin.ui.harmonizing import run_steps
-from srin.ui.session_state import Newest
+from srin.ui.compare import compare
+from srin.ui.compare.harmonizing import run_steps
+from srin.ui.session.session_state import Newest
 
 pytestmark = pytest.mark.browser
 

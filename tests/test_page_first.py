@@ -26,7 +26,7 @@ from PIL import ExifTags, Image
 
 from srin.image_io import load_image
 from srin.offsets import Offsets
-from srin.ui.examples import all_examples
+from srin.ui.gallery.examples import all_examples
 
 pytestmark = pytest.mark.browser
 

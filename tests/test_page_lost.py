@@ -8,8 +8,8 @@ from page_parts import harmonized, settle
 from test_page_work import begin, brought_back, photos, state, visitor  # noqa: F401
 
 from srin import full_size
-from srin.ui import downloads
-from srin.ui.scene import Scene
+from srin.ui.compare import downloads
+from srin.ui.session.scene import Scene
 
 pytestmark = pytest.mark.browser
 

@@ -16,7 +16,7 @@ from srin.segmentation import PhotoSegmenter, checkpoints
 from srin.segmentation.checkpoints import download
 from srin.segmentation.sam import SamEngine
 from srin.segmentation.shared_download import SharedDownload
-from srin.ui import getting
+from srin.ui.stage import getting
 
 pytest_plugins = ["tiny_sam"]
 pytestmark = pytest.mark.browser

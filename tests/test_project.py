@@ -24,9 +24,9 @@ from srin.foreground import cut_out
 from srin.image_io import load_image, load_mask, load_rgba
 from srin.place_data import without_place
 from srin.project import DESCRIPTION, Mask, Photo, Project
-from srin.ui import work
-from srin.ui.session_state import SessionState
-from srin.ui.uploads import new_file
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import new_file
+from srin.ui.stage import work
 
 LATITUDE = (IFDRational(48), IFDRational(51), IFDRational(123456, 7919))
 SECRET = struct.pack("<II", 123456, 7919), struct.pack(">II", 123456, 7919)

@@ -10,14 +10,14 @@ ROOMS = (ROOT / "CONTRIBUTING.md").read_text().partition("```\n")[2].partition("
 MODULES = sorted(path for part in ("srin", "train") for path in (ROOT / part).rglob("*.py") if path.stem[:2] != "__")
 
 
-def imported(path):
-    """Names of all modules that a file imports, with what it imports from them."""
+def imported(module):
+    """Names of all modules that a parsed one imports, with what it imports from them."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(module):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: imports are written in full"
+            assert not node.level, "imports are written in full"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
@@ -29,7 +29,10 @@ def room(path):
         folder = folder[:-1]
     start = re.search(rf"^{folder[0]}/ .*\n(?:(?: .*)\n)*", ROOMS, re.MULTILINE)[0]
     if len(folder) > 1:
-        return re.search(rf"^  {folder[1]}/ .*\n(?:    .*\n)*", start, re.MULTILINE)[0]
+        start = re.search(rf"^  {folder[1]}/ .*\n(?:    .*\n)*", start, re.MULTILINE)[0]
+        if len(folder) > 2:
+            return re.search(rf"^    {folder[2]}/ .*\n(?:     .*\n)*", start, re.MULTILINE)[0]
+        return re.sub(r"^    \w+/ .*\n(?:     .*\n)*", "", start, flags=re.MULTILINE)
     return re.sub(r"^  \w+/ .*\n(?:    .*\n)*", "", start, flags=re.MULTILINE)
 
 
@@ -39,16 +42,38 @@ def test_every_file_has_its_place(path):
 
 
 def test_every_place_that_is_named_is_there():
-    named = re.findall(r"^(\S+?)/ ", ROOMS, re.MULTILINE)
-    assert named and all((ROOT / name).is_dir() for name in named)
+    named, inside = [], []
+    for indent, name in re.findall(r"^( *)([\w./]+)/ ", ROOMS, re.MULTILINE):
+        inside[len(indent) // 2 :] = [name]
+        named.append("/".join(inside))
+    assert len(named) > 15 and all((ROOT / name).is_dir() for name in named)
     for line in re.findall(r"^  ([a-z_0-9, ]+?)(?:  .*)?$", ROOMS, re.MULTILINE):
         if "," in line or (ROOT / "srin" / f"{line}.py").exists():
             assert all((ROOT / "srin" / f"{name}.py").is_file() for name in line.split(", ")), line
 
 
+# Of the page's folders: each imports those after it alone.
+DOWN = ("server", "", "stage", "compare", "gallery study", "page session", "answering")
+
+
+def floor(name):
+    """How far down a module's folder is; blocks and api are in none."""
+    folder = name.split(".")[2] if (ROOT / "srin" / "ui" / name.split(".")[2]).is_dir() else ""
+    return next(number for number, names in enumerate(DOWN) if folder in (names.split() or [""]))
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "ui" in path.parts], ids=lambda path: path.stem)
+def test_the_pages_imports_go_down(path):
+    mine = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    text = re.sub(r"^if TYPE_CHECKING:\n(?:    .*\n)+", "", path.read_text(), flags=re.MULTILINE)
+    for name in imported(ast.parse(text)):
+        if name.startswith("srin.ui.") and name.split(".")[2] != mine.split(".")[2]:
+            assert floor(name) > floor(mine) or floor(name) == floor(mine) == 1, name
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_one_way(path):
-    names = imported(path)
+    names = imported(ast.parse(path.read_text()))
     folders = path.relative_to(ROOT).parts
     forbidden = ["tests", "benchmarks", "app"]
     if folders[0] == "srin":

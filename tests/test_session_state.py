@@ -16,14 +16,15 @@ from srin.errors import SrinError
 from srin.foreground import estimate_foreground
 from srin.offsets import Offsets
 from srin.segmentation.semantic_map import draw
-from srin.ui import masks, request_queue, stage
+from srin.ui.answering import request_queue
 from srin.ui.blocks import build
-from srin.ui.examples import load_examples
-from srin.ui.previews import shown, shown_mask
-from srin.ui.scene import Photo, Scene
-from srin.ui.session_state import SessionState
-from srin.ui.stage import act
-from srin.ui.uploads import new_file, sweep
+from srin.ui.gallery.examples import load_examples
+from srin.ui.session.previews import shown, shown_mask
+from srin.ui.session.scene import Photo, Scene
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import new_file, sweep
+from srin.ui.stage import masks, stage
+from srin.ui.stage.stage import act
 
 
 @pytest.fixture(scope="module")

@@ -267,7 +267,7 @@ def write_results(folder, sizes=None, items=2):
 
 
 def test_folders_that_are_no_study_are_explained(tmp_path):
-    from srin.ui.study import Study
+    from srin.ui.study.study import Study
 
     good = write_results(tmp_path / "good")
     (good / "notes.txt").write_text("beside the results")

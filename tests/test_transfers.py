@@ -8,10 +8,11 @@ from page_parts import gradient, ragged, write
 from srin.composite import Placement
 from srin.errors import SrinError
 from srin.image_io import load_image
-from srin.ui import downloads, harmonizing, stage, work
-from srin.ui.scene import CutOut
-from srin.ui.session_state import SessionState
-from srin.ui.uploads import new_file
+from srin.ui.compare import downloads, harmonizing
+from srin.ui.session.scene import CutOut
+from srin.ui.session.session_state import SessionState
+from srin.ui.session.uploads import new_file
+from srin.ui.stage import stage, work
 
 SIZE = (2003, 1502)  # width, height of the object's photo
 

@@ -12,7 +12,7 @@ from srin.composite import Composite
 from srin.harmonizer import NETWORKS, PAPER_NETWORKS, WEIGHTS, Harmonizer, training_notes, unavailable
 from srin.image_io import load_image, load_mask
 from srin.metrics import fpsnr
-from srin.ui.compare import _trained
+from srin.ui.compare.compare import _trained
 from train.config import convert, read_settings
 from train.paper_trio import load_trio
 from train.paper_trio import shared_settings as shared_settings_of_the_trio

@@ -30,10 +30,10 @@ from srin.report import report
 from srin.results import save_result, settings_of
 from srin.segmentation.semantic_map import fitted, read_or_draw
 from srin.segmentation.semantic_map import segment as draw
-from srin.ui import workers
-from srin.ui.explaining import overlay
-from srin.ui.requests import UNEXPECTED
-from srin.ui.uploads import is_visitors, new_file
+from srin.ui.answering import workers
+from srin.ui.answering.requests import UNEXPECTED
+from srin.ui.compare.explaining import overlay
+from srin.ui.session.uploads import is_visitors, new_file
 
 Method = Literal[METHODS]  # type: ignore[valid-type]  # Gradio documents the endpoint by its type hints
 Network = Literal[tuple(reversed(NETWORKS))]  # type: ignore[valid-type]

@@ -11,11 +11,14 @@ import gradio as gr
 
 from srin import limits
 from srin.gpu import is_lent
-from srin.ui import api, compare, explaining, gallery, getting, harmonizing, stage, work
-from srin.ui.component import head, route
-from srin.ui.examples import FOLDER
-from srin.ui.session_state import SessionState
-from srin.ui.theme import CSS, theme
+from srin.ui import api
+from srin.ui.compare import compare, explaining, harmonizing
+from srin.ui.gallery import gallery
+from srin.ui.gallery.examples import FOLDER
+from srin.ui.page.component import head, route
+from srin.ui.page.theme import CSS, theme
+from srin.ui.session.session_state import SessionState
+from srin.ui.stage import getting, stage, work
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoints of api.py are public
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}

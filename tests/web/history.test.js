@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { History } from "../../srin/ui/web/stage/history.js";
+import { History } from "../../srin/ui/stage/history.js";
 
 const filled = (count) => {
   const history = new History();

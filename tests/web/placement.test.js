@@ -3,7 +3,7 @@ import test from "node:test";
 
 import {
   checkedPlacement, followBox, handlesOf, intoCutout, outOfCutout, placedScale, START,
-} from "../../srin/ui/web/stage/placement.js";
+} from "../../srin/ui/stage/placement.js";
 
 const background = { width: 800, height: 600 };
 const cutout = { width: 120, height: 200 };

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { View } from "../../srin/ui/web/stage/view.js";
+import { View } from "../../srin/ui/stage/view.js";
 
 const newView = () => {
   const view = new View();

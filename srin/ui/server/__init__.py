@@ -1,0 +1,1 @@
+"""The server around the page: start, endpoints, guards."""

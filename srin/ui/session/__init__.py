@@ -1,0 +1,1 @@
+"""What is kept for a visitor: photos, cut-outs, settings, and the files behind them."""

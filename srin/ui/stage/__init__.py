@@ -1,0 +1,1 @@
+"""The canvas on which a visitor cuts out, places and sees the object live."""

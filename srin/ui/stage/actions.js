@@ -1,0 +1,127 @@
+// What changes the Stage: tools, placement, clicks, strokes, undo; and what the other components hear of it.
+
+import { tell } from "../page/shared.js";
+import { askLive, askMap } from "./background.js";
+import { redraw } from "./draw.js";
+import { viewOf } from "./light.js";
+import { say, showNumbers, showPanel } from "./panel.js";
+import { checkedPlacement } from "./placement.js";
+import { request, settled } from "./requests.js";
+import { useLook } from "./result.js";
+import { cuttable, shownPicture, shownView, stage } from "./state.js";
+import { transfer } from "./transfer.js";
+import { keepWork } from "./work.js";
+
+export function pickTool(tool) {
+  const before = stage.view;
+  stage.tool = tool;
+  if (tool !== "pan") showView(viewOf(tool));
+  showPanel();
+  redraw();
+  // The object may have been cut out since; and on the cut-out nothing follows a first look.
+  const isBack = before !== "place";
+  if (stage.view === "place" && (!stage.live || (isBack && stage.live.awaits))) askLive();
+  return true;
+}
+
+export function showView(view) {
+  if (stage.view !== view) stage.hover = stage.cursor = null;
+  stage.view = view;
+  const picture = shownPicture();
+  if (picture) shownView().picture = { width: picture.width, height: picture.height };
+}
+
+// --- placing
+
+export function setPlacement(change) {
+  stage.placement = checkedPlacement({ ...stage.placement, ...change });
+  stage.live = null;
+  showNumbers();
+  redraw();
+}
+
+export function commitPlacement() {
+  const { x, y, scale, rotation } = stage.placement;
+  say(`${Math.round(x * 100)} % from the left, ${Math.round(y * 100)} % from the top, height ${Math.round(scale * 100)} %,
+    turned ${Math.round(rotation)} degrees`);
+  record();
+  announce();
+  askLive();
+  askMap();
+}
+
+// --- cutting out
+
+export function addPoint(point, label) {
+  if (point.x < 0 || point.y < 0 || point.x > 1 || point.y > 1) return;
+  stage.points = [...stage.points, { ...point, label }];
+  commitPrompt();
+}
+
+export function commitPrompt() {
+  request("prompt", { points: stage.points, box: stage.box }, "Selecting");
+}
+
+// The layer to paint on, as large as the photo's proxy.
+export function ensureMask() {
+  const photo = cuttable();
+  if (!photo) return false;
+  const { width, height } = stage.mask.canvas;
+  if (width !== photo.width || height !== photo.height) stage.mask.clear(photo.width, photo.height);
+  return true;
+}
+
+export let strokes = 0; // painted so far; a mask that arrives after a newer stroke isn't shown
+
+export function commitStroke() {
+  strokes += 1;
+  request("edit", {}, "Updating the mask", async () => {
+    return { path: await transfer(await stage.mask.toFile()) };
+  });
+}
+
+// --- history
+
+export function record() {
+  stage.history.push(undoable(stage.server));
+  showPanel();
+}
+
+export function undoable({ mask, light, photos }) {
+  const { placement, points, box, strength, moved } = stage;
+  const versions = { version: mask?.version ?? null, light: light?.version ?? null };
+  return { placement, points, box, look: { strength, moved }, ...versions, photos };
+}
+
+export function undo(steps) {
+  settled().then(() => {
+    const entry = stage.history.move(steps);
+    if (!entry) return;
+    stage.points = entry.points;
+    stage.box = entry.box;
+    useLook(entry.look);
+    const { version, light, photos } = undoable(stage.server);
+    if (entry.version !== version || entry.light !== light || entry.photos !== photos) {
+      stage.restoring = entry;
+      request("restore", { version: entry.version, light: entry.light, photos: entry.photos }, "Going back");
+    } else {
+      stage.placement = entry.placement;
+      stage.live = null;
+      announce();
+      askLive();
+      askMap();
+    }
+    say(steps < 0 ? "Undone" : "Done again");
+    showPanel();
+    redraw();
+  });
+  return true;
+}
+
+// Tells the other components which composite this is now, so that they can mark results of another one.
+export function announce() {
+  const { server, placement } = stage;
+  const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");
+  tell("scene", { key, missing: server.missing ?? "", placement, hasSam: Boolean(server.hasSam) });
+  keepWork();
+}

@@ -1,0 +1,3 @@
+import { componentOf } from "../page/shared.js";
+
+export const { element, props, trigger, watch, find, findAll, ready } = componentOf("stage");

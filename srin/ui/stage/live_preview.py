@@ -1,0 +1,68 @@
+"""Harmonizing while the visitor works: one network on a small copy of the scene, fast enough for every release."""
+
+import cv2
+import numpy as np
+
+from srin.adjustment import Adjustment
+from srin.composite import MAX_STRENGTH, Composite, Placement, mixed, place
+from srin.errors import MissingWeights
+from srin.harmonizer import METHODS, Harmonizer
+from srin.offsets import Offsets
+from srin.segmentation.semantic_map import build
+from srin.ui.session.previews import LIVE_SIDE, shrink
+from srin.ui.session.scene import Scene
+
+FINER = 2  # times the size that is shown, at which the object is pasted
+
+
+def harmonized(
+    scene: Scene, placement: Placement, method: str, offsets: Offsets, side: int = LIVE_SIDE, strong: bool = True
+) -> tuple[list[np.ndarray], list[float], Adjustment | None]:
+    """The harmonized object as it lies on the background.
+
+    side: pixels of the longer side of the scene's copy, at most PROXY_SIDE. strong: whether strengths above 1 are wanted.
+
+    Returns:
+        uint8 (h, w, 4), at strength 1 and, if `strong`, at MAX_STRENGTH: the picture inside the mask's bounding box,
+        opaque where the mask is not 0; that box, x, y, width and height, in fractions of the background; what the network
+        decided.
+
+    Raises:
+        SrinError: as Scene.preview and Harmonizer.from_pretrained.
+    """
+    if method not in METHODS:
+        raise MissingWeights("Pick a method for the live preview.")
+    composite = small_composite(scene, placement, side)
+    harmonizer = Harmonizer.from_pretrained(method)
+    reference = scene.allowed(composite) if harmonizer.decides else None
+    if scene.has_regions or reference is not None:
+        semantic_map = scene.semantic_map(composite, placement, lending=harmonizer.decides)
+    else:  # nobody waits for a map here
+        semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
+    result = harmonizer.harmonize_composite(composite, semantic_map, reference=reference, offsets=offsets)
+    x, y, width, height = cv2.boundingRect(composite.mask)
+    window = (slice(y, y + height), slice(x, x + width))
+    opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
+    rows, columns = composite.mask.shape
+    results = [result, mixed(result, composite, MAX_STRENGTH, 0)] if strong else [result]
+    # Black where nothing shows: lossless, noise would cost.
+    pictures = [np.dstack([picture[window] & opaque[..., None], opaque]) for picture in results]
+    return pictures, [x / columns, y / rows, width / columns, height / rows], result.adjustment
+
+
+def small_composite(scene: Scene, placement: Placement, side: int = LIVE_SIDE) -> Composite:
+    """The composite, no side larger than `side` pixels. Raises SrinError."""
+    if scene.missing or scene.ready:
+        composite = scene.preview(placement)  # raises what is missing
+        return Composite(shrink(composite.image, side), shrink(composite.mask, side))
+    assert scene.background and scene.cutout
+    background = scene.background.live if side == LIVE_SIDE else shrink(scene.background.proxy, side)
+    size = background.shape[1::-1]
+    # Pasted larger, and then averaged down, as a download is that is looked at: an interpolation at this size blurs.
+    large = cv2.resize(background, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_NEAREST)
+    # No larger than it will be drawn, so that nothing is warped that nobody sees.
+    height = placement.scale * large.shape[0]
+    drawn = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))
+    pasted = place(large, shrink(scene.cutout.rgb, drawn), shrink(scene.cutout.alpha, drawn), placement)
+    parts = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (pasted.image, pasted.mask))
+    return Composite(*parts)

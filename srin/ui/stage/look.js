@@ -1,0 +1,90 @@
+// What the network did to the object, as sliders: they stand where it set them, and what is moved is added to its own
+// change. At rest the picture is the network's, to the bit.
+
+import { clamp, tell } from "../page/shared.js";
+import { record } from "./actions.js";
+import { askLive } from "./background.js";
+import { find, findAll } from "./component.js";
+import { showStatus } from "./panel.js";
+import { stage } from "./state.js";
+
+const LOOK_WAIT = 60; // milliseconds: a slider moves on
+// How far a slider goes either way, and how its value is said; ratios go by powers of two.
+const LOOK = {
+  exposure: { span: 2, say: (value) => `${signedNumber(value, 2)} stops` },
+  temperature: { span: 30, say: (value) => signedNumber(value, 1) },
+  tint: { span: 30, say: (value) => signedNumber(value, 1) },
+  contrast: { isRatio: true, say: (value) => `${Math.round(value * 100)} %` },
+  saturation: { isRatio: true, say: (value) => `${Math.round(value * 100)} %` },
+};
+let lookTimer = 0;
+
+function signedNumber(value, digits) {
+  const text = Math.abs(value).toFixed(digits);
+  return Number(text) === 0 ? text : `${value > 0 ? "+" : "−"}${text}`;
+}
+
+// What the server is told: see srin/offsets.py.
+export function offsets() {
+  const told = {};
+  for (const [name, { span, isRatio }] of Object.entries(LOOK)) {
+    const moved = stage.moved[name] ?? 0;
+    told[name] = isRatio ? 2 ** moved : moved * span;
+  }
+  return told;
+}
+
+const isMoved = () => Object.values(stage.moved).some((moved) => moved !== 0);
+
+export function showLook() {
+  const { chosen } = stage;
+  const told = offsets();
+  find(".look").hidden = !stage.method;
+  for (const [name, { isRatio, say: said }] of Object.entries(LOOK)) {
+    find(`[data-offset="${name}"]`).value = stage.moved[name] ?? 0;
+    find(`[data-reset="${name}"]`).disabled = !stage.moved[name];
+    const value = chosen && (isRatio ? chosen[name] * told[name] : chosen[name] + told[name]);
+    find(`[data-shows="look-${name}"]`).textContent = chosen ? said(value) : "";
+  }
+  find(".look-note").textContent = isMoved()
+    ? "Changed by you. The arrows put back what the network chose."
+    : "This is what the network chose for the object. Warmth and tint are in units of CIELAB.";
+}
+
+function moveLook(name, moved) {
+  stage.moved = { ...stage.moved, [name]: moved };
+  showLook();
+  stage.said = "";
+  showStatus();
+  clearTimeout(lookTimer);
+  lookTimer = setTimeout(askLive, LOOK_WAIT);
+}
+
+// The other way round.
+export function useOffsets(told) {
+  stage.moved = {};
+  for (const [name, { span, isRatio }] of Object.entries(LOOK)) {
+    const moved = isRatio ? Math.log2(told[name]) : told[name] / span;
+    if (moved) stage.moved[name] = clamp(moved, -1, 1);
+  }
+  showLook();
+  askLive();
+}
+
+function keepLook() {
+  record();
+  tell("settings", { offsets: offsets() });
+}
+
+export function connectLook() {
+  for (const input of findAll("[data-offset]")) {
+    input.addEventListener("input", () => moveLook(input.dataset.offset, Number(input.value)));
+    input.addEventListener("change", keepLook);
+  }
+  for (const button of findAll("[data-reset]")) {
+    button.addEventListener("click", () => {
+      moveLook(button.dataset.reset, 0);
+      keepLook();
+    });
+  }
+}

@@ -1,3 +1,0 @@
-import { componentOf } from "../shared.js";
-
-export const { element, props, trigger, watch, find, findAll, ready } = componentOf("stage");
