@@ -27,6 +27,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page
 
 from benchmarks.live import enlarged, give
+from benchmarks.measure import megabytes
 from benchmarks.running_app import RunningApp, chromium, running_app
 from srin.harmonizer import METHODS
 
@@ -58,10 +59,9 @@ def watched(peaks: list[float]) -> Any:
         while not stop.wait(0.02):
             for process in workers():
                 try:
-                    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-                    largest[0] = max([largest[0], *(int(line.split()[1]) / 1024 for line in lines if "VmHWM" in line)])
-                except OSError:
-                    pass
+                    largest[0] = max(largest[0], megabytes("VmHWM", process))
+                except (OSError, StopIteration):
+                    pass  # it has ended
 
     thread = threading.Thread(target=watch)
     thread.start()

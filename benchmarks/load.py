@@ -26,6 +26,7 @@ import cv2
 import numpy as np
 from gradio_client import Client, handle_file
 
+from benchmarks.measure import megabytes
 from benchmarks.running_app import RunningApp, running_app
 
 SIZE = (128, 128)  # height and width of the pictures
@@ -35,12 +36,6 @@ WARM = 50  # first requests, during which memory may grow: threads, and visitors
 SWEEPS = 16  # of old files in their life, see srin/ui/session/uploads.py
 PATIENCE = 300  # seconds that a client waits for the server's word
 RETRY = 5.0  # seconds, at the most, until a client that was told "busy" asks again
-
-
-def resident(app: RunningApp) -> float:
-    """Megabytes of its memory."""
-    lines = Path(f"/proc/{app.process.pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def disk_of(app: RunningApp) -> float:
@@ -112,7 +107,7 @@ def client(
             own = answer is not None and np.array_equal(answer[mask == 0], image[mask == 0])
             with log.lock:
                 log.mixed_up += not own
-                log.memory.append(resident(running))
+                log.memory.append(megabytes("VmRSS", running.process.pid))
             break
 
 
@@ -206,7 +201,7 @@ def main() -> None:
             busy_until = disk[-1][0]
             time.sleep(options.keep * (1 + 2 / SWEEPS))
             rest = disk_of(running)
-            at_rest = resident(running)
+            at_rest = megabytes("VmRSS", running.process.pid)
             stop.set()
             watching.join()
 

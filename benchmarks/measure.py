@@ -33,9 +33,9 @@ def seconds(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]
 def peak_megabytes(call: Callable[[], object]) -> float:
     """By how much a call raises the process's resident memory at its peak. Linux only: it resets the kernel's mark."""
     Path("/proc/self/clear_refs").write_text("5")
-    before = _status("VmRSS")
+    before = megabytes("VmRSS")
     call()
-    return (_status("VmHWM") - before) / 1024
+    return megabytes("VmHWM") - before
 
 
 def composite(side: int, foreground: float, name: str = "mountain_lake.jpg") -> Composite:
@@ -51,6 +51,10 @@ def composite(side: int, foreground: float, name: str = "mountain_lake.jpg") -> 
     return Composite(photo, mask)
 
 
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+def megabytes(name: str, process: int | None = None) -> float:
+    """Resident memory of a process, or of this one: VmRSS, now; VmHWM, at its peak. Linux only.
+
+    Raises OSError where the process is gone, StopIteration where it is about to be.
+    """
+    lines = Path(f"/proc/{process or 'self'}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024

@@ -1,4 +1,4 @@
-"""The app in a process of its own, and a browser that visits it, for what is measured on the page and on the endpoint."""
+"""The app in a process of its own, and a browser that visits it, for benchmarks, tests and screenshots."""
 
 import os
 import shutil
@@ -10,12 +10,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-SECONDS = 20  # until an app that is told to end is killed
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+STARTING, ENDING = 120, 20  # seconds that the app may take to answer, and to end when it is told to
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 class RunningApp:
@@ -25,27 +33,45 @@ class RunningApp:
         address: where it answers. folder: where it keeps visitors' files. process: the app's.
     """
 
-    def __init__(self, folder: Path, **settings: object) -> None:
-        """Starts it. settings: variables of its environment. Returns when it answers; RuntimeError if it ends before."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: object,
+        root: Path = ROOT,
+        port: int | None = None,
+        log: IO[str] | None = None,
+        **settings: object,
+    ) -> None:
+        """Starts it, and returns when it answers.
+
+        Args:
+            arguments: of `python app.py`. root: where that is. port: None: a free one. log: where all that it says goes;
+                None: its errors here, and nothing else. settings: variables of its environment.
+
+        Raises:
+            RuntimeError: it ended, or didn't answer in time.
+        """
+        port = port or free_port()
         self.folder, self.address = folder, f"http://127.0.0.1:{port}"
+        self._command, self._root, self._log = [sys.executable, "app.py", *map(str, arguments)], root, log
         variables = {"GRADIO_SERVER_PORT": port, "GRADIO_TEMP_DIR": folder, **settings}
         self._environment = os.environ | {name: str(value) for name, value in variables.items()}
         self.start()
 
     def start(self) -> None:
         """Once more, at the same address, after `kill`."""
-        command = [sys.executable, "app.py"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=self._environment, stdout=subprocess.DEVNULL)
-        while self.process.poll() is None:
+        self.process = subprocess.Popen(
+            self._command, cwd=self._root, env=self._environment, stdout=self._log or subprocess.DEVNULL, stderr=self._log
+        )
+        until = time.monotonic() + STARTING
+        while self.process.poll() is None and time.monotonic() < until:
             try:
                 urllib.request.urlopen(self.address, timeout=5).close()
                 return
             except OSError:
                 time.sleep(0.1)
-        raise RuntimeError("The app ended before it answered; its words stand above.")
+        self.kill()
+        raise RuntimeError("the app ended before it answered, or did not answer; see what it said")
 
     def kill(self) -> None:
         """As a machine that fails does."""
@@ -54,7 +80,7 @@ class RunningApp:
 
 
 @contextmanager
-def running_app(folder: Path, **settings: object) -> Iterator[RunningApp]:
+def running_app(folder: Path, **settings: Any) -> Iterator[RunningApp]:
     """See RunningApp. It ends with the block."""
     app = RunningApp(folder, **settings)
     try:
@@ -62,7 +88,7 @@ def running_app(folder: Path, **settings: object) -> Iterator[RunningApp]:
     finally:
         app.process.terminate()
         try:
-            app.process.wait(SECONDS)
+            app.process.wait(ENDING)
         except subprocess.TimeoutExpired:
             app.kill()
 

@@ -2,15 +2,12 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from benchmarks.running_app import FLAGS, RunningApp, free_port
 
 # Networks as small as the tests' take longer on two threads than on one, and sums of one thread are the same to the bit.
 # Read when torch and numba are imported; servers and commands that tests start inherit them. Without the second, a call
@@ -20,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # The tests' data beside the checkout; users don't have it.
 SHARED = ROOT.parent / "shared"
 CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 PATIENCE = 60_000  # milliseconds that the page may take for anything, on a busy machine
 
 
@@ -48,36 +43,20 @@ def app_address(tmp_path_factory):
         yield address
 
 
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
 @contextmanager
-def running_app(folder, *arguments, root=ROOT, port=None, **environment):
-    """The app with these arguments and variables; its address. folder: for its log and its files. It ends by SIGKILL."""
-    port = port or free_port()
+def running_app(folder, *arguments, **how):
+    """The app's address; see RunningApp. folder: for its log and its files. It ends by SIGKILL: stopping in order takes
+    seconds."""
     (folder / "files").mkdir(exist_ok=True)
-    variables = os.environ | {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "files")} | environment
-    command = [sys.executable, "app.py", *arguments]
     with open(folder / "log", "w") as log:
-        process = subprocess.Popen(command, cwd=root, env=variables, stdout=log, stderr=log)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(1200):
-            try:
-                urllib.request.urlopen(address, timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, (folder / "log").read_text()
-                time.sleep(0.1)
-        else:
+        try:
+            app = RunningApp(folder / "files", *arguments, log=log, **how)
+        except RuntimeError:
             pytest.fail((folder / "log").read_text())
-        yield address
+    try:
+        yield app.address
     finally:
-        process.kill()  # stopping in order takes seconds
-        process.wait(20)
+        app.kill()
 
 
 @contextmanager

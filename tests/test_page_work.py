@@ -4,9 +4,11 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
-from conftest import PATIENCE, free_port, running_app
+from conftest import PATIENCE, running_app
 from page_parts import give, gradient, numbers, ragged, selected, set_numbers, settle, write
 from playwright.sync_api import expect
+
+from benchmarks.running_app import free_port
 
 pytestmark = pytest.mark.browser
 

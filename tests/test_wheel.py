@@ -71,6 +71,11 @@ def test_what_is_imported_is_declared():
     assert core - {"huggingface-hub"} <= pinned, "the app has them too; the Hub's client comes with Gradio"
 
 
+def test_what_export_needs_is_the_same_for_a_checkout_and_a_wheel():
+    checkout = (ROOT / "requirements-export.txt").read_text().splitlines()
+    assert checkout == PROJECT["project"]["optional-dependencies"]["export"]
+
+
 def test_all_of_the_package_is_in_the_wheel():
     listed = set(PROJECT["tool"]["setuptools"]["packages"]) - {"srin.assets"}
     there = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "srin").rglob("*.py")}
