@@ -30,7 +30,6 @@ from srin.remarks import collected
 # Work for a million pixels, in seconds of one core of a small machine. Only what they are to each other counts: the time
 # that is left is foretold by how long the steps before took.
 READING, PASTING = 0.04, 0.12
-APPLYING = {"copy-paste": 0.01, "reinhard": 0.15, "histogram": 0.04, "poisson": 0.09}
 NETWORK, MIXING = 0.03, 0.01
 WRITING = {".png": 0.6, ".jpg": 0.02, ".webp": 0.45}
 NICENESS = 10  # what people wait for at the page comes first
@@ -99,7 +98,7 @@ def work(job: dict[str, Any], mask_file: bytes, coefficients: np.ndarray | None)
     kind = output.suffix.lower()
     plan = [("Reading the originals", megapixels * READING), ("Pasting", megapixels * PASTING)]
     if job["what"] == "picture":
-        how = NETWORK if coefficients is not None else APPLYING[method]
+        how = NETWORK if coefficients is not None else CLASSICAL[method].work
         plan += [(f"{job['label']} at full size", megapixels * how), ("Mixing", megapixels * MIXING)]
     plan.append((f"Writing the {kind[1:].upper()}", megapixels * WRITING[kind]))
     told = Told(plan)
@@ -126,7 +125,7 @@ def work(job: dict[str, Any], mask_file: bytes, coefficients: np.ndarray | None)
     if coefficients is not None:
         harmonized = apply_coefficients(coefficients, composite, proceed=told.inside)
     else:
-        harmonized = blend(CLASSICAL[method](composite.image, composite.mask), composite)
+        harmonized = blend(CLASSICAL[method].apply(composite.image, composite.mask), composite)
     told.next()
     result = mixed(harmonized, composite, job["strength"], job["feather"] * max(composite.mask.shape))
     del harmonized

@@ -129,7 +129,9 @@ class Harmonizer:
         allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
         self._check(offsets)
         if self._network is None:
-            return Harmonized.of(blend(CLASSICAL[self.method](composite.image, composite.mask), composite, strength))
+            return Harmonized.of(
+                blend(CLASSICAL[self.method].apply(composite.image, composite.mask), composite, strength)
+            )
         small = self._seen(composite, semantic_map, working_size, allowed)
         decided = _transform(self, small)
         shown = _Shown(small, decided) if self.decides and small.mask.any() else None

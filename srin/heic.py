@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from srin.errors import ImageError
 from srin.formats import HDR
-from srin.limits import DECODE_SECONDS, MAX_PIXELS, MAX_SIDE
+from srin.limits import DECODE_SECONDS, MAX_PIXELS, MAX_SIDE, check_size
 
 WORKER = Path(__file__).with_name("heic_worker.py")
 STARTING = 20  # seconds of the clock for a process to start and hand over, besides decoding
@@ -48,8 +48,6 @@ def decode(content: bytes, what: str, max_exif: int) -> Image.Image:
 
 
 def _assembled(header: dict[str, Any], rest: bytes, what: str, max_exif: int) -> Image.Image:
-    from srin.image_io import check_size
-
     size = (header["width"], header["height"])
     check_size(*size, what)
     profile, rest = rest[: header["profile"]], rest[header["profile"] :]

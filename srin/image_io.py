@@ -19,7 +19,7 @@ from srin import budget, heic
 from srin.colour import OwnColours, profile_of, to_srgb
 from srin.errors import ImageError, OutputError
 from srin.formats import HDR, HDR_TRANSFERS, HEAD, PILLOW_FORMATS, advice, coded_colour, misread, signature
-from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, MAX_SIDE
+from srin.limits import DECODE_SECONDS, MAX_FILE, MAX_PIXELS, check_size
 from srin.mask_values import from_colours, from_deep, from_palette, is_mask
 from srin.parts import replacing
 from srin.remarks import remark
@@ -292,21 +292,6 @@ def write_whole(content: bytes | memoryview, path: Path) -> None:
         else:
             reason = str(error.strerror or error)
         raise OutputError(f"Can't save {path}: {reason}.") from error
-
-
-def check_size(width: int, height: int, what: str) -> None:
-    if width < 1 or height < 1:
-        raise ImageError(f"The {what} has no pixels ({width} x {height}).")
-    if max(width, height) > MAX_SIDE:
-        raise ImageError(
-            f"The {what} is too {'wide' if width >= height else 'high'}: it has {width} x {height} pixels, "
-            f"and a side may have {MAX_SIDE} at most. Make it smaller first."
-        )
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"The {what} is too large: {width} x {height} = {width * height / 1e6:.1f} million pixels, and "
-            f"{MAX_PIXELS / 1e6:.0f} million are allowed. Make it smaller first."
-        )
 
 
 def _checked_array(array: np.ndarray, what: str) -> np.ndarray:

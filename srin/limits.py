@@ -1,11 +1,11 @@
-"""All limits that protect the machine, in one place. Each is set by the environment variable of its name.
+"""All limits that protect the machine, in one place. Each number is set by the environment variable of its name.
 
 Read once, when the program starts. docs/hosting.md says how to choose them.
 """
 
 import os
 
-from srin.errors import SrinError
+from srin.errors import ImageError, SrinError
 
 
 def _whole_number(name: str, default: int, least: int = 1) -> int:
@@ -33,3 +33,19 @@ MAX_SECONDS = _whole_number("SRIN_MAX_SECONDS", 300)  # of work on one request
 LARGE = 12_000_000  # pixels of a picture, from which others don't wait for it, see srin/ui/answering/workers.py
 MAX_VISITORS = _whole_number("SRIN_MAX_VISITORS", 100)  # whose work is kept in memory; each takes some 20 MB
 KEEP_SECONDS = _whole_number("SRIN_KEEP_SECONDS", 4 * 3600)  # after which visitors' files and work are deleted
+
+
+def check_size(width: int, height: int, what: str) -> None:
+    """Raises ImageError where a picture has no pixels, or too many. what: what people call it."""
+    if width < 1 or height < 1:
+        raise ImageError(f"The {what} has no pixels ({width} x {height}).")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(
+            f"The {what} is too {'wide' if width >= height else 'high'}: it has {width} x {height} pixels, "
+            f"and a side may have {MAX_SIDE} at most. Make it smaller first."
+        )
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"The {what} is too large: {width} x {height} = {width * height / 1e6:.1f} million pixels, and "
+            f"{MAX_PIXELS / 1e6:.0f} million are allowed. Make it smaller first."
+        )

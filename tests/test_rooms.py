@@ -2,6 +2,7 @@
 
 import ast
 import re
+from graphlib import TopologicalSorter
 
 import pytest
 from conftest import ROOT
@@ -69,6 +70,16 @@ def test_the_pages_imports_go_down(path):
     for name in imported(ast.parse(text)):
         if name.startswith("srin.ui.") and name.split(".")[2] != mine.split(".")[2]:
             assert floor(name) > floor(mine) or floor(name) == floor(mine) == 1, name
+
+
+def test_imports_have_no_circles():
+    """Those of modules by each other, also within functions and for types alone."""
+    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
+    sorter = TopologicalSorter()
+    for name, path in named.items():
+        found = imported(ast.parse(path.read_text()))
+        sorter.add(name, *({one for one in named if one in found or any(x.rpartition(".")[0] == one for x in found)}))
+    sorter.prepare()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 CANDIDATES = 3  # of an answer, at most
+# Who made a mask or a map without Segment Anything, as people read it.
+COLOUR_REGIONS, EMBEDDED = "colour regions", "embedded network"
 
 
 @dataclass(frozen=True, eq=False)

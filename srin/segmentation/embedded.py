@@ -17,10 +17,9 @@ from numpy.typing import ArrayLike
 from srin import models
 from srin.errors import SegmentationError
 from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap, adaptive_map
-from srin.segmentation.candidate import CANDIDATES, Candidate, overlap
+from srin.segmentation.candidate import CANDIDATES, COLOUR_REGIONS, EMBEDDED, Candidate, overlap
 from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.regions import colour_regions
-from srin.segmentation.semantic_map import COLOUR_REGIONS, EMBEDDED
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -23,6 +23,7 @@ from srin.mask_values import extent
 from srin.models.config import BACKGROUND_REGIONS, FOREGROUND_REGIONS
 from srin.outputs import SETTINGS
 from srin.segmentation.automatic import AutomaticMap
+from srin.segmentation.candidate import COLOUR_REGIONS, EMBEDDED
 
 if TYPE_CHECKING:
     from srin.segmentation.sam_model import LoadedSam
@@ -34,8 +35,6 @@ MAP_SUFFIXES = (".png",)
 SAM_SIDE = 1024  # pixels of the longer side at which Segment Anything sees a composite, at most
 MAP_SIZE = 96  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
-COLOUR_REGIONS = "colour regions"  # the name of what draws without Segment Anything
-EMBEDDED = "embedded network"
 SEGMENTERS = ("auto", "sam", "embedded", "colour")
 
 

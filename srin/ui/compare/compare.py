@@ -14,10 +14,11 @@ from srin.harmonizer import METHODS, NETWORKS, PAPER_NETWORKS, training_notes, u
 from srin.ui.answering import workers
 from srin.ui.answering.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.compare import downloads
-from srin.ui.compare.harmonizing import LABELS, PASTED, PASTED_LABEL, Outcome, Run, Step, run_steps
+from srin.ui.compare.harmonizing import Step, run_steps
 from srin.ui.page.component import component
 from srin.ui.session.framing import middle
 from srin.ui.session.previews import inline_lossless
+from srin.ui.session.run import LABELS, PASTED, PASTED_LABEL, Outcome, Run
 from srin.ui.session.session_state import SessionState
 from srin.untrusted import Data, number, placement
 

@@ -25,8 +25,8 @@ from srin.offsets import Offsets
 from srin.project import parts_of
 from srin.ui.answering import workers
 from srin.ui.answering.requests import UNEXPECTED, text
-from srin.ui.compare.harmonizing import LABELS, Run
 from srin.ui.session.previews import address, shrink
+from srin.ui.session.run import LABELS, Run
 from srin.ui.session.scene import Photo, Scene
 from srin.ui.session.session_state import SessionState
 from srin.ui.session.uploads import new_file

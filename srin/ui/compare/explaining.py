@@ -15,9 +15,9 @@ from srin.harmonizer import Harmonizer, unavailable
 from srin.segmentation.semantic_map import enlarged
 from srin.ui.answering import workers
 from srin.ui.answering.requests import answer, data_of
-from srin.ui.compare.harmonizing import LABELS, Run
 from srin.ui.session.framing import around
 from srin.ui.session.previews import inline, shrunk_size
+from srin.ui.session.run import LABELS, Run
 from srin.ui.session.session_state import SessionState
 from srin.untrusted import Data, number
 

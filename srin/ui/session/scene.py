@@ -20,7 +20,8 @@ from srin import budget
 from srin.composite import Composite, Placement, crop_to_mask, place
 from srin.errors import ImageError, MaskError, SrinError
 from srin.foreground import cut_out, estimate_foreground
-from srin.image_io import check_size, load_mask, load_preview, load_rgba
+from srin.image_io import load_mask, load_preview, load_rgba
+from srin.limits import check_size
 from srin.mask_values import extent
 from srin.project import PHOTOS, parts_of
 from srin.reference import filled, marked

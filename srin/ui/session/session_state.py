@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -21,18 +21,22 @@ from srin.errors import MaskError, SrinError
 from srin.segmentation.candidate import Candidate
 from srin.ui.answering.request_queue import RequestQueue
 from srin.ui.session.previews import shrink
+from srin.ui.session.run import Run
 from srin.ui.session.scene import CutOut, Light, Photo, Scene, Selection
 from srin.untrusted import Data
-
-if TYPE_CHECKING:
-    from srin.ui.compare.downloads import Download
-    from srin.ui.compare.harmonizing import Run
 
 MOST_VERSIONS = 60  # masks, and marks, kept to go back to
 MOST_STOPPED = 100  # downloads that were cancelled before they began
 MOST_SCENES = 3  # sets of photos kept to go back to, besides the present one
 
 Answer = TypeVar("Answer")
+
+
+class Stoppable(Protocol):
+    def stop(self) -> None: ...
+
+
+Download = TypeVar("Download", bound=Stoppable)
 
 
 class SessionState:
@@ -54,7 +58,7 @@ class SessionState:
         self._queue: RequestQueue[Data] = RequestQueue()
         self._looking = threading.Lock()
         self.runs, self.questions = Newest(), Newest()
-        self._downloads: dict[int, Download] = {}
+        self._downloads: dict[int, Stoppable] = {}
         self._stopped_downloads: set[int] = set()
         self.forget()
 

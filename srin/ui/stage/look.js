@@ -9,13 +9,13 @@ import { showStatus } from "./panel.js";
 import { stage } from "./state.js";
 
 const LOOK_WAIT = 60; // milliseconds: a slider moves on
-// How far a slider goes either way, and how its value is said; ratios go by powers of two.
+// The sliders: the name of each, how far it goes either way, and how its value is said; ratios go by powers of two.
 const LOOK = {
-  exposure: { span: 2, say: (value) => `${signedNumber(value, 2)} stops` },
-  temperature: { span: 30, say: (value) => signedNumber(value, 1) },
-  tint: { span: 30, say: (value) => signedNumber(value, 1) },
-  contrast: { isRatio: true, say: (value) => `${Math.round(value * 100)} %` },
-  saturation: { isRatio: true, say: (value) => `${Math.round(value * 100)} %` },
+  exposure: { label: "Exposure", span: 2, say: (value) => `${signedNumber(value, 2)} stops` },
+  temperature: { label: "Warmth", span: 30, say: (value) => signedNumber(value, 1) },
+  tint: { label: "Tint", span: 30, say: (value) => signedNumber(value, 1) },
+  contrast: { label: "Contrast", isRatio: true, say: (value) => `${Math.round(value * 100)} %` },
+  saturation: { label: "Saturation", isRatio: true, say: (value) => `${Math.round(value * 100)} %` },
 };
 let lookTimer = 0;
 
@@ -76,7 +76,19 @@ function keepLook() {
   tell("settings", { offsets: offsets() });
 }
 
+function addSlider(name, label) {
+  const template = find(".look template");
+  const row = template.content.firstElementChild.cloneNode(true);
+  const [text, shown, input, button] = ["span", "output", "input", "button"].map((kind) => row.querySelector(kind));
+  text.textContent = label;
+  shown.dataset.shows = `look-${name}`;
+  input.dataset.offset = button.dataset.reset = name;
+  button.setAttribute("aria-label", `${label} as the network chose it`);
+  template.before(row);
+}
+
 export function connectLook() {
+  for (const [name, { label }] of Object.entries(LOOK)) addSlider(name, label);
   for (const input of findAll("[data-offset]")) {
     input.addEventListener("input", () => moveLook(input.dataset.offset, Number(input.value)));
     input.addEventListener("change", keepLook);

@@ -23,10 +23,10 @@ from srin.segmentation.candidate import Candidate, from_mask
 from srin.ui.answering import workers
 from srin.ui.answering.requests import UNEXPECTED, answer, data_of, text
 from srin.ui.compare import downloads
-from srin.ui.compare.harmonizing import LABELS
 from srin.ui.gallery.examples import all_examples
 from srin.ui.page.component import component
 from srin.ui.session.previews import LIVE_SIDE, PROXY_SIDE, inline, inline_lossless, shown, shown_mask
+from srin.ui.session.run import LABELS
 from srin.ui.session.scene import Light, Photo, Scene, decoding_once
 from srin.ui.session.session_state import SessionState
 from srin.ui.session.uploads import uploaded
