@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from graphlib import TopologicalSorter
 from urllib.parse import urljoin
 
 import httpx
@@ -31,6 +32,13 @@ def reached(path):
             found.add(file)
             left += [(file.parent / name).resolve() for name in IMPORT.findall(file.read_text(encoding="utf-8"))]
     return found
+
+
+def test_imports_have_no_circles():
+    sorter = TopologicalSorter()
+    for path in component.MODULES:
+        sorter.add(path, *((path.parent / name).resolve() for name in IMPORT.findall(path.read_text("utf-8"))))
+    sorter.prepare()
 
 
 def preloaded(head):

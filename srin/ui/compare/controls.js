@@ -79,16 +79,6 @@ export function showSegmenters() {
   if (choice.selectedOptions[0]?.disabled ?? true) choice.value = "auto";
 }
 
-export function pick(method) {
-  if (!compare.run?.tiles.some((tile) => tile.method === method && tile.state === "done")) return;
-  compare.picked = compare.wanted = method;
-  remember("picked", method);
-  tell("looked-at", method);
-  showGrid();
-  loadViewer();
-  tellMethod();
-}
-
 async function start() {
   compare.starting = true;
   compare.waits = "";

@@ -3,8 +3,7 @@
 
 import { loadAll } from "../page/shared.js";
 import { find, props, trigger, watch } from "./component.js";
-import { compare } from "./state.js";
-import { drawViewer, viewer } from "./viewer.js";
+import { changed, compare } from "./state.js";
 import { zoom } from "./zoom.js";
 
 const WAIT = 120; // milliseconds: sliders move on
@@ -40,11 +39,11 @@ async function adoptDifference() {
   legend.textContent = `What it changes on ${difference.other}, ${times}: grey is no change; brighter parts got lighter,
     darker parts darker, orange ones warmer, blue ones cooler; pink and green are tints. On average the object changes by
     ${difference.mean.toFixed(1)} dE2000; an average below 1 is hardly seen.`;
-  drawViewer();
+  changed("view");
 }
 
 export function paintDifference(context) {
-  const { width, height } = viewer;
+  const { width, height } = context.canvas;
   context.fillStyle = SAME;
   context.fillRect(0, 0, width, height);
   if (!differenceShown) return;
@@ -64,7 +63,7 @@ export function connectDifference() {
     find(".difference-legend").textContent = "Computing the difference…";
     differenceShown = null;
     askDifference();
-    drawViewer();
+    changed("view");
   });
   watch("difference", adoptDifference);
 }

@@ -1,8 +1,7 @@
 // The grid: a tile for each method, which fills as its result comes.
 
 import { element, find } from "./component.js";
-import { pick } from "./controls.js";
-import { compare } from "./state.js";
+import { compare, pick } from "./state.js";
 import { connectZoom } from "./zoom.js";
 
 const tiles = new Map(); // by method

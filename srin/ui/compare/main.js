@@ -7,8 +7,8 @@ import {
 } from "./controls.js";
 import { connectDifference } from "./difference.js";
 import { showGrid } from "./grid.js";
-import { compare } from "./state.js";
-import { connectViewer, loadViewer } from "./viewer.js";
+import { compare, whenChanged } from "./state.js";
+import { connectViewer, loadViewer, moveDivider } from "./viewer.js";
 import { connectWhy } from "./why.js";
 import { setHome } from "./zoom.js";
 
@@ -34,7 +34,7 @@ function adoptRun() {
   if (compare.run.composite) setRatio(compare.run.size);
   if (compare.run.composite !== compare.shownComposite) {
     compare.shownComposite = compare.run.composite;
-    if (compare.run.window) setHome(compare.run.window, compare.run.middle);
+    if (compare.run.window) moveDivider(setHome(compare.run.window, compare.run.middle));
   }
   showGrid();
   showControls();
@@ -54,6 +54,11 @@ connectControls();
 connectViewer();
 connectDifference();
 connectWhy();
+whenChanged("picked", () => {
+  showGrid();
+  loadViewer();
+  tellMethod();
+});
 watch("run", adoptRun);
 watch("saved", () => download.adopt(props.saved));
 hear("use-settings", adoptSettings);

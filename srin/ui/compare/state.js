@@ -1,6 +1,9 @@
 // What the comparison shows and works on.
 
-import { recall } from "../page/shared.js";
+import { changes, recall, remember, tell } from "../page/shared.js";
+
+// Parts that change: "picked", the method that is looked at closely; "view", how it is shown.
+export const { whenChanged, changed } = changes();
 
 export const compare = {
   run: null, // the server's view of the run, see compare.py
@@ -22,3 +25,11 @@ export const compare = {
   strength: 1,
   feather: 0, // pixels of the preview
 };
+
+export function pick(method) {
+  if (!compare.run?.tiles.some((tile) => tile.method === method && tile.state === "done")) return;
+  compare.picked = compare.wanted = method;
+  remember("picked", method);
+  tell("looked-at", method);
+  changed("picked");
+}

@@ -5,12 +5,12 @@ import { clamp, loadAll, newCanvas } from "../page/shared.js";
 import { element, find } from "./component.js";
 import { askDifference, paintDifference } from "./difference.js";
 import { setSource } from "./grid.js";
-import { compare } from "./state.js";
+import { compare, whenChanged } from "./state.js";
 import { connectZoom, zoom } from "./zoom.js";
 
 const COARSE = 4; // a blurred mask is drawn so many times smaller
 const KNOB = 15; // CSS pixels: the radius of the divider's knob
-export const viewer = find(".viewer-canvas");
+const viewer = find(".viewer-canvas");
 export const layers = { composite: null, mask: null, result: null, other: null }; // images; other: what is compared with
 // Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
 const fitted = {
@@ -197,6 +197,7 @@ export function moveDivider(percent) {
 }
 
 export function connectViewer() {
+  whenChanged("view", drawViewer);
   const box = find(".viewer");
   let dragging = false;
   const nearDivider = (event) => {

@@ -3,7 +3,7 @@
 
 import { clamp } from "../page/shared.js";
 import { element, find } from "./component.js";
-import { drawViewer, moveDivider } from "./viewer.js";
+import { changed } from "./state.js";
 
 const MOST = 12;
 const MARGIN = 0.12; // of the object's longer side, on each side of it; as in framing.py
@@ -18,20 +18,21 @@ export function setZoom(scale, x, y) {
   element.classList.toggle("zoomed", isZoomed());
   const whole = zoom.scale === 1 && home.scale > 1;
   find('[data-act="unzoom"]').textContent = whole ? "Zoom to the object" : "Whole picture";
-  drawViewer();
+  changed("view");
 }
 
 // Beyond home: there, wheel and fingers belong to the picture instead of the page.
 const isZoomed = () => zoom.scale > home.scale * 1.001;
 
 // window: x, y, width, height of the box around the object, in fractions of the picture. middle: where to split it.
+// Returns where that is then, in per cent of a picture's box.
 export function setHome([x, y, width, height], middle) {
   const [middleX, middleY] = [x + width / 2, y + height / 2];
   home.scale = clamp(1 / (Math.max(width, height) * (1 + 2 * MARGIN)), 1, MOST);
   home.x = clamp(0.5 - middleX * home.scale, 1 - home.scale, 0);
   home.y = clamp(0.5 - middleY * home.scale, 1 - home.scale, 0);
   goHome();
-  moveDivider((middle * home.scale + home.x) * 100);
+  return (middle * home.scale + home.x) * 100;
 }
 
 export const goHome = () => setZoom(home.scale, home.x, home.y);

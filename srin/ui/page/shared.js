@@ -154,3 +154,19 @@ export function timeLeft(seconds) {
   if (seconds == null) return "";
   return seconds < 90 ? ` about ${Math.max(1, Math.round(seconds))} s left` : ` about ${Math.round(seconds / 60)} minutes left`;
 }
+
+/**
+ * Within a component: what shows a part of its state is told when that part has changed. So what changes the state need not
+ * import what shows it.
+ * @returns {{ whenChanged: (part: string, act: () => void) => void, changed: (part: string) => void }}
+ */
+export function changes() {
+  /** @type {Record<string, (() => void)[]>} */
+  const acts = {};
+  return {
+    whenChanged: (part, act) => (acts[part] ??= []).push(act),
+    changed(part) {
+      for (const act of acts[part] ?? []) act();
+    },
+  };
+}

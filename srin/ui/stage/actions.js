@@ -1,14 +1,12 @@
 // What changes the Stage: tools, placement, clicks, strokes, undo; and what the other components hear of it.
 
-import { tell } from "../page/shared.js";
-import { askLive, askMap } from "./background.js";
+import { remember, tell } from "../page/shared.js";
+import { say } from "./component.js";
 import { redraw } from "./draw.js";
-import { viewOf } from "./light.js";
-import { say, showNumbers, showPanel } from "./panel.js";
 import { checkedPlacement } from "./placement.js";
 import { request, settled } from "./requests.js";
 import { useLook } from "./result.js";
-import { cuttable, shownPicture, shownView, stage } from "./state.js";
+import { changed, cuttable, record, shownPicture, shownView, stage, undoable, viewOf } from "./state.js";
 import { transfer } from "./transfer.js";
 import { keepWork } from "./work.js";
 
@@ -16,11 +14,11 @@ export function pickTool(tool) {
   const before = stage.view;
   stage.tool = tool;
   if (tool !== "pan") showView(viewOf(tool));
-  showPanel();
+  changed("panel");
   redraw();
   // The object may have been cut out since; and on the cut-out nothing follows a first look.
   const isBack = before !== "place";
-  if (stage.view === "place" && (!stage.live || (isBack && stage.live.awaits))) askLive();
+  if (stage.view === "place" && (!stage.live || (isBack && stage.live.awaits))) changed("live");
   return true;
 }
 
@@ -36,7 +34,7 @@ export function showView(view) {
 export function setPlacement(change) {
   stage.placement = checkedPlacement({ ...stage.placement, ...change });
   stage.live = null;
-  showNumbers();
+  changed("numbers");
   redraw();
 }
 
@@ -46,8 +44,7 @@ export function commitPlacement() {
     turned ${Math.round(rotation)} degrees`);
   record();
   announce();
-  askLive();
-  askMap();
+  changed("composite");
 }
 
 // --- cutting out
@@ -71,27 +68,35 @@ export function ensureMask() {
   return true;
 }
 
-export let strokes = 0; // painted so far; a mask that arrives after a newer stroke isn't shown
-
 export function commitStroke() {
-  strokes += 1;
+  stage.strokes += 1;
   request("edit", {}, "Updating the mask", async () => {
     return { path: await transfer(await stage.mask.toFile()) };
   });
 }
 
+// --- what is seen
+
+export function showAll() {
+  shownView().reset();
+  redraw();
+  return true;
+}
+
+export function toggleMask() {
+  stage.showsMask = !stage.showsMask;
+  changed("panel");
+  redraw();
+  return true;
+}
+
+export function setBrush(change) {
+  stage.brush = { ...stage.brush, ...change };
+  remember("brush", stage.brush);
+  changed("brush");
+}
+
 // --- history
-
-export function record() {
-  stage.history.push(undoable(stage.server));
-  showPanel();
-}
-
-export function undoable({ mask, light, photos }) {
-  const { placement, points, box, strength, moved } = stage;
-  const versions = { version: mask?.version ?? null, light: light?.version ?? null };
-  return { placement, points, box, look: { strength, moved }, ...versions, photos };
-}
 
 export function undo(steps) {
   settled().then(() => {
@@ -108,11 +113,10 @@ export function undo(steps) {
       stage.placement = entry.placement;
       stage.live = null;
       announce();
-      askLive();
-      askMap();
+      changed("composite");
     }
     say(steps < 0 ? "Undone" : "Done again");
-    showPanel();
+    changed("panel");
     redraw();
   });
   return true;

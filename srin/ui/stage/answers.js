@@ -1,17 +1,17 @@
 // What the server answers: its state, adopted as a whole or not at all.
 
 import { loadImage, tell } from "../page/shared.js";
-import { announce, showView, strokes, undoable } from "./actions.js";
+import { announce, showView } from "./actions.js";
 import { askLive, askMap, watchSegmentation } from "./background.js";
 import { props } from "./component.js";
 import { redraw } from "./draw.js";
 import { History } from "./history.js";
-import { adoptLight, marksLight, viewOf } from "./light.js";
+import { adoptLight } from "./light.js";
 import { showPanel, showProposals } from "./panel.js";
 import { checkedPlacement, followBox } from "./placement.js";
 import { haveAnswered, pendingCount, release, startFrom } from "./requests.js";
 import { useLook } from "./result.js";
-import { cuttable, stage, views } from "./state.js";
+import { cuttable, marksLight, stage, undoable, viewOf, views } from "./state.js";
 import { tellArrivals, withCopies } from "./transfer.js";
 import { bringBack, work } from "./work.js";
 
@@ -119,12 +119,12 @@ function adoptMask(next, before) {
   stage.maskedPhoto = identity;
   // Also where the same photo was given once more: then its clicks belong to a mask that is gone.
   if (!samePhoto || (next.photos !== before.photos && !next.mask)) {
-    const { points, box } = stage.restoring ?? work.resuming ?? { points: [], box: null };
+    const { points, box } = stage.restoring ?? stage.resuming ?? { points: [], box: null };
     stage.points = points;
     stage.box = box;
     views.cut.reset();
   }
-  const hasNewer = samePhoto && next.strokes < strokes; // painted on since the server answered
+  const hasNewer = samePhoto && next.strokes < stage.strokes; // painted on since the server answered
   const isOurs = samePhoto && next.mask?.painted && !stage.restoring; // the canvas shows it already
   if (!next.mask && !hasNewer) stage.mask.clear(photo?.width ?? 1, photo?.height ?? 1);
   else if (next.mask && next.mask.url !== before.mask?.url && !hasNewer && !isOurs) {

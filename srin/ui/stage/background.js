@@ -4,13 +4,11 @@
 import { hear, loadAll } from "../page/shared.js";
 import { props, trigger, watch } from "./component.js";
 import { pictureCanvas, redraw } from "./draw.js";
-import { gesture } from "./gestures.js";
 import { watchGetting } from "./getting.js";
 import { LIVE_SIDE, showLight } from "./light.js";
 import { offsets, showLook } from "./look.js";
-import { showStatus } from "./panel.js";
 import { showResult } from "./result.js";
-import { shownPicture, shownView, stage } from "./state.js";
+import { changed, shownPicture, shownView, stage, whenChanged } from "./state.js";
 
 const HOVER_MS = 150;
 const PEEK_MS = 1000;
@@ -30,7 +28,7 @@ let peekTimer = 0;
 export function askLive() {
   liveWait = PEEK_MS;
   stage.said = ""; // what was harmonized before
-  showStatus();
+  changed("status");
   askLiveAgain();
 }
 
@@ -49,7 +47,7 @@ function sendLive(wait, fine) {
   clearTimeout(liveTimer);
   liveTimer = setTimeout(() => {
     const { placement, method } = stage;
-    if (gesture) sendLive(FINE_MS, fine);
+    if (stage.gesture) sendLive(FINE_MS, fine);
     else trigger("live", { request: liveRequests, placement, method, offsets: offsets(), fine, strong: stage.strength > 1 });
   }, wait);
 }
@@ -63,7 +61,7 @@ function wantsFine() {
 
 function showSaid(sentence) {
   stage.said = sentence;
-  showStatus();
+  changed("status");
 }
 
 function sayLost(sentence) {
@@ -77,7 +75,7 @@ function showBusy(isBusy) {
 }
 
 // Strengths above 1 take a second picture, which is asked for when the first of them is chosen.
-export function askStrong() {
+function askStrong() {
   const { live, strength } = stage;
   if (strength <= 1 || live?.images.length !== 1 || pictureCanvas.getAttribute("aria-busy") === "true") return;
   showBusy(true);
@@ -95,7 +93,7 @@ async function adoptLive() {
   } else {
     const images = await loadAll(live.urls, () => live.request === liveRequests, sayLost);
     if (!images) return;
-    if (gesture) {
+    if (stage.gesture) {
       sendLive(FINE_MS, live.fine);
       return;
     }
@@ -117,7 +115,7 @@ async function adoptLive() {
     }
     askStrong(); // it may have been chosen meanwhile
   }
-  showStatus();
+  changed("status");
   redraw();
 }
 
@@ -139,7 +137,7 @@ async function adoptMap() {
     [stage.images.map] = images;
     stage.said = `${map.count} regions, drawn by ${map.segmenter}`;
   }
-  showStatus();
+  changed("status");
   redraw();
 }
 
@@ -172,6 +170,10 @@ export function watchSegmentation() {
 }
 
 export function connectBackground() {
+  whenChanged("composite", askLive);
+  whenChanged("composite", askMap);
+  whenChanged("live", askLive);
+  whenChanged("strength", askStrong);
   watch("live", adoptLive);
   watch("map", adoptMap);
   watch("hover", adoptHover);

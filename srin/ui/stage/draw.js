@@ -1,10 +1,9 @@
 // What the two canvases show. The lower one holds the picture alone, the upper one everything that is only for editing.
 
-import { clamp } from "../page/shared.js";
+import { clamp, newCanvas } from "../page/shared.js";
 import { find } from "./component.js";
-import { drawLight, marksLight } from "./light.js";
 import { applyPlacement, handlesOf } from "./placement.js";
-import { canPlace, shownPicture, shownView, stage, views } from "./state.js";
+import { canPlace, marksLight, shownPicture, shownView, stage, views } from "./state.js";
 
 const ACCENT = "#2dd4bf";
 export const HANDLE = 9; // CSS pixels: the handles' radius
@@ -14,6 +13,7 @@ export const pictureCanvas = find(".stage-picture");
 export const marksCanvas = find(".stage-marks");
 export const density = () => Math.min(2, window.devicePixelRatio || 1);
 
+const hatched = newCanvas(1, 1); // what may not lend
 let frame = 0;
 
 export function redraw() {
@@ -203,4 +203,50 @@ function drawPointer(context, picture) {
     const radius = (stage.brush.size * picture.height * view.scale) / 2;
     outlined(context, () => context.arc(x, y, Math.max(1, radius), 0, 7));
   }
+}
+
+// Hatches what may not lend. The object is left as it is.
+function drawLight(context, picture) {
+  if (!find(".light").open || stage.light.isEmpty) return;
+  const { width, height } = marksCanvas;
+  if (hatched.width !== width || hatched.height !== height) Object.assign(hatched, { width, height });
+  const layer = hatched.getContext("2d");
+  const view = shownView();
+  const from = view.fromPicture({ x: 0, y: 0 });
+  const to = view.fromPicture({ x: 1, y: 1 });
+  const box = [from.x, from.y, to.x - from.x, to.y - from.y];
+  layer.setTransform(1, 0, 0, 1, 0, 0);
+  layer.globalCompositeOperation = "source-over";
+  layer.clearRect(0, 0, width, height);
+  layer.fillStyle = hatching(layer);
+  const [left, top, wide, high] = box;
+  if (stage.lightOnly) layer.fillRect(left, top, wide, high);
+  else layer.drawImage(stage.light.canvas, left, top, wide, high);
+  layer.globalCompositeOperation = stage.lightOnly ? "destination-out" : "source-in";
+  if (stage.lightOnly) layer.drawImage(stage.light.canvas, left, top, wide, high);
+  else layer.fillRect(left, top, wide, high);
+  layer.globalCompositeOperation = "destination-out";
+  view.apply(layer);
+  if (canPlace()) drawObject(layer, stage.images.cutout, picture);
+  else layer.drawImage(stage.mask.canvas, 0, 0, picture.width, picture.height);
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.drawImage(hatched, 0, 0);
+}
+
+// Dark and light, so that it shows on any picture.
+function hatching(context) {
+  const side = Math.round(9 * density());
+  const tile = newCanvas(side, side);
+  const drawn = tile.getContext("2d");
+  drawn.fillStyle = "rgb(0 0 0 / 0.45)";
+  drawn.fillRect(0, 0, side, side);
+  drawn.beginPath();
+  for (const shift of [-side, 0, side]) {
+    drawn.moveTo(shift - 1, side + 1);
+    drawn.lineTo(shift + side + 1, -1);
+  }
+  drawn.lineWidth = density();
+  drawn.strokeStyle = "rgb(255 255 255 / 0.5)";
+  drawn.stroke();
+  return context.createPattern(tile, "repeat");
 }

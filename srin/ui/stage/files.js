@@ -3,10 +3,8 @@
 import { find } from "./component.js";
 import { request, settled } from "./requests.js";
 import { stage } from "./state.js";
-import { copies, sendOriginal, sendPhoto, smallCopy } from "./transfer.js";
+import { ROLE_WORDS, copies, sendOriginal, sendPhoto, smallCopy } from "./transfer.js";
 import { keepFile, openProject, workFile } from "./work.js";
-
-export const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
 
 // Where a file goes whose place nobody chose: where there is none yet; otherwise to what the canvas shows.
 function freeRole() {
@@ -40,7 +38,9 @@ async function addFile(file, role) {
   });
   await settled();
   // Unless the server did not take it.
-  if (small && stage.server.work?.files[role]?.url === workFile(path)) sendOriginal(file, role, path, small.file.size);
+  if (small && stage.server.work?.files[role]?.url === workFile(path)) {
+    sendOriginal(file, role, path, small.file.size, (original) => keepFile(original, file));
+  }
 }
 
 export function connectFiles() {

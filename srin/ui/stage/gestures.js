@@ -1,17 +1,16 @@
 // Mouse, pen and touch. A gesture begins with a pointer going down and depends on the tool; a second finger turns it into
 // a pinch.
 
-import { clamp, newCanvas } from "../page/shared.js";
+import { newCanvas } from "../page/shared.js";
 import { addPoint, commitPlacement, commitPrompt, commitStroke, ensureMask, setPlacement } from "./actions.js";
 import { hovered } from "./background.js";
 import { HANDLE, density, handlePlaces, marksCanvas, redraw } from "./draw.js";
 import { spaceIsDown } from "./keyboard.js";
 import { commitLight, ensureLight, markRegion } from "./light.js";
-import { intoCutout } from "./placement.js";
+import { intoCutout, orderedBox } from "./placement.js";
 import { canPlace, shownPicture, shownView, stage } from "./state.js";
 
 const pointers = new Map();
-export let gesture = null;
 let wheelTimer = 0;
 
 function canvasPoint(event) {
@@ -71,11 +70,6 @@ const BEGIN = {
 function paintLight(start, erases) {
   ensureLight();
   return paint(start, stage.light, erases, commitLight);
-}
-
-export function orderedBox(a, b) {
-  const inside = (value) => clamp(value, 0, 1);
-  return [Math.min(a.x, b.x), Math.min(a.y, b.y), Math.max(a.x, b.x), Math.max(a.y, b.y)].map(inside);
 }
 
 function moveObject(start) {
@@ -194,11 +188,11 @@ function pointerDown(event) {
   pointers.set(event.pointerId, canvasPoint(event));
   stage.cursor = null;
   if (pointers.size === 2) {
-    gesture?.cancel();
-    gesture = pinch();
+    stage.gesture?.cancel();
+    stage.gesture = pinch();
   } else if (pointers.size === 1) {
     const tool = event.button === 1 || spaceIsDown ? "pan" : stage.tool;
-    gesture = BEGIN[tool](canvasPoint(event), event);
+    stage.gesture = BEGIN[tool](canvasPoint(event), event);
     if (stage.live && tool === "place") stage.live = null;
   }
   redraw();
@@ -210,7 +204,7 @@ function pointerMove(event) {
   stage.hover = event.pointerType === "touch" ? null : shownView().toPicture(point);
   if (pointers.has(event.pointerId)) {
     pointers.set(event.pointerId, point);
-    gesture?.move(point, event);
+    stage.gesture?.move(point, event);
   } else {
     showCursor(point);
     hovered(stage.hover);
@@ -219,9 +213,9 @@ function pointerMove(event) {
 }
 
 function pointerUp(event) {
-  if (!pointers.delete(event.pointerId) || !gesture) return;
-  const finished = gesture;
-  gesture = null; // the finger that stays begins nothing new
+  if (!pointers.delete(event.pointerId) || !stage.gesture) return;
+  const finished = stage.gesture;
+  stage.gesture = null; // the finger that stays begins nothing new
   if (event.type === "pointercancel") finished.cancel();
   else finished.end();
   redraw();

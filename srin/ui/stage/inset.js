@@ -2,11 +2,9 @@
 // object stays where it is.
 
 import { addPoint, pickTool } from "./actions.js";
-import { find, findAll } from "./component.js";
+import { find, findAll, setPressed } from "./component.js";
 import { density } from "./draw.js";
-import { marksLight } from "./light.js";
-import { setPressed } from "./panel.js";
-import { stage } from "./state.js";
+import { marksLight, stage } from "./state.js";
 
 const inset = find(".inset");
 const insetCanvas = find(".inset-canvas");

@@ -3,14 +3,14 @@
 
 import { clamp } from "../page/shared.js";
 import {
-  addPoint, commitPlacement, commitPrompt, commitStroke, ensureMask, pickTool, setPlacement, undo,
+  addPoint, commitPlacement, commitPrompt, commitStroke, ensureMask, pickTool, setBrush, setPlacement, showAll, toggleMask,
+  undo,
 } from "./actions.js";
-import { find } from "./component.js";
+import { find, say } from "./component.js";
 import { marksCanvas, redraw } from "./draw.js";
-import { orderedBox } from "./gestures.js";
-import { commitLight, ensureLight, markRegion, marksLight } from "./light.js";
-import { say, setBrush, showAll, toggleMask } from "./panel.js";
-import { canPlace, shownPicture, shownView, stage } from "./state.js";
+import { commitLight, ensureLight, markRegion } from "./light.js";
+import { orderedBox } from "./placement.js";
+import { canPlace, marksLight, shownPicture, shownView, stage } from "./state.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const TOOL_KEYS = { v: "place", p: "point", n: "negative", x: "box", b: "brush", e: "erase", h: "pan" };

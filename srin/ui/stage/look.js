@@ -2,11 +2,8 @@
 // change. At rest the picture is the network's, to the bit.
 
 import { clamp, tell } from "../page/shared.js";
-import { record } from "./actions.js";
-import { askLive } from "./background.js";
 import { find, findAll } from "./component.js";
-import { showStatus } from "./panel.js";
-import { stage } from "./state.js";
+import { changed, record, stage } from "./state.js";
 
 const LOOK_WAIT = 60; // milliseconds: a slider moves on
 // The sliders: the name of each, how far it goes either way, and how its value is said; ratios go by powers of two.
@@ -55,9 +52,9 @@ function moveLook(name, moved) {
   stage.moved = { ...stage.moved, [name]: moved };
   showLook();
   stage.said = "";
-  showStatus();
+  changed("status");
   clearTimeout(lookTimer);
-  lookTimer = setTimeout(askLive, LOOK_WAIT);
+  lookTimer = setTimeout(() => changed("live"), LOOK_WAIT);
 }
 
 // The other way round.
@@ -68,7 +65,7 @@ export function useOffsets(told) {
     if (moved) stage.moved[name] = clamp(moved, -1, 1);
   }
   showLook();
-  askLive();
+  changed("live");
 }
 
 function keepLook() {

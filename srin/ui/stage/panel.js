@@ -1,9 +1,9 @@
 // The controls around the canvas: tools, photos, numbers, brush, mask operations, proposals, and what is said below.
 
 import { remember, tell } from "../page/shared.js";
-import { commitPlacement, pickTool, setPlacement, undo } from "./actions.js";
+import { commitPlacement, pickTool, setBrush, setPlacement, showAll, toggleMask, undo } from "./actions.js";
 import { askLive, askMap } from "./background.js";
-import { find, findAll } from "./component.js";
+import { find, findAll, setPressed } from "./component.js";
 import { marksCanvas, redraw } from "./draw.js";
 import { showEmpty, untouched } from "./empty.js";
 import { addFiles } from "./files.js";
@@ -13,7 +13,7 @@ import { sendLight, showLight } from "./light.js";
 import { START } from "./placement.js";
 import { pendingCount, request } from "./requests.js";
 import { showResult } from "./result.js";
-import { canPlace, cuttable, shownPicture, shownView, stage } from "./state.js";
+import { canPlace, cuttable, shownPicture, shownView, stage, whenChanged } from "./state.js";
 import { showTransfers } from "./transfer.js";
 
 const HINTS = {
@@ -42,8 +42,6 @@ const NUMBERS = {
   scale: { read: (p) => p.scale * 100, write: (value) => ({ scale: value / 100 }) },
   rotation: { read: (p) => p.rotation, write: (value) => ({ rotation: value }) },
 };
-
-export const say = (text) => (find(".stage-said").textContent = text);
 
 export function showPanel() {
   const { way, view, tool, server } = stage;
@@ -125,10 +123,6 @@ function showSegmentation() {
   box.querySelector("p").textContent = reason;
 }
 
-export function setPressed(button, pressed) {
-  button.setAttribute("aria-pressed", String(pressed));
-}
-
 function showSlot(slot, photo, way) {
   slot.hidden = slot.dataset.ways !== way;
   const picture = slot.querySelector("img");
@@ -138,7 +132,7 @@ function showSlot(slot, photo, way) {
   slot.querySelector(".slot-name").textContent = photo ? (photo.name ?? "there") : "choose or drop a file";
 }
 
-export function showNumbers() {
+function showNumbers() {
   for (const [name, { read }] of Object.entries(NUMBERS)) {
     const input = find(`[data-number="${name}"]`);
     if (document.activeElement !== input) input.value = Math.round(read(stage.placement) * 10) / 10;
@@ -152,7 +146,7 @@ function showBrush() {
   find('[data-light="size"]').value = find('[data-brush="size"]').value;
 }
 
-export function showStatus() {
+function showStatus() {
   const busy = pendingCount() > 0;
   find(".stage").setAttribute("aria-busy", String(busy));
   const status = find(".stage-status");
@@ -262,26 +256,11 @@ function zoomMiddle(factor) {
   redraw();
 }
 
-export function showAll() {
-  shownView().reset();
-  redraw();
-  return true;
-}
-
-export function toggleMask() {
-  stage.showsMask = !stage.showsMask;
-  showPanel();
-  redraw();
-  return true;
-}
-
-export function setBrush(change) {
-  stage.brush = { ...stage.brush, ...change };
-  remember("brush", stage.brush);
-  showBrush();
-}
-
 export function connectPanel() {
+  whenChanged("panel", showPanel);
+  whenChanged("status", showStatus);
+  whenChanged("numbers", showNumbers);
+  whenChanged("brush", showBrush);
   for (const button of findAll("[data-act]")) button.addEventListener("click", () => ACTS[button.dataset.act]());
   for (const button of findAll("[data-tool]")) button.addEventListener("click", () => pickTool(button.dataset.tool));
   for (const button of findAll("[data-way]")) {

@@ -66,3 +66,9 @@ export function handlesOf(placement, background, cutout, reach) {
   const top = -0.5 - reach / placedScale(placement, background, cutout) / height;
   return { corners: [at(-0.5, -0.5), at(0.5, -0.5), at(0.5, 0.5), at(-0.5, 0.5)], top: at(0, -0.5), turn: at(0, top) };
 }
+
+// A box between two corners, [x0, y0, x1, y1], no larger than the photo.
+export function orderedBox(a, b) {
+  const inside = (value) => clamp(value, 0, 1);
+  return [Math.min(a.x, b.x), Math.min(a.y, b.y), Math.max(a.x, b.x), Math.max(a.y, b.y)].map(inside);
+}

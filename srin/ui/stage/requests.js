@@ -1,11 +1,8 @@
 // The talk with the server. Every request has a number; the server answers them in that order and says in its state how
 // many it has answered. So nothing overtakes anything, and it is known when everything has settled.
 
-import { strokes } from "./actions.js";
 import { trigger } from "./component.js";
-import { showPanel } from "./panel.js";
-import { stage } from "./state.js";
-import { work } from "./work.js";
+import { changed, stage } from "./state.js";
 
 export let sent = 0;
 let answered = 0;
@@ -26,7 +23,7 @@ export function startFrom(count) {
 
 // kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result joins the data.
 export async function request(kind, data, doing, prepare) {
-  if (kind !== "resume" && work.resuming) await settled(); // what is brought back comes first
+  if (kind !== "resume" && stage.resuming) await settled(); // what is brought back comes first
   stage.doing = `${doing}…`;
   stage.asked = kind;
   stage.problem = "";
@@ -35,21 +32,21 @@ export async function request(kind, data, doing, prepare) {
     return;
   }
   uploads += 1;
-  showPanel();
+  changed("panel");
   try {
     send(kind, { ...data, ...(await prepare()) });
   } catch (error) {
     stage.problem = error.sentence || "The file could not be sent. Is the connection lost?";
   }
   uploads -= 1;
-  showPanel();
+  changed("panel");
   release();
 }
 
 export function send(kind, data) {
   sent += 1;
-  trigger("act", { ...data, kind, request: sent, strokes, session: stage.server.work?.session });
-  showPanel();
+  trigger("act", { ...data, kind, request: sent, strokes: stage.strokes, session: stage.server.work?.session });
+  changed("panel");
 }
 
 // Resolves when the server has answered everything.

@@ -1,14 +1,11 @@
 // What is done with the picture on the canvas: its strength, a look at what was before, and taking it away.
 
 import { Download, hear, recall, remember, tell, whileHeld } from "../page/shared.js";
-import { record } from "./actions.js";
-import { askStrong } from "./background.js";
-import { find, findAll, props, trigger, watch } from "./component.js";
+import { find, findAll, props, say, trigger, watch } from "./component.js";
 import { redraw } from "./draw.js";
 import { offsets, showLook, useOffsets } from "./look.js";
-import { say, showPanel } from "./panel.js";
 import { request, settled } from "./requests.js";
-import { stage } from "./state.js";
+import { changed, record, stage } from "./state.js";
 import { arrived } from "./transfer.js";
 import { work, workFile } from "./work.js";
 
@@ -39,7 +36,7 @@ function setStrength(strength) {
   stage.strength = strength;
   showResult();
   redraw();
-  askStrong();
+  changed("strength");
 }
 
 // Of work that was brought back, or from the comparison: there is one strength.
@@ -77,7 +74,7 @@ async function addAnother(url, look) {
   await settled();
   if (JSON.stringify(wholeLook()) !== JSON.stringify(look)) {
     stage.problem = "The scene was changed while its picture was made, so nothing was added. Press the button again.";
-    showPanel();
+    changed("panel");
     return;
   }
   request("another", { path: url.replace(workFile(""), ""), placement: look.placement }, "Adding the picture as background");

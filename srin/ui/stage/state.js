@@ -1,11 +1,16 @@
 // What the Stage shows and works on, and what of it is in view.
 
-import { recall } from "../page/shared.js";
+import { changes, recall } from "../page/shared.js";
 import { MaskLayer } from "./brush.js";
 import { History } from "./history.js";
 import { START } from "./placement.js";
 import { View } from "./view.js";
 
+// Parts that change: "panel", all controls; "status", "numbers", "brush", some of them; "composite", what is to be harmonized;
+// "live", how; "strength".
+export const { whenChanged, changed } = changes();
+
+const LIGHT_TOOLS = ["light", "lightbrush", "lighterase"];
 export const views = { place: new View(), cut: new View() };
 export const stage = {
   way: "pair", // two photos, or "ready": a composite and its mask
@@ -33,6 +38,9 @@ export const stage = {
   holds: false, // what was before it is shown
   isEditing: false, // by fingers: else one scrolls the page
   asked: "", // the kind of the last request
+  strokes: 0, // painted so far; a mask that arrives after a newer stroke isn't shown
+  gesture: null, // what a pointer does, as long as it is down, see gestures.js
+  resuming: null, // the record that is being brought back, see work.js
   isLive: recall("live", true),
   method: null, // of the live preview
   hoverMask: null,
@@ -47,3 +55,17 @@ export const cuttable = () => (stage.way === "ready" ? stage.images.picture : st
 export const shownPicture = () => (stage.view === "place" && stage.way === "pair" ? stage.images.background : cuttable());
 export const shownView = () => views[stage.view];
 export const canPlace = () => Boolean(stage.way === "pair" && stage.images.background && stage.images.cutout);
+export const marksLight = () => LIGHT_TOOLS.includes(stage.tool);
+export const viewOf = (tool) => (tool === "place" || LIGHT_TOOLS.includes(tool) ? "place" : "cut");
+
+// What undo goes back to. mask, light, photos: versions of them that the server keeps.
+export function undoable({ mask, light, photos }) {
+  const { placement, points, box, strength, moved } = stage;
+  const versions = { version: mask?.version ?? null, light: light?.version ?? null };
+  return { placement, points, box, look: { strength, moved }, ...versions, photos };
+}
+
+export function record() {
+  stage.history.push(undoable(stage.server));
+  changed("panel");
+}

@@ -2,12 +2,10 @@
 
 import { newCanvas, timeLeft } from "../page/shared.js";
 import { element, findAll } from "./component.js";
-import { ROLE_WORDS } from "./files.js";
-import { showPanel, showStatus } from "./panel.js";
 import { send, settled } from "./requests.js";
-import { stage } from "./state.js";
-import { keepFile } from "./work.js";
+import { changed, stage } from "./state.js";
 
+export const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
 const STALLED = 30_000; // milliseconds without a byte after which a connection is taken for lost
 const transfers = []; // { role, share, left, again }; again: a function, as long as nothing goes on
 
@@ -73,15 +71,15 @@ export async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
       stage.problem = `The connection was lost before ${file.name} was sent. It is kept here: send it again when you are connected.`;
       await new Promise((resolve) => {
         here.again = resolve;
-        showPanel();
+        changed("panel");
       });
       Object.assign(here, { share: 0, left: null, again: null });
       stage.problem = "";
-      showPanel();
+      changed("panel");
     }
   } finally {
     transfers.splice(transfers.indexOf(here), 1);
-    showPanel();
+    changed("panel");
   }
 }
 
@@ -92,7 +90,7 @@ export async function sendAloud(file) {
   const { doing } = stage;
   const path = await transfer(file, (share, left) => {
     stage.doing = `${doing} ${sentText({ share, left })}`;
-    showStatus();
+    changed("status");
   });
   stage.doing = doing;
   return path;
@@ -164,12 +162,12 @@ export function withCopies(state) {
 }
 
 // The original takes the place of its small copy on the server. Nothing waits for it but what needs it, see `arrived`.
-// small: the address of the copy; before: its bytes.
-export async function sendOriginal(file, role, small, before) {
+// small: the address of the copy; before: its bytes. arrives: called with the original's path.
+export async function sendOriginal(file, role, small, before, arrives) {
   let path, refused;
   try {
     path = await sendPhoto(file, role, { before });
-    keepFile(path, file);
+    arrives(path);
   } catch (error) {
     refused = error.sentence; // without a path, the small copy goes too
   }
@@ -178,7 +176,7 @@ export async function sendOriginal(file, role, small, before) {
   if (!refused) return;
   await settled();
   stage.problem = refused;
-  showPanel();
+  changed("panel");
 }
 
 // --- what has to wait for originals

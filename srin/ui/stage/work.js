@@ -4,10 +4,9 @@
 import { hear, takeAway, tell } from "../page/shared.js";
 import { find, findAll, props, trigger, watch } from "./component.js";
 import { History } from "./history.js";
-import { showPanel } from "./panel.js";
 import { START } from "./placement.js";
 import { request, settled } from "./requests.js";
-import { stage } from "./state.js";
+import { changed, stage } from "./state.js";
 import { KEPT_DAYS, clearStorage, listEntries, openStorage, readFile, writeEntry } from "./storage.js";
 import { arrived, sendAloud } from "./transfer.js";
 
@@ -17,7 +16,6 @@ export const work = {
   stored: {}, // addresses of the files that the entry has, by name
   saving: null, // the promise of the save that goes on
   again: false,
-  resuming: null, // the record that is being brought back
   offered: null, // the record of another tab
   notice: "",
   replaced: "", // what is said where the last answer brought other photos
@@ -37,7 +35,7 @@ export function keepFile(path, file) {
 
 // To be called whenever anything has changed.
 export function keepWork() {
-  if (!work.tab || work.resuming || !hasPhotos(stage.server.work?.files)) return;
+  if (!work.tab || stage.resuming || !hasPhotos(stage.server.work?.files)) return;
   work.offered = null;
   if (work.saving) {
     work.again = true;
@@ -118,9 +116,9 @@ async function beginWork() {
 
 // record: of this tab, or of another whose work goes on here.
 async function resumeWork(record) {
-  if (work.resuming) return;
+  if (stage.resuming) return;
   work.offered = null;
-  work.resuming = record;
+  stage.resuming = record;
   work.stored = {};
   const { way, placement, truth } = record;
   const blobs = [];
@@ -135,7 +133,7 @@ async function resumeWork(record) {
     return { files };
   });
   await settled();
-  work.resuming = null;
+  stage.resuming = null;
   for (const [path, blob] of blobs) keepFile(path, blob);
   work.settings = record.settings;
   if (record.settings) tell("use-settings", record.settings);
@@ -150,7 +148,7 @@ export async function bringBack() {
   stage.problem = own
     ? "The server had forgotten your work, and it was brought back from this browser. Please repeat the last step."
     : "The server has forgotten your work: nobody used it for too long.";
-  showPanel();
+  changed("panel");
 }
 
 async function forgetWork() {
@@ -167,7 +165,7 @@ async function forgetWork() {
   await settled();
   stage.history = new History();
   tell("forgotten");
-  showPanel();
+  changed("panel");
 }
 
 // --- projects
@@ -210,7 +208,7 @@ function showWork() {
   const has = hasPhotos(stage.server.work?.files);
   const isKept = Boolean(work.tab && has);
   bar.classList.toggle("offers", Boolean(work.offered));
-  bar.dataset.state = work.saving || work.resuming ? "saving" : isKept ? "kept" : "";
+  bar.dataset.state = work.saving || stage.resuming ? "saving" : isKept ? "kept" : "";
   let said = work.notice;
   if (work.replaced) said = `${work.replaced} ${work.notice}`;
   if (work.offered) said = `Your work of ${new Date(work.offered.saved).toLocaleString("en", DAY)} is kept in this browser.`;
