@@ -1,4 +1,4 @@
-"""What a network decided, as numbers that a photographer knows."""
+"""A network's colour change in a photographer's terms: exposure, temperature, tint, contrast and saturation."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from skimage.color import rgb2lab
 
-MOST_STOPS = 10.0  # what black that becomes grey is limited to
-LEAST = 1.0  # unit of L* or C*: a smaller deviation of lightness, or chroma, counts as this in a ratio
+MOST_STOPS = 10.0  # limit of the exposure, for example where black becomes grey
+LEAST = 1.0  # units of L* or C*: in a ratio, a smaller deviation of lightness or a smaller chroma counts as this
 
 
 @dataclass(frozen=True)
 class Adjustment:
     """What a colour transform does to the pixels of an object, or of one of its regions, at strength 1.
 
-    Of pixels with colours c_i before and d_i after, clipped to [0, 1], and weights m_i, the mask:
+    Here c are the pixels' colours before and d those after, clipped to [0, 1]; the weights are the mask.
 
     Attributes:
         exposure: stops (f-numbers); log2(Y(d) / Y(c)), Y the weighted mean of linear luminance
@@ -26,9 +26,9 @@ class Adjustment:
         tint: units of CIELAB a*; a*(mean d) - a*(mean c); above 0 is more magenta, below 0 greener.
         contrast: a ratio; the weighted standard deviation of L* after, over that before. 1 is unchanged.
         saturation: a ratio; the weighted root mean square of the chroma C* = hypot(a*, b*) after, over that before.
-            In both ratios what is below 1 unit counts as 1, so that a flat or grey object's is not a matter of noise.
-        regions: the same for each of the object's regions, by its id in the semantic map. Empty where the method looks
-            at no map.
+            In both ratios, values below 1 unit count as 1: those of a flat or grey object are mostly noise.
+        regions: the same for each of the object's regions, by its id in the semantic map. Empty for methods that use no
+            map.
     """
 
     exposure: float
@@ -48,17 +48,18 @@ class Adjustment:
 
 
 class Harmonized(np.ndarray):
-    """A harmonized picture, uint8 (H, W, 3), that says how it was made. What is computed from it is without.
+    """A harmonized picture, uint8 (H, W, 3), or (H, W, 4) with alpha, that carries the network's adjustment.
 
     Attributes:
-        adjustment: what the network decided; None for classical methods and for the paper's literal networks.
+        adjustment: what the network decided; None for classical methods and for the paper's literal networks. Arrays
+            that are computed from this one have None too.
     """
 
     adjustment: Adjustment | None = None
 
     @classmethod
     def of(cls, picture: np.ndarray, adjustment: Adjustment | None = None) -> Harmonized:
-        """The same pixels, not copied."""
+        """A view of the picture; pixels are not copied."""
         found = picture.view(cls)
         found.adjustment = adjustment
         return found
@@ -83,8 +84,11 @@ def measure(before: np.ndarray, after: np.ndarray, weight: np.ndarray, regions: 
 
 
 def moments(pixels: np.ndarray, weight: np.ndarray) -> tuple[float, np.ndarray, float, float]:
-    """Of sRGB pixels (N, 3) in [0, 1], under weights (N,): the mean of linear luminance, CIELAB of the mean colour
-    (3,), the standard deviation of L*, the root mean square of the chroma."""
+    """Weighted statistics of sRGB pixels (N, 3) in [0, 1], with weights (N,).
+
+    Returns the mean of linear luminance, CIELAB of the mean colour (3,), the standard deviation of L*, and the root mean
+    square of the chroma.
+    """
     weight = weight / weight.sum()
     linear = np.where(pixels <= 0.04045, pixels / 12.92, ((pixels + 0.055) / 1.055) ** 2.4)
     luminance = float(weight @ linear @ (0.2126, 0.7152, 0.0722))

@@ -1,7 +1,7 @@
 """Folders of composites: paired by stem, harmonized by a pool of threads, divided between processes.
 
-Decoding, networks and encoding all run outside Python's lock, so threads that each take a picture from file to file
-keep every core busy, and on a GPU some decode and encode while one computes.
+Decoding, networks and encoding all release Python's lock. So threads that each process a whole picture keep every core
+busy, and on a GPU some threads decode and encode while one computes.
 """
 
 import logging
@@ -16,13 +16,13 @@ from srin import budget, outputs
 from srin.errors import ImageError, MaskError, OutputError, SrinError
 from srin.pairing import Index, name_key, picture_files
 
-LONGEST_WAIT = timedelta(days=7)  # of a process that is through with its share for one that is not
+LONGEST_WAIT = timedelta(days=7)  # for which a process that has finished its share waits for the others
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture's files. mask: None where there is none. labels: None where maps are not provided, or this one isn't.
-    problem: why it can't be done, as a sentence, or None.
+    """One picture's files. mask: None if there is none. labels: the map, None if none is provided for this picture.
+    problem: why the picture can't be processed, as a sentence, or None.
     """
 
     image: Path
@@ -38,7 +38,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Processes:
-    """What `accelerate launch` says of this process: which one it is, of how many, on which device."""
+    """This process among those that `accelerate launch` started: its index, their count, and its device."""
 
     index: int = 0
     count: int = 1
@@ -47,23 +47,23 @@ class Processes:
 
     @classmethod
     def launched(cls) -> "Processes":
-        """Alone unless a launcher started several."""
+        """This process's place, as the launcher's environment variables give it; without a launcher, the only one."""
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
         import torch
         from accelerate import PartialState
 
-        # Without a GPU it has to be told, or it takes every process for the only one.
+        # Without cpu=True on a machine without a GPU, it takes every process for the only one.
         state = PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         return cls(state.process_index, state.num_processes, local, str(state.device))
 
     def share(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """This process's part of the jobs, which are the same in all of them."""
+        """This process's part of the jobs. Every process must pass the same jobs."""
         return jobs[self.index :: self.count]
 
     def wait(self) -> None:
-        """Returns when all of them have come here: a launcher ends the others once one exits with a failure."""
+        """Returns when all processes have called it: a launcher ends the others once one exits with a failure."""
         if self.count > 1:
             from accelerate import PartialState
 
@@ -94,14 +94,14 @@ def jobs(images: Path, masks: Path, maps: Path | None, output: Path) -> list[Job
 
 
 def single_jobs(images: Path, masks: Path | None, output: Path) -> list[Job]:
-    """As `jobs`, for work that needs no masks; with masks, where a folder of them is given."""
+    """Like `jobs`, for work that needs no maps, and masks only where a folder of them is given."""
     if masks is not None:
         return jobs(images, masks, None, output)
     return _unpaired(images, output)
 
 
 def _unpaired(images: Path, output: Path) -> list[Job]:
-    """A job for each picture; one whose result would replace that of another before it has a problem."""
+    """A job for each picture. A picture whose result would overwrite that of an earlier one gets a problem."""
     found: dict[str, Path] = {}
     result = []
     for image in pictures(images):
@@ -112,7 +112,7 @@ def _unpaired(images: Path, output: Path) -> list[Job]:
 
 
 def pictures(folder: Path) -> list[Path]:
-    """The pictures of a folder by name. Raises ImageError when there are none, or when it can't be read."""
+    """The pictures of a folder, sorted by name. Raises ImageError when there are none, or when it can't be read."""
     found = picture_files(folder)
     if not found:
         raise ImageError(f"There are no pictures in {folder}.")
@@ -120,7 +120,7 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def make_folder(folder: Path) -> None:
-    """Raises OutputError when it can't be made."""
+    """Makes a folder, with its parents, unless it is there. Raises OutputError when it can't be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -130,7 +130,7 @@ def make_folder(folder: Path) -> None:
 def run(work: Callable[[Job], None], todo: Sequence[Job], workers: int) -> Iterator[tuple[Job, str | None]]:
     """Does the jobs, several at a time, and yields each with its problem or None, in their order.
 
-    Whatever goes wrong in one job stays in it.
+    An error in one job becomes its problem; the others go on.
     """
 
     def attempt(job: Job) -> str | None:
@@ -156,13 +156,13 @@ def run(work: Callable[[Job], None], todo: Sequence[Job], workers: int) -> Itera
 
 
 def cores(processes: int) -> int:
-    """Cores for each of so many processes on this machine."""
+    """How many cores each of `processes` processes on this machine gets, at least 1."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, available // processes)
 
 
 def _one_core() -> None:
-    """The pool is what keeps the cores busy: a thread of it that started threads of its own would only disturb it."""
+    """Limits OpenCV and torch to one thread each: the pool's own threads already use every core."""
     import cv2
     import torch
 

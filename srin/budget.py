@@ -1,7 +1,7 @@
-"""How much is decoded at the same time: threads that work on pictures share MAX_PIXELS.
+"""Limits how much is decoded at the same time: the jobs of all threads share MAX_PIXELS.
 
-The largest picture allowed takes gigabytes on its way through decoder, method and encoder; several at once took more than
-machines have.
+The largest picture allowed takes gigabytes in decoder, method and encoder, and several at once can take more memory than
+a machine has.
 """
 
 import ctypes
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from srin.limits import MAX_PIXELS
 
-LARGE = 10_000_000  # pixels from which it is worth asking for freed memory
+LARGE = 10_000_000  # pixels from which it is worth returning freed memory to the system
 
 _changed = threading.Condition()
 _held: dict[int, int] = {}  # pixels by thread
@@ -21,7 +21,7 @@ _jobs = threading.local()
 
 @contextmanager
 def job() -> Iterator[None]:
-    """What this thread decodes inside the block counts until the block's end."""
+    """The pictures that this thread decodes inside the block count until the block ends."""
     if getattr(_jobs, "open", False):
         yield
         return
@@ -37,9 +37,10 @@ def job() -> Iterator[None]:
 
 
 def reserve(pixels: int) -> None:
-    """Waits until this job may hold a picture of so many pixels; its pictures count as the largest of them.
+    """Waits until this job may hold a picture of so many pixels. A job counts as its largest picture.
 
-    Outside of jobs it returns at once. Nobody waits for those who wait: where all that is held is theirs, one goes on.
+    Outside of a job it returns at once. If every other job that holds pixels is waiting too, this one goes on, so that
+    jobs never block each other forever.
     """
     me = threading.get_ident()
     if not getattr(_jobs, "open", False) or pixels <= _held.get(me, 0):
@@ -59,7 +60,7 @@ def reserve(pixels: int) -> None:
 
 
 def _return_memory(pixels: int) -> None:
-    """Gives the system back what is freed: by itself glibc keeps gigabytes for threads that worked on large pictures."""
+    """Returns freed memory to the system: glibc would keep gigabytes for threads that worked on large pictures."""
     if pixels < LARGE:
         return
     try:

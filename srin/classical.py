@@ -15,16 +15,16 @@ from srin.composite import BAND, Composite
 from srin.mask_values import occurrences
 
 PROXY = 256  # longest side of the grid on which the gradient-domain correction is solved
-FAINT = 12  # a mask within this of 0 or 255 is as good as there: compressed masks are never quite black
+FAINT = 12  # a mask value this close to 0 or 255 counts as 0 or 255: compressed masks are never quite black
 
 
 def copy_paste(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The composite as it is: the peer that every method has to beat."""
+    """The composite unchanged: what every method has to improve on."""
     return Composite(image, mask).image.copy()
 
 
 def reinhard(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation of the foreground, in CIELAB, become those of the background.
+    """Gives the foreground the mean and standard deviation of the background, in CIELAB.
 
     E. Reinhard et al., "Color transfer between images", 2001, with CIELAB in place of l-alpha-beta.
     """
@@ -42,7 +42,7 @@ def reinhard(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def histogram(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The histogram of each channel of the foreground becomes that of the background."""
+    """Gives each channel of the foreground the background's histogram."""
     inside = Composite(image, mask).mask > 127
     levels = np.arange(256)
     curves = np.empty((256, 3))
@@ -60,10 +60,10 @@ def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The foreground keeps its gradients and continues the background's colours across its outline.
 
     P. Perez et al., "Poisson image editing", 2003. `cv2.seamlessClone` does not fit: it needs a background
-    without the object, and with the composite in its place it changes nothing. What the equation adds to the
-    foreground is a harmonic function, given on the outline by the background's colour outside less the
-    foreground's inside; being smooth, it is solved on a grid of about PROXY cells a side around the mask and
-    enlarged. Detail, size and position of the foreground can't change.
+    without the object, and with the composite in its place it changes nothing. The equation adds a harmonic function
+    to the foreground. On the outline, its value is the background's colour outside minus the foreground's inside. It is
+    smooth, so it is solved on a grid of about PROXY cells a side around the mask, and enlarged. Detail, size and
+    position of the foreground don't change.
     """
     inside = Composite(image, mask).mask > 127
     x, y, width, height = cv2.boundingRect((mask > FAINT).astype(np.uint8))
@@ -80,7 +80,7 @@ def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
         sums = [cv2.resize(image_part[..., c] * chosen, size, interpolation=cv2.INTER_AREA) for c in range(3)]
         return _nearest(np.dstack(sums) / np.maximum(amount, 1e-6)[..., None], amount > 0)
 
-    # Pixels of a soft edge are mixtures, and tell the colours of neither side.
+    # Pixels of a soft edge are mixtures of both sides, so they are left out of both means.
     core, outer = mask_part >= 255 - FAINT, mask_part <= FAINT
     _, part = cv2.connectedComponents(inside.astype(np.uint8))
     has_core = np.bincount(part[core], minlength=part.max() + 1) > 0
@@ -101,11 +101,11 @@ def poisson(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 class Classical(NamedTuple):
-    """A method, and what is said of it.
+    """A classical method.
 
     Attributes:
-        apply: takes image and mask, see above. label: its name on the page.
-        work: seconds of one core for a million pixels, by which the time that a download takes is foretold.
+        apply: takes image and mask, see the module's docstring. label: its name on the page.
+        work: seconds of one core for a million pixels, from which the duration of a download is estimated.
     """
 
     apply: Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -113,7 +113,7 @@ class Classical(NamedTuple):
     work: float
 
 
-# All that there is to a method; pages, commands and comparisons have those that stand here.
+# The page, the commands and the comparisons read their classical methods from this table.
 CLASSICAL = {
     "copy-paste": Classical(copy_paste, "Copy-paste", 0.01),
     "reinhard": Classical(reinhard, "Reinhard", 0.15),
@@ -123,7 +123,7 @@ CLASSICAL = {
 
 
 def _bands(image: np.ndarray) -> Iterator[slice]:
-    """Rows, so many at a time that floating-point copies of a large picture never exist as a whole."""
+    """BAND rows at a time, so that there is never a floating-point copy of a whole large picture."""
     for top in range(0, len(image), BAND):
         yield slice(top, top + BAND)
 
@@ -148,7 +148,7 @@ def _to_lab(pixels: np.ndarray) -> np.ndarray:
 
 
 def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """values (h, w, 3), those outside of known (bool (h, w)) replaced by the nearest known ones."""
+    """values (h, w, 3), where those outside `known`, bool (h, w), are replaced by the nearest known ones."""
     from scipy.ndimage import distance_transform_edt
 
     rows, columns = distance_transform_edt(~known, return_distances=False, return_indices=True)
@@ -158,8 +158,8 @@ def _nearest(values: np.ndarray, known: np.ndarray) -> np.ndarray:
 def _harmonic(foreground: np.ndarray, background: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """float32 (h, w, 3), the correction c on `cells` (bool (h, w)) and 0 elsewhere.
 
-    Over neighbours p in, q out of the cells: c_p = background_q - foreground_p; over pairs inside: c_p = c_q;
-    both in the sense of least squares.
+    It is the least-squares solution of c_p = background_q - foreground_p for neighbours p inside and q outside the
+    cells, and c_p = c_q for neighbours that are both inside.
     """
     from scipy import sparse
     from scipy.sparse.linalg import splu

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _printable(text: str) -> str:
-    """Without what a file's name could tell a terminal to do."""
+    """The text without unprintable characters: a file's name may hold control codes for the terminal."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _numbers(count: int) -> "Callable[[str], tuple[float, ...]]":
-    """A type for argparse: so many numbers with commas between them."""
+    """A type for argparse that reads `count` numbers with commas between them."""
 
     def read(text: str) -> tuple[float, ...]:
         try:
@@ -199,7 +199,8 @@ def _harmonize(options: argparse.Namespace) -> int:
 def _harmonize_file(
     options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job", settings: dict[str, Any], said: set[str]
 ) -> None:
-    """settings: `_settings`, or empty to find them out. said: segmenters that were mentioned."""
+    """Harmonizes one picture and writes the result. settings: from `_settings`; if empty, they are worked out here.
+    said: segmenters that were printed already."""
     from srin.composite import Composite
     from srin.remarks import collected
     from srin.report import report, write_report
@@ -225,7 +226,7 @@ def _harmonize_file(
 
 
 def _harmonize_project(options: argparse.Namespace) -> int:
-    """As the page would, by the project's own method, strength, offsets, feather and light, unless others are given."""
+    """Harmonizes a project with its own method, strength, offsets, feather and light, unless options say otherwise."""
     from srin import outputs
     from srin.composite import check_strength, mixed
     from srin.harmonizer import Harmonizer
@@ -270,7 +271,7 @@ def _settings(options: argparse.Namespace, harmonizer: "Harmonizer", job: "Job")
 def _harmonize_folder(
     options: argparse.Namespace, harmonizer: "Harmonizer", processes: "Processes", jobs: "list[Job]"
 ) -> int:
-    """This process's share of a folder. A bad picture is reported and the rest goes on. Returns the failures."""
+    """Harmonizes this process's share of a folder. A bad picture is reported, the rest goes on. Returns the failures."""
     from tqdm import tqdm
 
     from srin import batch, outputs
@@ -358,7 +359,7 @@ def _segment(options: argparse.Namespace) -> int:
             _tell(job.image.name, remarks)
         semantic_map = segment(composite or picture, options.segmenter, checkpoint)
         semantic_map.save_painted(picture, painted_path(job.output))
-        # Last: a folder's second run takes it for the sign that both are there.
+        # The map is written last: when a folder is run again, it shows that both files are there.
         semantic_map.save(job.output, settings)
         return f"{int(semantic_map.labels.max()) + 1} regions by {semantic_map.segmenter}"
 
@@ -430,9 +431,9 @@ def _segment_folder(options: argparse.Namespace, name: str, one: "Callable[[Job,
 
 
 def _run_folder(listed: "Sequence[Job]", look: "Callable[[Job], bool]", work: "Callable[[Job], None]") -> tuple[int, int]:
-    """Works on the pictures of a folder, with a progress bar. look: whether a picture's result is there already.
+    """Runs `work` over the pictures of a folder, with a progress bar. look: returns whether a result is there already.
 
-    A bad picture is reported, and the rest goes on. Returns how many were there, and how many failed.
+    A bad picture is reported, and the rest goes on. Returns how many results were there already, and how many failed.
     """
     from tqdm import tqdm
 
@@ -481,7 +482,7 @@ def _cut(options: argparse.Namespace) -> int:
 
 
 def _cut_folder(options: argparse.Namespace, one: "Callable[[Job, dict[str, Any]], str]") -> int:
-    """The subjects of a folder's photos. Returns how many failed."""
+    """Cuts the subject out of each photo of a folder. Returns how many failed."""
     from srin import batch, outputs
     from srin.parts import sweep
     from srin.segmentation.cutting import weights_digest

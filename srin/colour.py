@@ -1,6 +1,6 @@
-"""Colour profiles: into sRGB when a picture is read, and back into its own colours when a result is saved.
+"""Colour profiles: converts a picture to sRGB when it is read, and a result back to the picture's own colours when saved.
 
-A profile is known by what it does to colours, never by its name.
+Whether a profile is sRGB is decided by what it does to colours, not by its name.
 """
 
 import io
@@ -19,15 +19,16 @@ REC_2020: Matrix = ((0.67346, 0.27903, -0.00193), (0.16566, 0.67534, 0.02998), (
 ADOBE_GAMMA = 563 / 256
 # By the number of the primaries in ITU-T H.273, which HEIC, AVIF and PNG may name instead of a profile.
 CODED = {9: (REC_2020, "Rec. 2020"), 12: (DISPLAY_P3, "Display P3")}
-# A profile within these of sRGB is sRGB, whose makers round differently: levels of 255 on average over all colours, and
-# at most over colours whose channels lie closer together than MUTED; gamma 2.2 is 1.8 and 9 away, Display P3 11 and 70.
+# A profile this close to sRGB counts as sRGB, since makers of sRGB profiles round differently. The limits are levels of
+# 255: the mean difference over all colours, and the largest over colours whose channels differ by less than MUTED.
+# Gamma 2.2 differs by 1.8 and 9, Display P3 by 11 and 70.
 SAME_ON_AVERAGE, SAME_AT_MOST, MUTED = 1.0, 2, 100
 BAND = 512  # rows that are converted at a time
 UNCALIBRATED = 65535  # EXIF's ColorSpace where it is not sRGB
 
 
 def _srgb() -> ImageCms.ImageCmsProfile:
-    """sRGB's profile, without the time at which it was made: the same picture is always the same file."""
+    """sRGB's profile without its time of creation, so that the same picture always gives the same file."""
     made = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     made[24:36] = bytes(12)
     return ImageCms.ImageCmsProfile(io.BytesIO(bytes(made)))
@@ -63,11 +64,11 @@ def matrix_profile(primaries: Matrix, gamma: float | None, name: str) -> bytes:
 
 
 def profile_of(image: Image.Image, exif: Image.Exif) -> tuple[bytes | None, str | None]:
-    """The profile that a picture's colours are meant by, None for sRGB; and what is odd about it, as a sentence's end.
+    """A picture's colour profile, None for sRGB; and what is odd about it, as the end of a sentence, or None.
 
-    Without an embedded profile the primaries in the image's `info` decide, then EXIF: ColorSpace
-    "uncalibrated" with the interoperability index R03 is Adobe RGB (DCF 2.0, section 5.3); without that index it says
-    nothing, and sRGB is assumed.
+    Without an embedded profile, the primaries in the image's `info` are used, then EXIF: ColorSpace
+    "uncalibrated" with the interoperability index R03 is Adobe RGB (DCF 2.0, section 5.3). Without that index the
+    colour space is unknown, and sRGB is assumed.
     """
     profile = image.info.get("icc_profile")
     if profile:
@@ -88,17 +89,17 @@ def profile_of(image: Image.Image, exif: Image.Exif) -> tuple[bytes | None, str 
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image | None:
-    """The picture as RGB in sRGB; None where there is nothing to convert, or the profile is broken or for other
-    channels, which is ignored, as in browsers."""
+    """The picture converted to sRGB, as RGB. None where there is nothing to convert, or where the profile is broken or
+    for other channels: such a profile is ignored, as in browsers."""
     transform = _into_srgb(profile, image.mode) if profile else None
     return transform.apply(image) if transform else None
 
 
 class OwnColours:
-    """From sRGB into the RGB space of a profile.
+    """Converts from sRGB to the RGB space of a profile.
 
     Attributes:
-        profile: what to embed: the given one, or sRGB's where that is no RGB space or broken.
+        profile: the profile to embed: the given one, or sRGB's if the given one is broken or no RGB space.
         is_srgb: whether there is nothing to convert.
     """
 
@@ -109,19 +110,19 @@ class OwnColours:
         self._back = back
 
     def converted(self, array: np.ndarray) -> np.ndarray:
-        """uint8 (H, W, 3) in sRGB, as in the profile."""
+        """Converts uint8 (H, W, 3) from sRGB to the profile's space."""
         if self._back is None:
             return array
         return np.asarray(self._back.apply(Image.fromarray(array)))
 
     def kept(self, array: np.ndarray, before: np.ndarray, stored: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        """A result in a photo's own colours, whose stored values stay wherever nothing changed.
+        """Converts a result to a photo's own colours. Pixels that did not change keep the file's stored values.
 
         Args:
-            array: uint8 (H, W, 3) in sRGB, the result. before: the same before the change. stored: `before` as the file
-                has it, in the profile's colours, which may lie outside sRGB.
-            mask: uint8 (H, W), how much of each pixel may have changed; what `stored` has beyond `before` fades with it.
-                None: no fading.
+            array: uint8 (H, W, 3) in sRGB, the result. before: the picture before the change, likewise. stored: `before`
+                as the file stores it, in the profile's space, which may lie outside sRGB.
+            mask: uint8 (H, W), how much of each pixel may have changed. The difference between `stored` and `before`
+                (colours outside sRGB) fades out with it. None: that difference is dropped.
         """
         if self.is_srgb:
             return array
@@ -144,7 +145,7 @@ def is_rgb(profile: bytes) -> bool:
 
 @lru_cache(maxsize=32)
 def _into_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """None where nothing needs to be done, or nothing can be."""
+    """None where no conversion is needed, or none is possible."""
     try:
         transform = _transform(ImageCms.getOpenProfile(io.BytesIO(profile)), SRGB, mode)
         return None if mode == "RGB" and _changes_nothing(transform) else transform
@@ -163,7 +164,7 @@ def _out_of_srgb(profile: bytes) -> ImageCms.ImageCmsTransform | None:
 
 
 def _is_srgb(profile: bytes) -> bool:
-    """Whether it is a whole profile that does what sRGB does."""
+    """Whether the profile is intact and converts colours as sRGB's does."""
     try:
         return _changes_nothing(_transform(ImageCms.getOpenProfile(io.BytesIO(profile)), SRGB, "RGB"))
     except (ImageCms.PyCMSError, OSError, ValueError):

@@ -28,9 +28,11 @@ FADE, FRAME_MS, HOLD_MS = 10, 60, 1100  # steps of a fade, and milliseconds
 
 @dataclass(frozen=True)
 class Result:
-    """Attributes:
-    method: its name. harmonized: uint8 (H, W, 3), or None when it failed. milliseconds: of the call alone.
-    problem: why there is no picture, as a sentence, or None.
+    """One method's result.
+
+    Attributes:
+        method: its name. harmonized: uint8 (H, W, 3), or None when it failed. milliseconds: duration of the call alone,
+            without loading weights. problem: why there is no picture, as a sentence, or None.
     """
 
     method: str
@@ -46,7 +48,7 @@ def run_methods(
     device: str | None = None,
     reference: Reference | None = None,
 ) -> Iterator[Result]:
-    """Runs methods one after the other and yields each result as it is ready; one that fails leaves the others.
+    """Runs methods one after the other and yields each result as it is ready. If one fails, the others still run.
 
     reference: as in `Harmonizer.harmonize`, for the networks; the other methods borrow from the whole background.
     """
@@ -67,7 +69,7 @@ def comparison_sheet(composite: Composite, semantic_map: SemanticMap, results: I
     """Mask, semantic map (built for this composite) and every result with its time, in one labelled picture.
 
     Returns:
-        uint8 (H', W', 3): three columns of tiles at most 480 px on the longer side.
+        uint8 (H', W', 3): three columns of tiles, each at most 480 px on the longer side.
     """
     tiles = [
         ("mask", _outlined(composite)),
@@ -88,13 +90,13 @@ def _outlined(composite: Composite) -> np.ndarray:
 
 
 def labelled_sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Pictures of one size with their captions, in one picture.
+    """Joins pictures of one size and their captions into one picture.
 
     Args:
-        tiles: captions and uint8 (H, W, 3), one at least.
+        tiles: captions and uint8 (H, W, 3), at least one.
 
     Returns:
-        uint8 (H', W', 3): three columns of tiles at most 480 px on the longer side.
+        uint8 (H', W', 3): three columns of tiles, each at most 480 px on the longer side.
     """
     height, width = tiles[0][1].shape[:2]
     shrink = min(1.0, TILE / max(height, width))
@@ -122,7 +124,7 @@ def animation(before: np.ndarray, after: np.ndarray, path: str | os.PathLike[str
     """
     blends = [(1 - math.cos(math.pi * i / FADE)) / 2 for i in range(FADE + 1)]
     frames = [Image.fromarray(cv2.addWeighted(before, 1 - share, after, share, 0)) for share in blends]
-    # There and back again; the two ends stand still for a while.
+    # It fades forwards, then backwards, and holds for HOLD_MS at both ends.
     times = [HOLD_MS, *[FRAME_MS] * (FADE - 1), HOLD_MS, *[FRAME_MS] * (FADE - 1)]
     round_trip = [*frames, *frames[-2:0:-1]]
     encoded = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A composite is a picture and the mask of what was pasted into it; placing a cut-out makes one.
+"""Composites: a picture with the mask of what was pasted into it. Placing a cut-out on a background makes one.
 
 Geometry is in pixel edges: a picture of width W spans 0 to W, and pixel i covers i to i + 1.
 """
@@ -15,17 +15,17 @@ from srin.mask_values import extent, remark_if_inverted
 from srin.remarks import remark
 
 MIN_SCALE, MAX_SCALE = 0.01, 10.0
-FILL_SIDE = 256  # pixels of the longer side at which hidden colours are made up
+FILL_SIDE = 256  # pixels of the longer side at which replacements for hidden colours are computed
 MAX_STRENGTH = 2.0  # above 1 a method's change is extrapolated
-BAND = 512  # rows mixed at a time, so that floating-point copies of a large picture never exist as a whole
+BAND = 512  # rows mixed at a time, so that there is never a floating-point copy of a whole large picture
 
 
 @dataclass(frozen=True)
 class Composite:
-    """image: uint8 (H, W, 3) sRGB; mask: uint8 (H, W), 255 = pasted foreground, soft edges between.
+    """image: uint8 (H, W, 3) sRGB; mask: uint8 (H, W), 0 = background, 255 = pasted foreground, soft edges between.
 
-    alpha: uint8 (H, W) where the picture has transparent parts, else None. The colours that `image` has where alpha is 0
-    are no part of the picture: `load` replaces them, and takes them out of the mask.
+    alpha: uint8 (H, W) where the picture has transparent parts, else None. Colours where alpha is 0 are not visible:
+    `load` replaces them in `image`, and sets the mask to 0 there.
 
     Foreground is where mask > 127. Raises ImageError for arrays of another kind, and MaskError when the sizes
     differ or when the mask selects nothing or everything.
@@ -59,9 +59,9 @@ class Composite:
 
     @classmethod
     def of(cls, rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray | None) -> "Composite":
-        """A composite with this transparency, of which nothing hidden counts. Raises ImageError and MaskError.
+        """A composite with this alpha; see the class for what happens where it is 0. Raises ImageError and MaskError.
 
-        Where the mask is the alpha itself, or its inversion, the transparency says what the object is, and hides nothing.
+        Where the mask equals the alpha or its inversion, the alpha marks the object and hides nothing; it is dropped.
         """
         _check_pair(rgb, mask, "image")
         if alpha is not None and not alpha.any():
@@ -73,13 +73,13 @@ class Composite:
         return cls(_visible(rgb, mask, alpha), mask, alpha)
 
     def with_alpha(self, picture: np.ndarray) -> np.ndarray:
-        """A result, uint8 (H, W, 3), with this composite's transparency: (H, W, 4) where it has any."""
+        """Adds this composite's alpha to a result, uint8 (H, W, 3): (H, W, 4), or the result itself if there is none."""
         return picture if self.alpha is None else np.dstack([picture, self.alpha])
 
     def shrunk(self, side: int) -> "Composite":
         """The composite with at most `side` pixels on its longer side, averaged over areas.
 
-        Itself where it is no larger, or where its foreground or background would be lost.
+        Returns the composite itself if it is no larger, or if its foreground or background would be lost.
         """
         height, width = self.mask.shape
         factor = side / max(height, width)
@@ -110,7 +110,7 @@ class Placement:
 def crop_to_mask(rgb: np.ndarray, mask: np.ndarray, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Crop a picture to the mask's bounding box, so that a `Placement` refers to the object itself.
 
-    rgb: uint8 (H, W, 3); mask: uint8 (H, W); margin: pixels kept around, as far as there are any.
+    rgb: uint8 (H, W, 3); mask: uint8 (H, W); margin: pixels kept around the box, as far as the picture has them.
     Returns views (h, w, 3) and (h, w) of the mask's `extent`: the object with its soft edges. Raises MaskError on an
     empty mask.
     """
@@ -193,10 +193,10 @@ def blend(harmonized: np.ndarray, composite: Composite, strength: float = 1.0) -
 
 
 def mixed(harmonized: np.ndarray, composite: Composite, strength: float, feather: float) -> np.ndarray:
-    """The harmonized picture taken back to the composite by strength, or beyond, and towards the mask's edge.
+    """Scales the change between composite and harmonized picture by `strength`, and fades it at the mask's edge.
 
-    harmonized: uint8 (H, W, 3), equal to the composite where the mask is 0. strength: 0 to 2. feather: standard deviation
-    in pixels of the blur of the mask that the change is weighed by; 0 weighs all of it alike. Returns uint8 (H, W, 3).
+    harmonized: uint8 (H, W, 3), equal to the composite where the mask is 0. strength: 0 to 2. feather: the change is
+    weighted by the mask, blurred with this standard deviation in pixels; 0: not weighted. Returns uint8 (H, W, 3).
     """
     if strength == 1 and feather == 0:
         return harmonized
@@ -209,15 +209,15 @@ def mixed(harmonized: np.ndarray, composite: Composite, strength: float, feather
 
 
 def check_strength(strength: float) -> None:
-    """Raises SrinError unless it lies between 0 and MAX_STRENGTH."""
+    """Raises SrinError unless the strength lies between 0 and MAX_STRENGTH."""
     if not 0 <= strength <= MAX_STRENGTH:
         raise SrinError(f"The strength is {strength:g}; it must lie between 0 and {MAX_STRENGTH:g}.")
 
 
 def _visible(rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The colours, uint8 (H, W, 3), with those that nobody sees (alpha 0) replaced by those of the visible background.
+    """Replaces the colours where alpha is 0 by those of the nearest visible background: uint8 (H, W, 3).
 
-    Methods look at the whole background; this way what lies hidden in a file changes nothing.
+    Methods look at the whole background, so colours hidden in a file would change the result otherwise.
     Raises MaskError where no background is visible.
     """
     hidden = alpha == 0
@@ -235,7 +235,7 @@ def _visible(rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray
         seen = np.where(weight > 0, rgb[..., channel], np.uint8(0)).astype(np.float32) * weight
         colour[..., channel] = cv2.resize(seen, size, interpolation=cv2.INTER_AREA)
     colour /= np.maximum(share, 1e-6)[..., None]
-    # Every cell without visible background takes the colour of the nearest that has some.
+    # Every cell without visible background takes the colour of the nearest cell that has some.
     empty = (share <= 0).astype(np.uint8)
     _, nearest = cv2.distanceTransformWithLabels(empty, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     table = np.zeros((int(nearest.max()) + 1, 3), np.float32)
@@ -278,7 +278,7 @@ def _mix(base: np.ndarray, top: np.ndarray, mask: np.ndarray, strength: float) -
 def _landing(
     matrix: np.ndarray, foreground_size: tuple[int, int], background_size: tuple[int, int]
 ) -> tuple[slice, slice] | None:
-    """Rows and columns of the background that the foreground's rectangle can touch, or None."""
+    """Rows and columns of the background that the foreground's rectangle can touch, or None if it misses it."""
     height, width = foreground_size
     corners = matrix @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
     reach = 2 + np.abs(matrix[:, :2]).max()  # the cubic kernel spreads two pixels of the coarser grid
@@ -302,11 +302,11 @@ def _warp(
         layer[rows] //= 2
     height, width = mask.shape
     factor = math.hypot(*matrix[:, 0])
-    if factor < 1:  # an interpolating warp would skip pixels: average them first, the warp does the rest
+    if factor < 1:  # an interpolating warp would skip pixels, so they are averaged first
         small = (max(1, round(width * factor)), max(1, round(height * factor)))
         layer = cv2.resize(layer, small, interpolation=cv2.INTER_AREA)
         matrix = matrix @ np.diag([width / small[0], height / small[1], 1.0])
-    # OpenCV counts from pixel centres, in the window's own frame.
+    # OpenCV's coordinates refer to pixel centres, and here to the window's upper left corner.
     offset = matrix[:, :2].sum(axis=1) / 2 - 0.5 - (window[1].start, window[0].start)
     centred = np.column_stack([matrix[:, :2], matrix[:, 2] + offset])
     target = (window[1].stop - window[1].start, window[0].stop - window[0].start)

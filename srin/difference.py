@@ -1,21 +1,21 @@
-"""How two results of one composite differ to the eye: whether it is seen at all, and a picture of it."""
+"""Differences between two results of one composite: whether a person sees them, and a picture of them."""
 
 import numpy as np
 
-# Inside the object, differences of this size (CIE dE2000) go unseen: on average, and for 95 % of the pixels.
+# Inside the object, differences below these (CIE dE2000) go unseen: their mean, and their 95th percentile.
 UNSEEN_MEAN, UNSEEN_95 = 1.0, 2.0
 SAMPLE = 20_000  # pixels of an object that are compared, spread evenly
-GREY = (119, 119, 119)  # no difference; in CIELAB:
-LIGHTNESS = (50.0, 0.0, 0.0)
+GREY = (119, 119, 119)  # shows no difference
+LIGHTNESS = (50.0, 0.0, 0.0)  # GREY in CIELAB
 REACH = 45.0  # units of CIELAB to which the strongest differences are amplified
 FACTORS = (1, 2, 3, 5, 10, 20)
 
 
 def lab_sample(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """CIELAB of pixels spread evenly over the object, float32 (N, 3), N at most SAMPLE or so.
+    """CIELAB of pixels spread evenly over the object, float32 (N, 3). N is below 2 * SAMPLE.
 
-    image: uint8 (H, W, 3). mask: uint8 (H, W), not 0 everywhere; where it never exceeds 127, all of it counts. The same
-    mask gives the same pixels.
+    image: uint8 (H, W, 3). mask: uint8 (H, W), not 0 everywhere. The object is where it is above 127, or, if it never
+    is, above 0. The same mask gives the same pixels.
     """
     from skimage.color import rgb2lab  # here: the page doesn't wait for it
 
@@ -38,17 +38,17 @@ def looks_alike(lab: np.ndarray, other: np.ndarray) -> bool:
 
 
 def signed(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """The change from one picture to another as a picture: lighter, darker, warmer, cooler than GREY.
+    """Draws the change from one picture to another around GREY.
 
-    Its CIELAB is that of GREY plus the factor times the change of L* (lighter, darker), a* (magenta, green) and b*
-    (warmer, cooler).
+    The drawing's CIELAB is that of GREY plus the factor times the change of L* (lighter, darker), a* (magenta, green)
+    and b* (warmer, cooler).
 
     Args:
         before, after: uint8 (H, W, 3). mask: uint8 (H, W), not 0 everywhere.
 
     Returns:
-        uint8 (H, W, 3), GREY where the mask is 0; and the factor, of FACTORS: the largest that keeps 99 % of the changes
-        within REACH.
+        uint8 (H, W, 3), GREY where the mask is 0; and the factor: the largest of FACTORS that keeps 99 % of the changes
+        within REACH, or 1.
     """
     from skimage.color import lab2rgb, rgb2lab
 

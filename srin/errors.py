@@ -1,8 +1,8 @@
-"""Everything a user can cause to go wrong. `str(error)` is a plain sentence that the CLI and the page show as it is."""
+"""Errors caused by input. `str(error)` is a plain sentence that the command line and the page show as it is."""
 
 
 class SrinError(ValueError):
-    """Base of all errors caused by input; catch this one to show a message instead of a traceback."""
+    """Base class of all errors caused by input; catch it to show a message instead of a traceback."""
 
 
 class ImageError(SrinError):
@@ -14,7 +14,7 @@ class MaskError(SrinError):
 
 
 class PlacementError(SrinError):
-    """The foreground lands nowhere on the background, or the placement's numbers make no sense."""
+    """The foreground misses or hides the whole background, or the placement's numbers are out of range."""
 
 
 class UnknownMethod(SrinError):
@@ -22,7 +22,7 @@ class UnknownMethod(SrinError):
 
 
 class MissingWeights(SrinError):
-    """The method exists, but its trained weights are not here. Random weights never make a picture."""
+    """The method exists, but its trained weights are missing. Random weights are never used in their place."""
 
 
 class WeightsError(SrinError):
@@ -30,15 +30,15 @@ class WeightsError(SrinError):
 
 
 class SegmentationError(SrinError):
-    """No mask or map could be made, or a checkpoint can't be had or read."""
+    """No mask or map could be made, or a checkpoint can't be found, downloaded or read."""
 
 
 class TookTooLong(SrinError):
-    """Work was given up, or never begun, because its time had passed."""
+    """Work was stopped, or not started, because its time limit had passed."""
 
 
 class OutputError(SrinError):
-    """A result can't be written where it was asked to go."""
+    """A result can't be written to the given place."""
 
 
 class ProjectError(SrinError):

@@ -1,7 +1,7 @@
-"""What the background did to a part of the foreground: for each of its regions a weight, and an effect.
+"""Explains what each region of the background did to a part of the foreground, by a weight and an effect.
 
-A weight says how much was borrowed. An effect says what that changed: the region is excluded, as a reference does it
-(`srin.reference`), and the result compared. Sentences are made from effects alone.
+The weight is how much was borrowed from the region. The effect is how much the result changes when the region is
+excluded, as a reference excludes it (`srin.reference`). Sentences are made from effects alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,27 +21,27 @@ from srin.segmentation.semantic_map import SemanticMap, enlarged
 from srin.working_size import Seen, seen
 
 SIDE = 384  # pixels of the longer side of the composite in which regions are painted over
-SLIVER = 1e-3  # of what may lend: smaller regions, such as strips along a mark's rim, are not explained
+SLIVER = 1e-3  # share of what may lend: smaller regions, such as strips along a mark's rim, are not explained
 CHUNK = 4  # pictures that pass through the network together: more don't fit the processor's cache
 PLACES = (("upper left", "top", "upper right"), ("left", "middle", "right"), ("lower left", "bottom", "lower right"))
 NAMES = {"rain": "The baseline", "bain": "BAIN", "srin": "SRIN"}
 HARDLY = 1.0  # grey levels: an effect below it is hardly any difference
-NAMED = 3  # regions that a sentence tells apart, at most
-# What makes a word: differences in units of CIELAB, and of ratios.
+NAMED = 3  # regions that a sentence describes one by one, at most
+# The smallest changes that are put into words: in units of CIELAB, and as a share of a ratio.
 SHIFT, RATIO = 0.5, 0.03
 
 
 @dataclass(frozen=True)
 class RegionEffect:
-    """What one region of the background did to the part.
+    """What one region of the background did to the part of the foreground.
 
     Attributes:
         region: its id in the semantic map. place: where in the picture it is, in words.
         area: its share of the background. weight: its share of what the part borrowed; both sum to 1 over all regions.
             None for the baseline, which borrows from all pixels alike.
         effect: grey levels (of 255); the mean, over the part's pixels and the three channels, of the absolute difference
-            that excluding it makes. None where nothing else is left to borrow from.
-        words: what the part is like without the region: "lighter" or "darker" (L* of the mean colour), "warmer" or
+            that excluding the region makes. None where nothing else is left to borrow from.
+        words: how the part would differ without the region: "lighter" or "darker" (L* of the mean colour), "warmer" or
             "cooler" (b*), "more magenta" or "greener" (a*), "more contrast" or "less contrast" (deviation of L*), "more
             colour" or "less colour" (root mean square of the chroma). Empty where the effect is below HARDLY, or nothing
             of this kind changes by SHIFT units or by RATIO.
@@ -61,13 +61,14 @@ class Explanation:
 
     Attributes:
         regions: of the background, the largest effect first.
-        heat: float32 (H, W), how many times the background's average a place weighs in what the part borrowed: 1 is
-            what it would weigh by area alone, as in the baseline. 0 on the foreground.
+        heat: float32 (H, W), each pixel's weight in what the part borrowed, divided by its weight by area alone: 1 means
+            as much as in the baseline. 0 on the foreground.
         part: bool (H, W), the part of the foreground that was asked about: the map's region at the point.
         labels: int32 (H, W), the map's regions.
-        sentence: for people, what excluding regions changes.
-        transform, without: what the network does to the foreground's colours with all regions, and without one, by its
-            id, for all that have an effect: float32 (1, 12, h, w), see `srin.full_resolution.apply_coefficients`.
+        sentence: says what excluding regions changes.
+        transform: the network's colour transform with all regions, float32 (1, 12, h, w), see
+            `srin.full_resolution.apply_coefficients`. without: the same without one region, by the region's id, for all
+            regions that have an effect.
     """
 
     regions: tuple[RegionEffect, ...]
@@ -101,7 +102,7 @@ def explain_network(
     small_labels = enlarged(labels, small.mask.shape)
     lending = (composite.mask == 0) if allowed is None else allowed & (composite.mask == 0)
     names = [int(name) for name in np.flatnonzero(np.bincount(labels[lending]))]
-    # With a reference nothing of the soft edge lends: a pixel of it may lie beyond what may.
+    # With a reference, no pixel of the soft edge lends: it may lie outside what is allowed to.
     lenders = np.ones(small.mask.shape, bool) if allowed is None else enlarged(lending, small.mask.shape)
     lenders |= small.mask > 0
     others = [lenders & (small_labels != name) | (small.mask > 0) for name in names]
@@ -116,7 +117,7 @@ def explain_network(
     results, transforms, weights = _run(network, [whole, *without], proceed)
     rows, columns = whole.mask.shape
     asked = cv2.resize(part.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) * (whole.mask / 255)
-    if not asked.any():  # a part too small for this resolution: the whole object speaks for it
+    if not asked.any():  # the part is too small for this resolution: explain the whole object instead
         asked = whole.mask.astype(np.float32)
     density, background = weights(asked)
     grid = enlarged(small_labels, (rows, columns))
@@ -142,7 +143,7 @@ def explain_network(
 
 
 class _Weights:
-    """What the parts of the foreground borrowed in one composite."""
+    """From where in the background the parts of the foreground borrowed, in one composite."""
 
     def __init__(self, network: HarmonizationNet, picture: Seen, decision: Decision) -> None:
         slot = network.slot
@@ -157,10 +158,10 @@ class _Weights:
         """asked: (h, w), weights of the part's pixels.
 
         Returns:
-            (h, w): for each pixel the share of what the part borrowed, summing to 1; and the background's own weights.
+            (h, w): each pixel's share of what the part borrowed, summing to 1; and (h, w): the background's area weights.
         """
         owner = (self._borrowers * asked).sum((1, 2))
-        owner = owner / owner.sum() if owner.any() else self._share  # the part is all rim: as the object
+        owner = owner / owner.sum() if owner.any() else self._share  # the part is all rim: take the whole object's
         each = owner @ self._weights
         area = self._lenders.sum((1, 2))
         return np.einsum("j,jhw->hw", each / np.maximum(area, 1e-12), self._lenders), self._background
@@ -169,8 +170,11 @@ class _Weights:
 def _run(
     network: HarmonizationNet, pictures: list[Seen], proceed: Callable[[float], None]
 ) -> tuple[np.ndarray, np.ndarray, _Weights]:
-    """The network's results for N pictures of one size, (N, h, w, 3) from 0 to 255, not rounded; its transforms, float32
-    (N, 12, h', w'); and what the first one's parts borrowed."""
+    """Runs the network on N pictures of one size.
+
+    Returns the results, (N, h, w, 3) from 0 to 255, not rounded; the transforms, float32 (N, 12, h', w'); and the weights
+    of the first picture.
+    """
     device = next(network.parameters()).device
     found: list[np.ndarray] = []
     transforms: list[np.ndarray] = []
@@ -216,7 +220,7 @@ def _difference(before: np.ndarray, after: np.ndarray, asked: np.ndarray) -> tup
 
 
 def sentence(regions: list[RegionEffect], slot: str) -> str:
-    """For people, what excluding regions changes; regions: the largest effect first."""
+    """A sentence that says what excluding regions changes; regions: the largest effect first."""
     name = NAMES[slot]
     compared = [region for region in regions if region.effect is not None]
     if not compared:
@@ -245,7 +249,7 @@ def _told(region: RegionEffect) -> str:
 
 
 def would(region: RegionEffect) -> str:
-    """What the part would do without a region that has an effect, as in "be lighter and have less contrast"."""
+    """How the part would differ without a region that has an effect, as in "be lighter and have less contrast"."""
     nouns = [word for word in region.words if word.endswith(("contrast", "colour"))]
     adjectives = [word for word in region.words if word not in nouns]
     said = [f"{verb} {' and '.join(words)}" for verb, words in (("be", adjectives), ("have", nouns)) if words]
@@ -253,7 +257,7 @@ def would(region: RegionEffect) -> str:
 
 
 def _place(region: np.ndarray) -> str:
-    """Where bool (H, W) is, by its point farthest from its own border: the mean may lie outside of it."""
+    """The place of a region, bool (H, W), in words, by its point farthest from its border: its mean may lie outside."""
     height, width = region.shape
     depth = cv2.distanceTransform(np.pad(region, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     row, column = np.unravel_index(np.argmax(depth), depth.shape)
@@ -261,7 +265,7 @@ def _place(region: np.ndarray) -> str:
 
 
 def _heat(density: np.ndarray, background: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """float32 (H, W): density over what it would be by area alone; pixels of the rim take their neighbours'."""
+    """float32 (H, W): density divided by its value by area alone; pixels of the rim take their neighbours' values."""
     known = (background > 0).astype(np.float32)
     quotient = np.where(known > 0, density / np.maximum(background, 1e-12) * background.sum(), 0).astype(np.float32)
     near = [cv2.blur(x, (5, 5)) for x in (quotient, known)]

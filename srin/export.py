@@ -1,4 +1,4 @@
-"""Networks as ONNX files of dynamic size, checked against PyTorch before they are written.
+"""Exports networks as ONNX files with inputs of any size, checked against PyTorch before they are written.
 
     import cv2, numpy as np, onnxruntime
 
@@ -7,9 +7,9 @@
     mask = cv2.imread("mask.png", 0)[None, None].astype(np.float32) / 255
     (harmonized,) = session.run(None, {"composite": composite, "mask": mask})  # srin: and "regions", int64 (1, H, W)
 
-The network runs at the size of its input, at its best near the working size. Ours take multiples of 32; the
-paper's take any, and the memory of their BAIN grows with the fourth power of the side, since a graph can't do its
-attention in chunks.
+The network runs at the size of its input; results are best near the working size. The default networks take sides that
+are multiples of 32. The paper's networks take any; the memory of their BAIN grows with the fourth power of the side,
+because an exported graph can't compute attention in chunks.
 """
 
 import os
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 OPSET = 18
 TOLERANCE = 1 / 255  # of colours in [0, 1]
-CHECKED_SIZES = ((64, 64), (72, 120), (61, 83), (149, 97))  # of the paper's networks
-CHECKED_MULTIPLES = ((64, 64), (96, 128), (160, 96))  # of ours
+CHECKED_SIZES = ((64, 64), (72, 120), (61, 83), (149, 97))  # for the paper's networks
+CHECKED_MULTIPLES = ((64, 64), (96, 128), (160, 96))  # for the default networks
 
 
 def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
@@ -90,7 +90,7 @@ def export_onnx(network: "Network", path: str | os.PathLike[str]) -> float:
 
 
 class _Forward(nn.Module):
-    """Names the inputs, and keeps a network that sees no map from having it as an input."""
+    """Names the inputs, and leaves "regions" out for a network that uses no map."""
 
     def __init__(self, network: "Network") -> None:
         super().__init__()

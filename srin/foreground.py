@@ -1,4 +1,4 @@
-"""The colours of an object along its soft edge, without those of the photo that it was cut out of."""
+"""Estimates an object's own colours along its soft edge, without those of the photo that it was cut out of."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,9 @@ import numpy as np
 from srin.composite import crop_to_mask
 
 FAR, NEAR = 1 / 12, 1 / 150  # of the longer side: neighbourhoods for hair and motion blur, and for detail
-FAR_SIDE = 640  # pixels of the copy whose far neighbourhoods are averaged: those averages are smooth
+FAR_SIDE = 640  # pixels of the longer side at which far neighbourhoods are averaged: those averages are smooth
 TILE = 256
-CERTAINTY = 4  # power of the weights: mixed pixels tell less of either colour than their share says (ours)
+CERTAINTY = 4  # power of the weights, our addition: mixed pixels say less about either colour than their share suggests
 
 
 def cut_out(photo: np.ndarray, mask: np.ndarray, pure: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -31,11 +31,11 @@ def estimate_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     Estimation", ICIP 2021, equations 4 to 7; twice, with a wide and with a narrow neighbourhood). The cost grows with the
     edge's length, not with the picture.
 
-    Not pymatting's multi-level estimation, because every mask passes through here while people wait: pymatting's first
-    import on a machine compiles for half a minute and more, and it then takes 0.4 s a megapixel; this takes OpenCV alone.
+    pymatting's multi-level estimation is not used, because people wait while this runs: pymatting's first import on a
+    machine compiles for half a minute and more, and it then takes 0.4 s a megapixel. This needs OpenCV alone.
 
     Args:
-        image: uint8 (H, W, 3), the photo of the object. mask: uint8 (H, W), of soft edges.
+        image: uint8 (H, W, 3), the photo of the object. mask: uint8 (H, W), with soft edges.
 
     Returns:
         uint8 (H, W, 3): equal to `image` where the mask is 0 or 255.

@@ -1,4 +1,4 @@
-"""Kinds of picture files: their extensions, their signatures, and what to tell about those that are not read."""
+"""Kinds of picture files: their extensions, their signatures, and messages about those that can't be read."""
 
 import io
 import re
@@ -9,14 +9,14 @@ import numpy as np
 from PIL import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-# What Pillow decodes by itself and people keep photos in: EPS, for one, would start Ghostscript. HEIC: srin/heic.py.
+# Formats of photos that Pillow decodes by itself (for EPS it would start Ghostscript). HEIC is read by srin/heic.py.
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "GIF", "BMP", "PPM")
 READABLE = "JPEG, PNG, WebP, AVIF, HEIC, TIFF, GIF, BMP or PPM"
 EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .webp .avif .avifs .heic .heif .hif .tif .tiff .gif .bmp .dib .ppm .pgm .pbm "
     ".pnm".split()
 )
-# Pictures that are not read. In a folder they are named instead of passed over.
+# Picture formats that can't be read. In a folder, such files are reported, not skipped silently.
 UNREAD = {
     ".jxl": "JPEG XL", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000", ".jpx": "JPEG 2000", ".psd": "Photoshop",
     ".psb": "Photoshop", ".xcf": "GIMP", ".svg": "SVG", ".exr": "OpenEXR", ".hdr": "Radiance HDR", ".tga": "Targa",
@@ -70,7 +70,7 @@ def signature(head: bytes) -> str | None:
             return name
     if head[4:8] == b"ftyp":
         brands = {head[8:12]} | {head[at : at + 4] for at in range(16, min(int.from_bytes(head[:4], "big"), 128), 4)}
-        # Both may name the general brand mif1; AVIF's own brand decides.
+        # HEIC and AVIF may both name the general brand mif1, so AVIF's own brand decides.
         if brands & AVIF_BRANDS:
             return "AVIF"
         if head[8:12] == b"crx ":
@@ -88,7 +88,7 @@ def signature(head: bytes) -> str | None:
 
 
 def advice(content: bytes, name: str) -> str:
-    """What an unreadable file is and what to do about it, to follow "The image ". name: the file's, or ""."""
+    """Says what an unreadable file is and what to do about it, to follow "The image ". name: the file's name, or ""."""
     kind = signature(content[:HEAD]) or UNREAD.get(Path(name).suffix.lower())
     if kind == "TIFF":
         return f"is a TIFF{_tiff_kind(content)} that can't be read. {SAVE_TIFF}"
@@ -100,8 +100,10 @@ def advice(content: bytes, name: str) -> str:
 
 
 def coded_colour(content: bytes) -> tuple[int | None, int | None]:
-    """The primaries and the transfer characteristics (numbers of ITU-T H.273) that an AVIF's colour box or a PNG's cICP
-    chunk names; None where there is none, and for other formats."""
+    """The primaries and transfer characteristics (numbers of ITU-T H.273) in an AVIF's colour box or a PNG's cICP chunk.
+
+    (None, None) if there is none, and for other formats.
+    """
     kind = signature(content[:HEAD])
     if kind == "PNG":
         at = content.find(b"\0\0\0\4cICP", 8, content.find(b"IDAT"))
@@ -113,7 +115,7 @@ def coded_colour(content: bytes) -> tuple[int | None, int | None]:
 
 
 def _tiff_kind(content: bytes) -> str:
-    """What is unusual about a TIFF, to follow its name; nothing where its directory can't be read."""
+    """Describes a TIFF's pixels, to follow "a TIFF"; "" if its directory can't be read."""
     if content.startswith(b"MM\0+"):
         return " of the large kind (BigTIFF) with its bytes in big-endian order"  # which Pillow doesn't know
     try:
@@ -137,9 +139,9 @@ def _pixels(tags: ImageFileDirectory_v2) -> str:
 
 
 def misread(image: ImageFile.ImageFile) -> str | None:
-    """Why Pillow would read this TIFF wrong, to follow "The image "; None where it reads it right.
+    """Why Pillow would read this TIFF wrongly, to follow "The image "; None if it reads it correctly.
 
-    Where planes of 16 bits lie apart uncompressed, Pillow reads them as 8 bits; that is put right here.
+    Pillow reads uncompressed 16-bit planes that are stored separately as 8 bits; this function corrects `image.tile`.
     """
     tags = getattr(image, "tag_v2", None)
     if image.format != "TIFF" or tags is None:
@@ -161,5 +163,5 @@ def misread(image: ImageFile.ImageFile) -> str | None:
 
 
 def _with_depth(args: Any, order: str) -> tuple[Any, ...]:
-    """A raw tile's arguments for Pillow's decoder, for 16 bits a value."""
+    """Changes a raw tile's arguments for Pillow's decoder to 16 bits a value, in the byte order `order`."""
     return (args[0] + order, *args[1:])

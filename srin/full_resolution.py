@@ -1,8 +1,7 @@
-"""From the network's working size to the photo's own pixels.
+"""Applies what a network decided at its working size to the photo's own pixels.
 
-What a network says at its working size is carried over as colour transforms, one for each cell of a coarse grid, which
-act on the original pixels: texture and edges stay those of the photo at any size. Applying them takes no torch, so that a
-small process can do it.
+The decision is a colour transform for each cell of a coarse grid. The transforms act on the original pixels, so texture
+and edges stay those of the photo at any size. Applying them needs no torch, so that a small process can do it.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TILE = 256  # pixels a side handled at a time: stays in the cache, and memory doesn't grow with the picture
-CELL = 4  # pixels of the working size a side, for each fitted transform; the affine head's have that size too
+CELL = 4  # pixels of the working size a side, for each fitted transform; as srin.models.network.CELL
 WINDOW = 8  # pixels of the working size a side, from which a transform is fitted
-RIDGE = 1e-4  # variance of colours in [-1, 1], far below which a fit is a mere shift
+RIDGE = 1e-4  # ridge, in units of variance of colours in [-1, 1]; far below this variance, a fit is only a shift
 FAINT = 1e-3  # weight of a cell without foreground, where none of its neighbours has any either
 
 
@@ -33,15 +32,15 @@ def apply_coefficients(
 ) -> np.ndarray:
     """Applies a low-resolution colour transform to the original pixels, under the mask.
 
-    The coefficients are interpolated bilinearly between the cells, each cell counting for the share of foreground in
-    it: what the network says about the background never reaches across the mask's edge.
+    The coefficients are interpolated bilinearly between the cells. Each cell is weighted by its share of foreground, so
+    that transforms of background cells don't reach across the mask's edge.
 
     Args:
         coefficients: (1, 12, h, w), rows of 3x4 matrices for colours in [-1, 1], covering the whole picture
             (`HarmonizationNet.coefficients`).
         composite: the picture at full size.
         strength: 0 leaves the composite as it is, 1 applies the transform in full, above 1 its change is extrapolated.
-        proceed: is told after each band of rows which share is done, and may raise to end it.
+        proceed: called after each band of rows with the share that is done; may raise an exception to stop.
 
     Returns:
         uint8 (H, W, 3): composite + strength * mask / 255 * (transformed - composite), where transformed is clipped to
@@ -72,10 +71,10 @@ def apply_coefficients(
 
 
 def fit_coefficients(harmonized: Tensor, composite: Tensor, mask: Tensor) -> Tensor:
-    """For a head that gives colours: the transforms that explain them, from one window of the foreground to the next.
+    """Fits colour transforms to the output of a network that gives colours, in windows of the foreground.
 
-    A ridge regression of the change on the composite's colours, weighed by the mask: the guided filter's local linear
-    model with a colour guide (He et al., PAMI 2013, section 3.5), solved on a grid.
+    This is a ridge regression of the change on the composite's colours, weighted by the mask: the guided filter's local
+    linear model with a colour guide (He et al., PAMI 2013, section 3.5), solved on a grid.
 
     Args:
         harmonized, composite: (1, 3, h, w) in [-1, 1], the network's result and what it saw; h and w multiples of CELL.
@@ -123,7 +122,10 @@ def _transformed(colour: np.ndarray, transform: np.ndarray) -> np.ndarray:
 
 
 def _weighted_grid(coefficients: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """(12, h, w) transforms of colours in [-1, 1] -> (13, h, w): of colours in [0, 255] times weights, and weights."""
+    """Converts (12, h, w) transforms from colours in [-1, 1] to [0, 255], and weights each cell by its foreground.
+
+    Returns (13, h, w): the transforms times the weights, and the weights.
+    """
     rows, columns = coefficients.shape[1:]
     parts = coefficients.reshape(3, 4, rows, columns).copy()
     parts[:, 3] = 127.5 * (parts[:, 3] + 1 - parts[:, :3].sum(1))
@@ -133,9 +135,8 @@ def _weighted_grid(coefficients: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def _interpolation(pixels: slice, size: int, cells: int) -> tuple[slice, np.ndarray]:
-    """The cells that these pixels of `size` lie between, and weights (pixels, cells) between the cells' centres.
-
-    Held constant beyond the first and the last centre.
+    """Bilinear interpolation along one axis: the cells that these pixels of `size` lie between, and weights
+    (pixels, cells). Constant beyond the first and the last cell's centre.
     """
     place = ((np.arange(pixels.start, pixels.stop) + 0.5) * cells / size - 0.5).clip(0, cells - 1)
     first, last = int(place[0]), min(int(place[-1]) + 2, cells)

@@ -1,7 +1,7 @@
-"""Pictures at full size, each made in a process of its own (full_size_worker.py), which can be stopped at any time.
+"""Makes pictures at full size, each in a process of its own (full_size_worker.py), which can be stopped at any time.
 
-It decodes, pastes, applies what a network has decided on a small copy, and encodes. This process never holds a pixel of
-it, and what is short goes on meanwhile.
+The process decodes, pastes, applies what a network has decided on a small copy, and encodes. The server holds no pixel of
+the picture, and goes on with short work meanwhile.
 """
 
 import json
@@ -26,13 +26,14 @@ FAILED = "The picture could not be made at full size; perhaps there was not enou
 
 @dataclass(frozen=True)
 class Job:
-    """What to make: the "picture" or the "mask" of a composite.
+    """What to make.
 
-    output: file to write; its extension says how. mask: a mask file of the object, or of the composite. pixels: of the
-    composite, which foretell the time. background, object, placement, pure: see srin.foreground.cut_out and
-    srin.composite.place; or picture: a finished composite.
-    method, label: its name, and that for people. coefficients: float32 (1, 12, h, w), `Harmonizer.coefficients`, or None.
-    strength, feather: see srin.composite.mixed, feather over the composite's longer side. comment: for the EXIF data.
+    what: "picture", or "mask" for the composite's mask. output: file to write; its extension sets the format. mask: bytes
+    of a mask file, of the object or of the finished composite. pixels: of the composite, to estimate the time.
+    background, object, placement, pure: see srin.foreground.cut_out and srin.composite.place. picture: a finished
+    composite, instead of these four. method: its name. label: its name on the page.
+    coefficients: float32 (1, 12, h, w) from `Harmonizer.coefficients`, or None. strength, feather: see
+    srin.composite.mixed; feather as a share of the composite's longer side. comment: for the EXIF data.
     """
 
     what: str
@@ -52,7 +53,7 @@ class Job:
     comment: str = ""
 
     def packed(self) -> bytes:
-        """As full_size_worker.main reads it."""
+        """The job as bytes, as full_size_worker.main reads it."""
         paths = {name: getattr(self, name) and str(getattr(self, name)) for name in ("background", "object", "picture")}
         about: dict[str, Any] = {
             **paths,
@@ -70,7 +71,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """text: what is being done. share: of the work that is done, 0 to 1. left: seconds, or None while nobody knows."""
+    """text: the current step. share: of the work that is done, 0 to 1. left: seconds, or None while unknown."""
 
     text: str
     share: float
@@ -78,10 +79,10 @@ class Progress:
 
 
 class Rendering:
-    """A job at work. Iterate over it for its progress; it ends when the file is there."""
+    """A running job. Iterate over it for its progress; the iteration ends when the file is written."""
 
     def __init__(self, job: Job, seconds: float) -> None:
-        """seconds: after which it is given up."""
+        """Starts the process. seconds: time limit, from the beginning of the iteration."""
         environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PACKAGE), os.environ.get("PYTHONPATH", "")])}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "srin.full_size_worker"], env=environment, start_new_session=True,
@@ -91,7 +92,7 @@ class Rendering:
         self.stopped = False
 
     def __iter__(self) -> Iterator[Progress]:
-        """Raises SrinError when it can't be made, TookTooLong when the time is over. It just ends when stopped."""
+        """Raises SrinError when the picture can't be made, TookTooLong when the time is over. Ends early after `stop`."""
         timer = threading.Timer(self._seconds, self._give_up)
         timer.daemon = True
         timer.start()
@@ -102,7 +103,7 @@ class Rendering:
                 self._process.stdin.write(self._job.packed())
                 self._process.stdin.close()
             except OSError:
-                pass  # it has ended already: its last words say why
+                pass  # it has ended already; its last line says why
             for line in self._process.stdout:
                 said = json.loads(line)
                 if "problem" in said:
@@ -119,7 +120,7 @@ class Rendering:
             self._end()
 
     def stop(self) -> None:
-        """Ends it at once. May be called by another thread."""
+        """Ends the process at once. May be called by another thread."""
         self.stopped = True
         self._end()
 

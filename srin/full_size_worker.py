@@ -1,10 +1,10 @@
-"""Makes one picture at full size: a job from standard input, lines of JSON to standard output.
+"""Makes one picture at full size. Reads a job from standard input, and writes lines of JSON to standard output.
 
     python -m srin.full_size_worker < job
 
-Run in a process of its own by srin/full_size.py, without torch: it can be ended at any time, in the middle of decoding or
-encoding too, and all its memory goes back with it. A line is `{"text", "share", "left"}`: what is being done, which share
-of the work is done, and the seconds left; the last is `{"problem"}` or `{"done": true}`.
+srin/full_size.py runs it in a process of its own, without torch. It can be ended at any time, even while it decodes or
+encodes, and then frees all its memory. A line is `{"text", "share", "left"}`: the current step, the share of the work
+that is done, and the seconds left. The last line is `{"problem"}` or `{"done": true}`.
 """
 
 import json
@@ -27,20 +27,20 @@ from srin.full_resolution import apply_coefficients
 from srin.image_io import Original, load_mask, save_image, save_photo
 from srin.remarks import collected
 
-# Work for a million pixels, in seconds of one core of a small machine. Only what they are to each other counts: the time
-# that is left is foretold by how long the steps before took.
+# Work for a million pixels, in seconds of one core of a small machine. Only the ratios matter: the time left is estimated
+# from how long the earlier steps took.
 READING, PASTING = 0.04, 0.12
 NETWORK, MIXING = 0.03, 0.01
 WRITING = {".png": 0.6, ".jpg": 0.02, ".webp": 0.45}
-NICENESS = 10  # what people wait for at the page comes first
+NICENESS = 10  # gives way to the page's own work, which people wait for
 TICK = 0.5  # seconds between two lines
 
 
 class Told:
-    """Tells how far it is, at each step and every TICK seconds between."""
+    """Reports progress, at each step and every TICK seconds in between."""
 
     def __init__(self, plan: list[tuple[str, float]]) -> None:
-        """plan: all steps, and how much work each is."""
+        """plan: the text of each step and how much work it is."""
         self._plan, self._step, self._inside = plan, -1, 0.0
         self._total = sum(work for _, work in plan) or 1.0
         self._began = self._began_step = time.monotonic()
@@ -48,13 +48,13 @@ class Told:
         threading.Thread(target=self._tick, daemon=True).start()
 
     def next(self) -> None:
-        """The next step of the plan begins."""
+        """Begins the next step of the plan."""
         with self._lock:
             self._step, self._inside, self._began_step = self._step + 1, 0.0, time.monotonic()
             self.tell()
 
     def inside(self, share: float) -> None:
-        """So much of the step is done, 0 to 1."""
+        """Sets the share of the current step that is done, 0 to 1."""
         self._inside = share
 
     def tell(self) -> None:
@@ -62,7 +62,7 @@ class Told:
         before = sum(work for _, work in self._plan[: self._step])
         text, work = self._plan[self._step]
         pace = (self._began_step - self._began) / before if before else 1.0  # seconds for a unit of work, or a guess
-        # A step that can't tell how far it is: by the clock.
+        # A step that doesn't call `inside` is estimated from the time that has passed.
         inside = self._inside or min(0.95, (now - self._began_step) / max(pace * work, 1e-3))
         done = before + inside * work
         if before or self._inside:
@@ -82,7 +82,7 @@ _saying = threading.Lock()
 
 
 def say(line: dict[str, Any]) -> None:
-    """Ends the process where nobody listens any more: the server is gone."""
+    """Writes a line of JSON. Ends the process if standard output is closed: then the server is gone."""
     with _saying:
         try:
             sys.stdout.write(json.dumps(line) + "\n")
@@ -111,7 +111,7 @@ def work(job: dict[str, Any], mask_file: bytes, coefficients: np.ndarray | None)
         composite = Composite.of(rgb, mask, alpha)
     else:
         cut = [part.copy() for part in cut_out(Original(job["object"], "object's photo").rgba()[0], mask, job["pure"])]
-        del mask  # what was cut out is all that is needed of photo and mask
+        del mask  # only the cut-out is needed from here on
         original = Original(job["background"], "background")
         background = original.rgba()[0]
         told.next()
@@ -134,7 +134,7 @@ def work(job: dict[str, Any], mask_file: bytes, coefficients: np.ndarray | None)
 
 
 def main(read: Callable[[int], bytes]) -> None:
-    """read: so many bytes of the job, as `srin.full_size.Rendering` sends it."""
+    """Does one job. read(n): returns the next n bytes of the job, as `srin.full_size.Rendering` sends it."""
     job = json.loads(read(int.from_bytes(read(8), "little")))
     mask_file = read(job["mask"])
     coefficients = None
@@ -142,7 +142,7 @@ def main(read: Callable[[int], bytes]) -> None:
         count = int(np.prod(job["coefficients"]))
         coefficients = np.frombuffer(read(4 * count), np.float32).reshape(job["coefficients"])
     try:
-        with collected():  # what is odd about the files was said when they came
+        with collected():  # remarks on the files were shown when they were uploaded
             work(job, mask_file, coefficients)
     except SrinError as error:
         say({"problem": str(error)})

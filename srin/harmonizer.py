@@ -66,7 +66,7 @@ class Harmonizer:
         return harmonizer
 
     def __reduce__(self) -> Any:
-        """From `from_pretrained`, it goes to another process by its name: there its network is, or is loaded."""
+        """Pickles a harmonizer of `from_pretrained` as its arguments, without weights: unpickling loads the network."""
         return (Harmonizer.from_pretrained, self._origin) if self._origin else super().__reduce__()
 
     def harmonize(
@@ -88,20 +88,21 @@ class Harmonizer:
                 with Segment Anything where a checkpoint is found, otherwise from colour regions.
             strength: 0 leaves the composite as it is, 1 takes the method's result in full, up to 2 extrapolates.
             working_size: the size at which a network sees the picture, 64 to 4096 pixels, see `srin.working_size.seen`;
-                None: that of its training. The result has the picture's own size in any case.
-            reference: for NETWORKS: who of the background may lend its light and colours. A mask of the same size,
-                white where it may, or ids of the semantic map's regions (then the map must be given). None: all of it.
-            offsets: for NETWORKS: a person's changes to what the network decided. None: none.
+                None: the network's own. The result has the picture's own size in any case.
+            reference: for NETWORKS: the part of the background that may lend its light and colours. A mask of the same
+                size, white on that part, or ids of the semantic map's regions (then the map must be given). None: all of
+                the background.
+            offsets: for NETWORKS: a person's changes to what the network decided. None: no changes.
 
         Returns:
-            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. With its alpha,
-            (H, W, 4), where the composite has transparent parts; colours that these hide are neither used nor kept. Its
-            attribute `adjustment` says what a network decided.
+            uint8 (H, W, 3), sRGB. Identical to the decoded upright picture where the mask is 0. If the composite has
+            transparent parts, (H, W, 4) with its alpha; colours that are fully transparent are neither used nor kept.
+            The attribute `adjustment` holds what a network decided.
 
         Raises:
-            SrinError: with a sentence for people: an unreadable or too large picture, sizes that differ, an empty or
-                a full mask, a map of another size, a strength or a working size out of range, a reference that leaves
-                nothing, that names regions which aren't there; a reference or offsets for a method that takes none.
+            SrinError: an unreadable or too large picture, sizes that differ, an empty or a full mask, a map of another
+                size, a strength or a working size out of range, a reference that leaves nothing or names regions that
+                don't exist, or a reference or offsets for a method that takes none.
         """
         composite = Composite.load(image, mask)
         if semantic_map is not None:
@@ -123,7 +124,7 @@ class Harmonizer:
     ) -> Harmonized:
         """`harmonize` for a composite that is already decoded, with a map that was built for it (or None).
 
-        The map may be of another size than the composite, as `srin.segmentation.semantic_map.draw` makes them.
+        The map may differ in size from the composite, as those of `srin.segmentation.semantic_map.draw` do.
         """
         check_strength(strength)
         allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
@@ -145,10 +146,10 @@ class Harmonizer:
         offsets: Offsets | None = None,
         reference: Reference | None = None,
     ) -> np.ndarray | None:
-        """What a network does to a composite's colours, to be applied to a larger copy of it as well.
+        """The colour transforms that a network decides on, which can also be applied to a larger copy of the composite.
 
         composite, semantic_map, offsets, reference: as in `harmonize_composite`. Returns float32 (1, 12, h, w), see
-        `srin.full_resolution.apply_coefficients`; None for methods that are no network.
+        `srin.full_resolution.apply_coefficients`; None for classical methods.
         """
         allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
         self._check(offsets)
@@ -181,14 +182,14 @@ class Harmonizer:
         segmenter: str = "auto",
         reference: Reference | None = None,
     ) -> SemanticMap | None:
-        """The map that this method takes for a composite, for `harmonize_composite`: from a file, or drawn.
+        """The semantic map for `harmonize_composite`, read from a file or drawn.
 
         Args:
-            path: a label picture. segmenter: who draws it else, see `srin.segmentation.semantic_map.segment`.
+            path: a label picture. segmenter: what draws the map otherwise, see `srin.segmentation.semantic_map.segment`.
             reference: a mask, as in `harmonize`.
 
         Returns:
-            None where the method looks at no map. Errors are those of `read_or_draw` and `harmonize`.
+            The map, or None for methods that use none. Errors are those of `read_or_draw` and `harmonize`.
         """
         allowed = self.allowed(composite, reference)
         return read_or_draw(filled(composite, allowed), path, segmenter) if self.needs_map else None
@@ -196,7 +197,10 @@ class Harmonizer:
     def allowed(
         self, composite: Composite, reference: Reference | None, labels: np.ndarray | None = None
     ) -> np.ndarray | None:
-        """A reference as `srin.reference.lenders` has it, or None. Raises SrinError, as `harmonize`."""
+        """Where a reference lets the background lend, as `srin.reference.lenders` returns it; None: everywhere.
+
+        Raises SrinError as `harmonize` does.
+        """
         if reference is None:
             return None
         if not self.decides:
@@ -205,13 +209,13 @@ class Harmonizer:
 
     @property
     def working_size(self) -> int | None:
-        """The default networks' own, see `srin.working_size.seen`; None for methods that have none."""
+        """The network's working size in pixels, see `srin.working_size.seen`; None for methods other than NETWORKS."""
         return self._network.config.working_size if self._network is not None and self.decides else None
 
     @property
     def decides(self) -> bool:
-        """Whether it is one of the networks whose decision can be read, see `srin.models.network`: they take references
-        and offsets."""
+        """Whether the method has a `srin.models.network.HarmonizationNet`, as NETWORKS have. Only these methods take
+        references and offsets, and can be explained."""
         if self._network is None:
             return False
         from srin.models.network import HarmonizationNet
@@ -229,17 +233,16 @@ class Harmonizer:
         """Shows what each region of the background did to one part of the foreground.
 
         Args:
-            image, mask: as in `harmonize`. semantic_map: the same; its regions are left out one by one, for BAIN and the
-                baseline too.
-            point: (x, y) in pixels, on the foreground. The map's region there is the part that is asked about.
-            reference: as in `harmonize`; what may not lend is not explained.
+            image, mask: as in `harmonize`. semantic_map: as in `harmonize`; its regions are excluded one by one, for BAIN
+                and the baseline too.
+            point: (x, y) in pixels, on the foreground. The map's region there is the part that is explained.
+            reference: as in `harmonize`; regions that may not lend are not explained.
 
         Returns:
             An Explanation: each background region's weight and effect, a heat map of the weights, and a sentence.
 
         Raises:
-            SrinError: as `harmonize`; also when the point is beside the foreground, and for a method that is none of
-                NETWORKS.
+            SrinError: as `harmonize`; also when the point is not on the foreground, and for methods outside NETWORKS.
         """
         composite = Composite.load(image, mask)
         if isinstance(semantic_map, np.ndarray):
@@ -259,8 +262,8 @@ class Harmonizer:
     ) -> "Explanation":
         """`explain` for a composite that is already decoded, with a map that was built for it, of any size.
 
-        proceed: called now and then with the share that is done; may raise an exception to stop. Not on a GPU that is
-            lent for a call, which runs in another process.
+        proceed: called now and then with the share that is done; may raise an exception to stop. It is not called on a
+            GPU that is lent for a call, since the work then runs in another process.
         """
         if not self.decides:
             raise SrinError(f"{self.method} can't be explained: only the networks {', '.join(NETWORKS)} can.")
@@ -282,7 +285,7 @@ def unavailable(method: str) -> str | None:
 
 
 def training_notes(method: str) -> dict[str, str]:
-    """What a network's weights file says of its training, such as `command` and `images`; {} where there is none."""
+    """A network's training notes from its weights file, such as `command` and `images`; {} if there is no such file."""
     from safetensors import safe_open
 
     if method in CLASSICAL or unavailable(method) is not None:
@@ -292,7 +295,7 @@ def training_notes(method: str) -> dict[str, str]:
 
 
 def load_network(method: str, device: str | None = None) -> "Network":
-    """The network behind a method, shared by all who ask for it; device as in `Harmonizer.from_pretrained`.
+    """The network of a method, shared between all callers; device as in `Harmonizer.from_pretrained`.
 
     Raises:
         UnknownMethod: it is no network.
@@ -313,7 +316,7 @@ def _weights_file(method: str) -> Path:
 
 @lru_cache(maxsize=8)
 def _network(method: str, device: str) -> "Network":
-    """One network in memory for all users. Torch is imported here, so that the rest starts without waiting for it."""
+    """Loads a network once for all users. Torch is imported here, so that the rest starts without waiting for it."""
     import torch
 
     from srin.models.checkpoint import load_weights
@@ -344,7 +347,7 @@ def _explain(
 
 @on_gpu
 def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
-    """What the network does to the foreground's colours: float32 (1, 12, h, w), see `apply_coefficients`."""
+    """The network's transforms of the foreground's colours: float32 (1, 12, h, w), see `apply_coefficients`."""
     import torch
 
     from srin.models.network import HarmonizationNet
@@ -353,7 +356,7 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
     assert network is not None
     device = next(network.parameters()).device
     image, mask, regions, allowed = small.tensors(device)
-    # Half precision on a GPU, but for the statistics; there is no CPU here on which it would be faster.
+    # Half precision on a GPU, except for the statistics; no CPU here is faster with it.
     with torch.inference_mode(), torch.autocast(device.type, torch.float16, enabled=device.type == "cuda"):
         if isinstance(network, HarmonizationNet):
             coefficients = network.coefficients(image, mask, regions, allowed)
@@ -363,17 +366,17 @@ def _transform(harmonizer: Harmonizer, small: Seen) -> np.ndarray:
 
 
 def _changed(decided: np.ndarray, shown: "_Shown | None", offsets: Offsets | None) -> np.ndarray:
-    """What a network decided, with offsets. An object too small to be seen counts as grey."""
+    """A network's transforms with the offsets applied. An object too small for the working size counts as grey."""
     if offsets is None or offsets.change_nothing:
         return decided
     return offsets.applied(decided, shown.mean if shown else np.full(3, 0.5))
 
 
 class _Shown:
-    """The working-size picture before and after what a network decided. Not for an object too small to be seen there.
+    """The picture before and after a network's transforms, at the working size. The mask must not be 0 everywhere.
 
     Attributes:
-        before, after: float32 (h, w, 3), sRGB in [0, 1]; after may lie beyond. mask: float32 (h, w).
+        before, after: float32 (h, w, 3), sRGB in [0, 1]; after is not clipped. mask: float32 (h, w) in [0, 1].
     """
 
     def __init__(self, small: Seen, decided: np.ndarray) -> None:
@@ -390,7 +393,7 @@ class _Shown:
 
     @property
     def mean(self) -> np.ndarray:
-        """(3,), sRGB in [0, 1]: of the object as the network makes it."""
+        """(3,), sRGB in [0, 1]: the object's mean colour after the network's transforms."""
         return (self.after.clip(0, 1) * self.mask[..., None]).sum((0, 1), dtype=np.float64) / self.mask.sum()
 
     def adjustment(self) -> Adjustment:

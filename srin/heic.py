@@ -1,6 +1,6 @@
-"""HEIC pictures, as phones make them: decoded by libheif and libde265 in a process with limits of memory and time.
+"""Reads HEIC pictures, as phones make them. libheif and libde265 decode them in a process with memory and time limits.
 
-The library (pi-heif) is imported in that process alone, and registers no opener: nothing else becomes able to open HEIC.
+The library (pi-heif) is imported in that process alone and is not registered with Pillow, so nothing else can open HEIC.
 docs/SECURITY.md says what it bundles.
 """
 
@@ -18,7 +18,7 @@ from srin.formats import HDR
 from srin.limits import DECODE_SECONDS, MAX_PIXELS, MAX_SIDE, check_size
 
 WORKER = Path(__file__).with_name("heic_worker.py")
-STARTING = 20  # seconds of the clock for a process to start and hand over, besides decoding
+STARTING = 20  # seconds of wall-clock time that a process may take to start and to send its result, besides decoding
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 CONVERT = "Open it on the phone or computer that made it, and export it as JPEG"
 
@@ -26,8 +26,8 @@ CONVERT = "Open it on the phone or computer that made it, and export it as JPEG"
 def decode(content: bytes, what: str, max_exif: int) -> Image.Image:
     """The primary picture of a HEIC file, upright, 8 bits a channel, with its profile and EXIF data in `info`.
 
-    EXIF's orientation is taken out: in HEIC the file's own turns are what counts, and they are done.
-    max_exif: bytes of EXIF data; more are left aside. Raises ImageError.
+    EXIF's orientation is reset to 1: in HEIC, the rotation in the file itself counts, and it has been applied.
+    max_exif: bytes; larger EXIF data are dropped. Raises ImageError.
     """
     if importlib.util.find_spec("pi_heif") is None:
         raise ImageError(f"The {what} is a HEIC picture, and reading those takes `pip install pi-heif`. {CONVERT}.")

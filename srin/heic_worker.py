@@ -1,17 +1,17 @@
-"""Decodes one HEIC picture: the content from standard input, a header and pixels to standard output.
+"""Decodes one HEIC picture. Reads the file from standard input, and writes a header and pixels to standard output.
 
     python heic_worker.py MAX_SIDE MAX_PIXELS SECONDS < picture.heic
 
-Run as a file, in a process of its own, by srin/heic.py: it imports nothing of srin, and limits itself before it looks at
-the content. The header is a line of JSON, `{"problem": ...}` or what `srin.heic` reads, followed by the profile, the EXIF
-data and the pixels, 8 bits a channel.
+srin/heic.py runs it as a file, in a process of its own. It imports nothing of srin, and sets its limits before it looks
+at the content. The header is a line of JSON, either `{"problem": ...}` or the values that `srin.heic` reads. The profile,
+the EXIF data and the pixels, 8 bits a channel, follow it.
 """
 
 import json
 import sys
 from typing import Any
 
-PARSING = 1 << 30  # bytes of address space before the size is known, Python and libraries among them
+PARSING = 1 << 30  # bytes of address space, including Python and libraries, until the picture's size is known
 A_PIXEL = 24  # bytes that decoding one may take
 PQ, HLG = 16, 18  # transfer characteristics of HDR (ITU-T H.273)
 
@@ -24,11 +24,11 @@ def main(max_side: int, max_pixels: int, seconds: int) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     except ImportError:
-        pass  # Windows: the parent's clock remains
+        pass  # Windows: only the parent's time limit applies
     content = sys.stdin.buffer.read()
     try:
         header, parts = decoded(content, max_side, max_pixels)
-    except Exception as error:  # MemoryError too: whatever a broken file makes of the library
+    except Exception as error:  # a broken file can make the library raise anything, MemoryError too
         header, parts = {"problem": f"{type(error).__name__}: {error}"}, []
     sys.stdout.buffer.write(json.dumps(header).encode() + b"\n")
     for part in parts:
@@ -46,7 +46,7 @@ def limit_memory(soft: int, hard: int) -> None:
 
 
 def decoded(content: bytes, max_side: int, max_pixels: int) -> tuple[dict[str, Any], list[bytes]]:
-    """The primary picture, turned as the file says, and its description."""
+    """The header of the primary picture, and its profile, EXIF data and pixels, rotated as the file says."""
     import numpy as np
     import pi_heif
 

@@ -1,4 +1,4 @@
-"""Pictures in (limits before decoding, EXIF, alpha, colour profiles) and out (whole or not at all)."""
+"""Reads pictures (limits before decoding, EXIF, alpha, colour profiles), and writes them atomically."""
 
 import errno
 import io
@@ -28,14 +28,14 @@ from srin.rights import rights_of
 Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 
 PHOTOMETRIC, MIN_IS_WHITE = 262, 0  # a tag of TIFF, and its value where 0 is white
-HALVED = 2.5  # times MAX_PIXELS that a JPEG may have: it is decoded at half its size
-MAX_READ = 8  # times a file's size that decoding it may read
+HALVED = 2.5  # a JPEG of up to this times MAX_PIXELS is decoded at half its size
+MAX_READ = 8  # decoding may read a file's size this many times
 SIDEWAYS = (5, 6, 7, 8)  # EXIF's orientations that swap width and height
-MAX_EXIF = 1 << 16  # bytes, what cameras can write; Pillow may need memory by its square
+MAX_EXIF = 1 << 16  # bytes, the most that cameras can write; Pillow may need memory that grows with its square
 
 EXIF_IFD, GPS_IFD = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo
-SOFTWARE = "SRIN Studio"  # in EXIF: the sign of a file that we made
-# TIFF's tags of how its own pixels are stored, and of metadata that are not read here.
+SOFTWARE = "SRIN Studio"  # in EXIF, marks a file that we made
+# TIFF tags that describe how its pixels are stored, and tags of metadata that are not read here.
 LAYOUT_TAGS = {254, 255, 256, 257, 258, 259, 262, 263, 266, 273, 277, 278, 279, 280, 281, 284, 292, 293, 297, 301, 317}
 LAYOUT_TAGS |= {320, 321, 322, 323, 324, 325, 330, 332, 338, 339, 340, 341, 347, 512, 513, 514, 529, 530, 531, 532}
 LAYOUT_TAGS |= {700, 33723, 34377, 34675, 37724}
@@ -58,7 +58,7 @@ def load_image(source: Source, what: str = "image") -> np.ndarray:
 
 
 def load_rgba(source: Source, what: str = "image") -> tuple[np.ndarray, np.ndarray | None]:
-    """As `load_image`, with the alpha: (uint8 (H, W, 3), uint8 (H, W)); alpha is None where all is opaque.
+    """Like `load_image`, with the alpha: (uint8 (H, W, 3), uint8 (H, W)); alpha is None if all pixels are opaque.
 
     The colours are straight, not premultiplied. An array may be returned without a copy.
     """
@@ -74,10 +74,10 @@ def load_rgba(source: Source, what: str = "image") -> tuple[np.ndarray, np.ndarr
 def load_preview(
     path: str | os.PathLike[str], what: str, side: int
 ) -> tuple[np.ndarray, np.ndarray | None, tuple[int, int]]:
-    """As `load_rgba`, perhaps smaller, and the width and height that `load_rgba` gives.
+    """Like `load_rgba`, but perhaps smaller; also returns the (width, height) that `load_rgba` would give.
 
-    side: pixels of the longer side that suffice. A JPEG is decoded at the half, quarter or eighth of its size that has as
-    many, in a fraction of the time and memory; other pictures at their own.
+    side: pixels of the longer side that are enough. A JPEG is decoded at the smallest of a half, a quarter and an eighth
+    of its size that still has as many, in a fraction of the time and memory; other pictures at their own size.
     """
     image = _decoded(path, what, enough=side)
     colour, alpha = _split_alpha(image)
@@ -85,7 +85,7 @@ def load_preview(
 
 
 def header_size(path: Path) -> tuple[int, int]:
-    """Width and height as a file's header has them, before any turn. Nothing is decoded. Raises ImageError."""
+    """Width and height from a file's header, before any rotation. Pixels are not decoded. Raises ImageError."""
     with _opened(path, "file") as image:
         return image.size
 
@@ -93,10 +93,10 @@ def header_size(path: Path) -> tuple[int, int]:
 def load_mask(source: Source, what: str = "mask") -> np.ndarray:
     """Decode a mask to uint8 (H, W), upright: 0 is background, 255 foreground, soft edges lie between.
 
-    A picture with transparency gives its alpha, unless that selects everything; any other its luminance. Masks of 0 and 1
-    (bool, or label files) become 0 and 255. Files with palettes, colours, or 16 and more bits whose brightest value is
-    not white are rescaled to off and on, with a remark (srin.remarks); 8-bit grey and arrays never are. Colour profiles
-    are ignored: a mask is not a colour. Sources and errors are those of `load_image`.
+    The mask is the picture's alpha, if it has one that doesn't select everything, and its luminance otherwise. Masks of 0
+    and 1 (bool, or label files) become 0 and 255. Files with palettes, colours, or 16 and more bits whose brightest value
+    is not white are rescaled to off and on, with a remark (srin.remarks); 8-bit grey files and arrays never are. Colour
+    profiles are ignored, since a mask holds no colours. Sources and errors are those of `load_image`.
     """
     if isinstance(source, np.ndarray):
         array = _checked_array(source.astype(np.uint8) if source.dtype == bool else source, what)
@@ -117,7 +117,7 @@ def load_mask(source: Source, what: str = "mask") -> np.ndarray:
 
 
 def _mask_values(image: Image.Image, colour: Image.Image, what: str) -> tuple[np.ndarray, str | None]:
-    """A mask from a file's values other than its alpha, uint8 (H, W), and what was guessed."""
+    """A mask from a file's values other than its alpha, uint8 (H, W); and what was guessed, or None."""
     if image.mode == "P":
         palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         return from_palette(np.array(image), np.concatenate([palette, np.zeros((256 - len(palette), 3), np.uint8)]))
@@ -150,21 +150,22 @@ def load_labels(source: Source, what: str = "map") -> np.ndarray:
 
 
 class Original:
-    """A photo, decoded once: its pixels, and what a picture made from it takes over, see `save_photo`."""
+    """A photo, decoded once: its pixels, and the profile, resolution and EXIF data that `save_photo` takes over."""
 
     def __init__(self, source: str | os.PathLike[str] | bytes, what: str) -> None:
         """Raises ImageError."""
         with _opened(source, what) as file:
             self._photo: Image.Image | None = _upright(file, what)
             rights, self.dpi = rights_of(file), file.info.get("dpi")
-            self.exif = _described(_exif(file))  # last: it changes the file's own
+            self.exif = _described(_exif(file))  # last, since it changes the file's own
         for tag, text in rights.items():
             self.exif.setdefault(tag, text)
         self._what = what
         self.own = OwnColours(self._photo.info.get("icc_profile"))
 
     def rgba(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `load_rgba`; the arrays are not to be written to. The file's own values go where these are them."""
+        """Like `load_rgba`; the arrays must not be written to. If the photo is in sRGB, its own copy of the pixels is
+        released, so that this can be called only once."""
         colour, alpha = _split_alpha(self._held)
         rgb = np.asarray(_to_srgb(colour, self._held.info.get("icc_profile"), self._what))
         if self.own.is_srgb:
@@ -196,18 +197,17 @@ def save_photo(
     comment: str,
     mask: np.ndarray | None = None,
 ) -> None:
-    """Write a picture made from a photo, with that photo's colour profile, resolution and EXIF data, without its place.
+    """Write a picture made from a photo, with the photo's colour profile, resolution and EXIF data, but not its place.
 
-    Author and copyright that the photo's file says elsewhere (`srin.rights`) become EXIF data.
+    Author and copyright that the photo's file stores elsewhere (`srin.rights`) become EXIF data.
 
-    Wherever the photo's own colours were not changed, the file keeps the values that the photo's file stores, also those
-    that lie outside sRGB.
+    Pixels whose colours were not changed keep the values that the photo's file stores, even if these lie outside sRGB.
 
     Args:
         array: uint8 (H, W, 3) or with alpha (H, W, 4), sRGB, of the photo's size.
-        original: the photo's file, its bytes, or the photo as it was decoded before.
+        original: the photo's file, its bytes, or the photo as an `Original`.
         comment: kept as EXIF user comment.
-        mask: uint8 (H, W), how much of each pixel may have been changed; colours beyond sRGB fade with it.
+        mask: uint8 (H, W), how much of each pixel may have changed; colours outside sRGB fade out with it.
 
     Extensions and errors as in `save_image`; ImageError when the original can't be read.
     """
@@ -233,11 +233,11 @@ def save_photo(
 
 
 def _described(exif: Image.Exif) -> Image.Exif:
-    """A photo's EXIF data, or a TIFF's tags, as they apply to a picture that is made from it. Changes them in place."""
+    """Reduces a photo's EXIF data, or a TIFF's tags, to what applies to a picture made from it. Changes them in place."""
     for tag in set(exif) & LAYOUT_TAGS:
         del exif[tag]
     exif.pop(GPS_IFD, None)
-    # Its offsets would be wrong, and it may know the place.
+    # Its offsets would be wrong, and it may hold the place where the photo was taken.
     exif.get_ifd(EXIF_IFD).pop(ExifTags.Base.MakerNote, None)
     exif[ExifTags.Base.Orientation] = 1
     return exif
@@ -275,7 +275,7 @@ def _save(image: Image.Image, path: Path, **extra: Any) -> None:
 
 
 def write_whole(content: bytes | memoryview, path: Path) -> None:
-    """Writes a file, or replaces it, so that nobody ever finds a part of it, even after a crash.
+    """Writes or replaces a file atomically: a reader never finds a part of it, even after a crash.
 
     Raises OutputError when the folder is missing or can't be written, or the disk is full; see `save_image`.
     """
@@ -317,9 +317,9 @@ def _named(source: Source, what: str) -> str:
 def _decoded(
     source: str | os.PathLike[str] | bytes | Image.Image, what: str, lossless: bool = False, enough: int | None = None
 ) -> Image.Image:
-    """A fully read, upright picture in its own mode; `info["icc_profile"]` says what its colours are meant by.
+    """A fully read, upright picture in its own mode; its colour profile is in `info["icc_profile"]`.
 
-    lossless: refuse files whose values are not exactly those that were stored. enough: see `_upright`.
+    lossless: refuse JPEG, which changes values. enough: see `_upright`.
     """
     what = _named(source, what)
     if isinstance(source, Image.Image):
@@ -332,11 +332,11 @@ def _decoded(
 
 
 class _Costly(Exception):
-    """A file that is built to take forever, or all memory."""
+    """A file would take far more time or memory to decode than its size justifies."""
 
 
 class _Measured(io.BytesIO):
-    """A file in memory that stops decoders which read on and on, as some formats let a small file make them do."""
+    """A file in memory that limits how much a decoder may read: small files of some formats make it read endlessly."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -349,7 +349,7 @@ class _Measured(io.BytesIO):
         self._bytes_left -= len(data)
         if self._bytes_left < 0 or time.thread_time() > self._deadline:
             raise _Costly("decoding it takes far longer than a picture of its size should")
-        if data.startswith(b"Exif\0"):  # a JPEG's: Pillow joins any number of them, and parses them on opening
+        if data.startswith(b"Exif\0"):  # Pillow joins any number of a JPEG's EXIF segments, and parses them on opening
             self._exif_left -= len(data)
             if self._exif_left < 0:
                 raise _Costly(f"it carries more than {MAX_EXIF >> 10} KB of EXIF data")
@@ -385,12 +385,12 @@ def _opened(source: str | os.PathLike[str] | bytes, what: str) -> Image.Image:
     if problem:
         raise ImageError(f"The {what} {problem}")
     if isinstance(image, JpegImageFile):
-        image.decodermaxblock = 4096  # a JPEG may draw the whole picture anew every few bytes: look at the clock often
+        image.decodermaxblock = 4096  # short reads, to check the time often: a JPEG may redraw everything every few bytes
     return image
 
 
 def read_file(path: str | os.PathLike[str], what: str) -> bytes:
-    """A file's content. Raises ImageError, also for what is no ordinary file."""
+    """A file's content. Raises ImageError, also for anything but an ordinary file."""
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"The {what} must be a path, bytes, a PIL image or an array, not {type(path).__name__}.")
     if not Path(path).is_file():
@@ -407,7 +407,7 @@ def read_file(path: str | os.PathLike[str], what: str) -> bytes:
 
 
 def _check_avif(content: bytes) -> None:
-    """Raises _Costly for an AVIF with more than MAX_EXIF, which Pillow parses on opening."""
+    """Raises _Costly for an AVIF with more than MAX_EXIF bytes of EXIF data, which Pillow parses on opening."""
     if content[4:8] == b"ftyp" and features.check("avif"):
         from PIL import _avif
 
@@ -417,7 +417,7 @@ def _check_avif(content: bytes) -> None:
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """A picture's EXIF data; none where there are more than MAX_EXIF."""
+    """A picture's EXIF data; empty if there are more than MAX_EXIF bytes."""
     image.load()  # PNGs may hold them behind the pixels
     for key, size in (("exif", MAX_EXIF), ("Raw profile type exif", 2 * MAX_EXIF)):  # the second is in hexadecimal
         if len(image.info.get(key, b"")) > size:
@@ -426,10 +426,10 @@ def _exif(image: Image.Image) -> Image.Exif:
 
 
 def _reduce(image: Image.Image, what: str, enough: int | None) -> tuple[int, int]:
-    """Has a JPEG decoded at a half, a quarter or an eighth of its size: where that suffices, and where it has more pixels
-    than are allowed, up to HALVED times as many. Nothing is decoded yet.
+    """Makes Pillow decode a JPEG at a half, a quarter or an eighth of its size, without decoding it yet.
 
-    Returns width and height as decoded at full size, or at half where it has to be. Says when it has to.
+    It does so if the smaller size is enough, or if the JPEG has more pixels than are allowed, up to HALVED times as many.
+    Returns the full width and height, or half of them, with a remark, if the JPEG has too many pixels.
     """
     width, height = image.size
     if not isinstance(image, JpegImageFile):
@@ -449,8 +449,8 @@ def _reduce(image: Image.Image, what: str, enough: int | None) -> tuple[int, int
 def _upright(image: Image.Image, what: str, enough: int | None = None) -> Image.Image:
     """A decoded copy, rotated as EXIF says. The header's size is checked before any pixel is decoded.
 
-    enough: pixels of the longer side that suffice, see `_reduce`; None: all. `info["full size"]` is the width and height
-    that the upright picture has without it.
+    enough: pixels of the longer side that are enough, see `_reduce`; None: all. `info["full size"]` is the width and
+    height that the upright picture would have without `enough`.
     """
     full = _reduce(image, what, enough)
     check_size(*full, what)
@@ -460,7 +460,7 @@ def _upright(image: Image.Image, what: str, enough: int | None = None) -> Image.
         exif = _exif(image)
         straight = isinstance(image, JpegImageFile) and exif.get(ExifTags.Base.Orientation, 1) == 1
         upright = image if straight else ImageOps.exif_transpose(image)  # a copy of the pixels
-        if image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == MIN_IS_WHITE:  # Pillow inverts 8 bits alone
+        if image.mode.startswith("I;16") and tags.get(PHOTOMETRIC) == MIN_IS_WHITE:  # Pillow inverts only 8 bits
             inverted = Image.fromarray(np.uint16(65535) - np.array(upright))
             inverted.info = upright.info
             upright = inverted

@@ -1,4 +1,4 @@
-"""What the values of a mask mean: files that were saved as labels or colours, and masks that look inverted."""
+"""Interprets the values of mask files: masks saved as labels or colours, and masks that look inverted."""
 
 from collections.abc import Callable
 
@@ -8,26 +8,26 @@ import numpy as np
 from srin.remarks import remark
 
 OBJECT = 127  # above it a mask's pixel is foreground
-BORDER_SHARE = 0.5  # of the picture's border that is foreground, above which a mask looks inverted
+BORDER_SHARE = 0.5  # a mask looks inverted if more than this share of the picture's border is foreground
 ALMOST_WHITE, ALMOST_BLACK = 250, 5  # after JPEG, say
-ALMOST_ALL = 0.99  # of a picture that an alpha selects
-FLAT_COLOURS = 24  # of a label picture, at most
-FLAT_SHARE = 0.95  # of a label picture that they fill, at least
-COLOURFUL = 3  # sixteenths by which the channels of a colour differ that is not grey
-FEW = 256  # values in a picture of labels of 16 bits, at most
+ALMOST_ALL = 0.99  # an alpha that selects this share of a picture or more may not be its mask
+FLAT_COLOURS = 24  # colours of a label picture, at most
+FLAT_SHARE = 0.95  # share of a label picture that its flat colours fill, at least
+COLOURFUL = 3  # sixteenths by which the channels of a colour differ, from which it is not grey
+FEW = 256  # values in a label picture of 16 bits, at most
 POOL_SIDE = 1024  # cells of the longer side at which the object's parts are told apart
-BAND = 512  # rows that are counted at a time: it takes eight bytes a pixel
+BAND = 512  # rows that are counted at a time: counting takes eight bytes a pixel
 
 
 def selects_nothing(alpha: np.ndarray) -> bool:
-    """Whether an alpha, uint8 (H, W), is opaque or nearly so everywhere: then it is no mask."""
+    """Whether an alpha, uint8 (H, W), is above OBJECT everywhere: then it is no mask."""
     return int(alpha.min()) > OBJECT
 
 
 def is_mask(alpha: np.ndarray, luminance: Callable[[], np.ndarray]) -> bool:
-    """Whether an alpha, uint8 (H, W), is the mask of a mask's file, and not the colours, whose luminance is uint8 (H, W).
+    """Whether the mask in a mask file is its alpha, uint8 (H, W), and not its colours. luminance: gives uint8 (H, W).
 
-    It is not where it selects everything, or all but specks of what is a black and white picture itself.
+    The alpha is not the mask if it selects everything, or nearly everything while the colours are black and white.
     """
     if selects_nothing(alpha):
         return False
@@ -43,7 +43,7 @@ def _is_black_and_white(luminance: np.ndarray) -> bool:
 def from_palette(indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, str | None]:
     """A palette file's mask, uint8 (H, W), from its indices and its colours, uint8 (256, 3); and what was guessed.
 
-    A palette of greys up to white holds a mask as it looks; in any other, index 0 is off.
+    If the used colours are greys up to white, they are the mask's values. Otherwise index 0 is off, all others are on.
     """
     used = palette[np.flatnonzero(occurrences(indices, len(palette)))]
     if used.max() >= ALMOST_WHITE and (used == used[:, :1]).all():
@@ -54,7 +54,8 @@ def from_palette(indices: np.ndarray, palette: np.ndarray) -> tuple[np.ndarray, 
 def from_deep(values: np.ndarray) -> tuple[np.ndarray, str | None]:
     """A mask of 16 or 32 bits a pixel, (H, W), as uint8 (H, W); and what was guessed.
 
-    Up to a 16-bit file's white it is scaled down; a file that has no white holds labels, or 8 bits in a wider frame.
+    A file whose brightest value is 16-bit white is scaled down. A file without white holds labels, or 8-bit values, or is
+    scaled by its brightest value.
     """
     highest = int(values.max())
     if values.min() < 0 or highest > 65535:
@@ -74,12 +75,12 @@ def from_deep(values: np.ndarray) -> tuple[np.ndarray, str | None]:
 def from_colours(rgb: np.ndarray, luminance: np.ndarray) -> tuple[np.ndarray, str | None]:
     """A colour file's mask, uint8 (H, W), from uint8 (H, W, 3) and (H, W); and what was guessed.
 
-    Its luminance, unless it shows a few flat colours on black: then black is off and they are on.
+    The mask is the luminance, unless the file shows a few flat colours on black: then black is off and they are on.
     """
     counts = _colour_counts(rgb)
     others = rgb.shape[0] * rgb.shape[1] - counts[0]
     common = np.argsort(counts)[::-1][:FLAT_COLOURS]
-    # Of the whole picture, or of a small object in it.
+    # A colour counts if it is common in the whole picture, or among the pixels that are not black.
     common = common[counts[common] > min(luminance.size / 1000, others / 50)]
     if counts[common].sum() < FLAT_SHARE * luminance.size or not others:
         return luminance, None
@@ -133,7 +134,7 @@ def _switched(on: np.ndarray) -> np.ndarray:
 def looks_inverted(mask: np.ndarray) -> bool:
     """Whether a mask, uint8 (H, W), selects most of the picture's border: pasted objects hardly ever do.
 
-    On the corpus's 13,550 masks it says so of one in 300, and of 99.6 % of their inversions.
+    This holds for one in 300 of the corpus's 13,550 masks, and for 99.6 % of their inversions.
     """
     border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
     return bool((border > OBJECT).mean() > BORDER_SHARE)
@@ -148,10 +149,10 @@ def remark_if_inverted(mask: np.ndarray, what: str = "mask") -> None:
 
 
 def extent(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Where the object is: x, y, width, height in pixels; all 0 where there is none. The one definition of its size.
+    """The object's bounding box: x, y, width, height in pixels; all 0 if there is none.
 
-    Pixels above OBJECT with the soft edges that hang together with them. Faint specks elsewhere don't count. In masks
-    larger than POOL_SIDE, what lies within a cell of the size / POOL_SIDE hangs together.
+    The object is the pixels above OBJECT and the soft edges connected with them. Faint specks elsewhere don't count. In
+    masks larger than POOL_SIDE, pixels within one cell, of longer side / POOL_SIDE pixels, count as connected.
 
     mask: uint8 (H, W).
     """

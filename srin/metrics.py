@@ -1,8 +1,8 @@
-"""How close a harmonized picture is to the real one.
+"""Metrics of how close a harmonized picture is to the real one.
 
-Published code disagrees on each of these choices; ours: peak 255, pictures of uint8 (a method's result is
-rounded before it is scored), foreground where the mask is above 127, squared errors averaged over pixels and
-the three channels, and one score a picture.
+Published code disagrees on each of these choices. Here the peak is 255, pictures are uint8 (a method's result is
+rounded before it is scored), foreground is where the mask is above 127, squared errors are averaged over pixels and
+the three channels, and every picture has one score.
 """
 
 import math
@@ -41,9 +41,9 @@ def fpsnr(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
 
 
 def ssim(image: np.ndarray, real: np.ndarray) -> float:
-    """Structural similarity, -1 to 1, with the Gaussian window of Z. Wang et al., 2004; mean of channels.
+    """Structural similarity, -1 to 1, with the Gaussian window of Z. Wang et al., 2004; mean over channels.
 
-    The pictures need 11 pixels a side at least; smaller ones raise ImageError.
+    The pictures need at least 11 pixels a side; smaller ones raise ImageError.
     """
     from skimage.metrics import structural_similarity  # here, as below: the page doesn't wait for it
 
@@ -69,9 +69,10 @@ def delta_e(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> float:
 
 
 def signed_errors(image: np.ndarray, real: np.ndarray, mask: np.ndarray) -> dict[str, float]:
-    """What the foreground's mean lightness L* and chroma C*ab (CIELAB, D65) are above (+) or below (-) the truth's.
+    """How far the foreground's mean lightness L* and chroma C*ab (CIELAB, D65) are above (+) or below (-) the truth's.
 
-    Keys "lightness" (-100 to 100) and "chroma" (about -130 to 130). A method that greys out has a negative "chroma".
+    Keys "lightness" (-100 to 100) and "chroma" (about -130 to 130). A method that makes colours greyer has a negative
+    "chroma".
     """
     return _signed_errors(*_foreground_lab(image, real, mask))
 
@@ -84,15 +85,14 @@ def score(
     composite: np.ndarray | None = None,
     size: int = SIZE,
 ) -> dict[str, float]:
-    """The metrics that tables report, of one picture at size x size.
+    """The metrics that tables report, for one picture at size x size.
 
-    Beside them "fg_ratio", the foreground's share (0 to 1), and "true_chroma", the real foreground's mean C*ab.
+    The result also has "fg_ratio", the foreground's share (0 to 1), and "true_chroma", the real foreground's mean C*ab.
 
     harmonized, real, composite: uint8 (H, W, 3); mask: uint8 (H, W); size: pixels.
-    `ssim` is not among them: no table of the paper has it, and it takes longer than all others together.
-    protocol: what stands outside the foreground. "composite": the composite's pixels, whose JPEG noise counts
-    (taken from `composite` where it is given, else `harmonized` has them already). "gt-background": those of
-    the real picture.
+    `ssim` is not included: no table of the paper has it, and it takes longer than all others together.
+    protocol: whose pixels count outside the foreground. "composite": the composite's, whose JPEG noise counts (taken from
+    `composite` if it is given; otherwise `harmonized` must have them). "gt-background": those of the real picture.
     Raises ValueError on another protocol, ImageError and MaskError as the metrics do.
     """
     if protocol not in PROTOCOLS:

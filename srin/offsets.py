@@ -1,4 +1,4 @@
-"""A person's changes to what a network decided, in the units of `srin.adjustment`."""
+"""Offsets: a person's changes to what a network decided, in the units of `srin.adjustment`."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ LIMITS = {
     "contrast": (0.25, 4.0),
     "saturation": (0.0, 4.0),
 }
-GAMMA = 2.4  # a gain of sRGB values of g is one of light of about g ** GAMMA
+GAMMA = 2.4  # multiplying sRGB values by g multiplies light by about g ** GAMMA
 LUMA = np.array([0.299, 0.587, 0.114])
-STEPS = 40  # of the search for the colour whose CIELAB is asked for
+STEPS = 40  # steps of the search for a colour with given CIELAB values
 
 
 @dataclass(frozen=True)
 class Offsets:
-    """What is done to an object after the network's own transform. The defaults change nothing, not by a bit.
+    """A change of an object's colours, applied after the network's transform. The defaults change no bit of the result.
 
     Attributes:
         exposure: stops, -3 to 3. temperature, tint: units of CIELAB b* and a* of the object's mean colour, -40 to 40.
         contrast, saturation: ratios, 0.25 to 4 and 0 to 4.
 
     Raises:
-        SrinError: a number is out of range, or none.
+        SrinError: a value is out of range, or no finite number.
     """
 
     exposure: float = 0.0
@@ -50,7 +50,7 @@ class Offsets:
 
     @classmethod
     def clipped(cls, data: Any) -> Offsets:
-        """From what a file or a request holds by these names: clipped; what is no number becomes the default."""
+        """Offsets from the data of a file or a request: numbers are clipped, anything else becomes the default."""
         given, rest = mapping(data), cls()
         return cls(**{name: number(given, name, *LIMITS[name], getattr(rest, name)) for name in LIMITS})
 
@@ -64,8 +64,8 @@ class Offsets:
     def affine(self, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The change as a transform of colours, c -> matrix @ c + shift: float64 (3, 3) and (3,).
 
-        mean: (3,), sRGB in [0, 1], of the object as the network made it. Contrast is around it, along lightness;
-        saturation is around grey; both are of sRGB values.
+        mean: (3,), sRGB in [0, 1], the object's mean colour after the network's transform. Contrast scales the distance
+        from it along lightness, saturation the distance from grey; both act on sRGB values.
         """
         towards_grey = np.ones((3, 1)) @ LUMA[None]
         gain = 2 ** (self.exposure / GAMMA)
@@ -78,9 +78,9 @@ class Offsets:
         return matrix, shift + _recoloured(moved, self.tint, self.temperature) - moved
 
     def applied(self, coefficients: np.ndarray, mean: np.ndarray) -> np.ndarray:
-        """A network's transforms, float32 (1, 12, h, w) for colours in [-1, 1], followed by the change.
+        """Adds the change to a network's transforms, float32 (1, 12, h, w) for colours in [-1, 1].
 
-        mean: see `affine`. Returns the same kind.
+        mean: see `affine`. Returns transforms of the same shape and range.
         """
         matrix, shift = self.affine(mean)
         rows = coefficients.reshape(3, 4, *coefficients.shape[2:])
@@ -90,7 +90,7 @@ class Offsets:
 
 
 def _recoloured(colour: np.ndarray, tint: float, temperature: float) -> np.ndarray:
-    """The colour with so much more a* and b*: (3,), sRGB, perhaps beyond [0, 1]."""
+    """Adds `tint` to a colour's a* and `temperature` to its b*: (3,), sRGB, perhaps outside [0, 1]."""
     if not (tint or temperature):
         return colour
     from skimage.color import rgb2lab
@@ -100,7 +100,7 @@ def _recoloured(colour: np.ndarray, tint: float, temperature: float) -> np.ndarr
 
     start = colour.clip(0.02, 0.98)
     goal, found = lab(start) + (0, tint, temperature), start
-    for _ in range(STEPS):  # Newton's method, with small steps: near the gamut's edge there may be no such colour
+    for _ in range(STEPS):  # Newton's method with half steps, since there may be no such colour near the gamut's edge
         slopes = np.stack([(lab(found + step) - lab(found - step)) / 0.02 for step in 0.01 * np.eye(3)], axis=1)
         found = (found + 0.5 * np.linalg.lstsq(slopes, goal - lab(found), rcond=None)[0]).clip(0.01, 0.99)
     return colour + found - start

@@ -1,4 +1,4 @@
-"""Where results go: never over an input, only where they can be written, and with a note of what they were made from."""
+"""Checks where results may be written (never over an input), and reads their notes of what they were made from."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from srin.errors import ImageError, OutputError
 from srin.image_io import SOFTWARE, load_image, read_file
 from srin.parts import new_part
 
-SETTINGS = "Settings"  # of a PNG that has no EXIF data: a label map
+SETTINGS = "Settings"  # key of the note in a PNG without EXIF data, such as a label map
 
 
 def check_file(path: Path, suffixes: Iterable[str], inputs: Iterable[Path | None]) -> None:
@@ -30,9 +30,9 @@ def check_file(path: Path, suffixes: Iterable[str], inputs: Iterable[Path | None
 
 
 def check_folder(folder: Path, inputs: Iterable[Path | None], deep: bool = False) -> None:
-    """Raises OutputError unless results can be written into a folder that is none of the inputs'. It is not made yet.
+    """Raises OutputError unless results can be written into a folder that is none of the inputs. The folder is not made.
 
-    deep: inputs are searched through their subfolders, so it may not lie in one either.
+    deep: inputs are read with their subfolders, so the folder may not lie inside an input either.
     """
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"Results need a folder, and {folder} is a file.")
@@ -50,7 +50,7 @@ def check_folder(folder: Path, inputs: Iterable[Path | None], deep: bool = False
 
 
 def check_inputs(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None:
-    """Raises OutputError where an output would take the place of an input, also by way of links."""
+    """Raises OutputError if an output would replace an input, even through a link."""
     taken: dict[object, Path] = {}
     for given in inputs:
         if given is not None:
@@ -62,7 +62,7 @@ def check_inputs(outputs: Iterable[Path], inputs: Iterable[Path | None]) -> None
 
 
 def _identities(path: Path) -> list[object]:
-    """What tells whether two paths are one file: the name in its folder, what it leads to, and the file itself."""
+    """Keys by which two paths are the same file: the path in its resolved folder, the resolved path, and the inode."""
     found: list[object] = [os.path.join(os.path.realpath(path.parent), path.name), os.path.realpath(path)]
     try:
         status = path.stat()
@@ -80,7 +80,7 @@ def _same(first: Path, second: Path | None) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises OutputError where no file can be made in a folder."""
+    """Raises OutputError if no file can be made in a folder."""
     try:
         part, lock = new_part(folder)
         os.close(lock)
@@ -90,7 +90,7 @@ def check_writable(folder: Path) -> None:
 
 
 def digest(paths: Iterable[Path | None]) -> str:
-    """Of the contents of files, in their order. Raises ImageError where one can't be read."""
+    """A hash of the contents of files, in their order: 32 hexadecimal digits. Raises ImageError if one can't be read."""
     total = hashlib.sha256()
     for path in paths:
         total.update(b"-" if path is None else hashlib.sha256(read_file(path, f"file {path.name}")).digest())
@@ -98,11 +98,11 @@ def digest(paths: Iterable[Path | None]) -> str:
 
 
 def note(path: Path) -> dict[str, Any] | None:
-    """What a picture of ours was made with; None where it is not ours, or can't be read."""
+    """The settings that a picture of ours was made with; None if it is not ours, or can't be read."""
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
             text = image.info.get(SETTINGS)
-            # Reads the whole file where none stand before the pixels, as in maps; so not of those.
+            # getexif reads the whole file if no EXIF data stand before the pixels, so maps, which have none, skip it.
             exif = image.getexif() if text is None else Image.Exif()
             if exif.get(ExifTags.Base.Software) == SOFTWARE:
                 comment = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.UserComment, b"")
@@ -126,10 +126,10 @@ def is_whole(path: Path) -> bool:
 
 
 def state(path: Path, settings: dict[str, Any], sources: Iterable[Path | None]) -> str:
-    """What is at the place of a result: "nothing", "done", "ours" to be made again, or "another's" to be kept.
+    """What is at a result's path: "nothing", "done", "ours" (to be made again), or "another's" (to be kept).
 
-    Done is a whole file whose note equals `settings`, and which is no older than its sources. A link is replaced, not
-    what it leads to; files that hold nothing, or the mere beginning of a picture, are nobody's.
+    A file is done if it is whole, its note equals `settings`, and it is no older than its sources. A link counts as
+    nothing: it is replaced, not its target. So do empty files and those that hold only the beginning of a picture.
     """
     if path.is_symlink() or not path.exists():
         return "nothing"

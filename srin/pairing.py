@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and which belong together by their names."""
+"""Finds the pictures of a folder, and pairs files by their names."""
 
 import difflib
 import unicodedata
@@ -14,10 +14,10 @@ APPLE_DOUBLE = b"\0\5\x16\7"
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """What a folder has of pictures, by extension or by content, in the order of names; also of kinds that are not read,
-    so that they can be named. Folders and what systems leave behind (`._x.jpg`, `Thumbs.db`) are none.
+    """The pictures of a folder, by extension or content, sorted by name.
 
-    Raises ImageError when the folder can't be read.
+    Formats that can't be read are included, so that messages can name them. Subfolders and files that operating systems
+    leave behind (`._x.jpg`, `Thumbs.db`) are not. Raises ImageError when the folder can't be read.
     """
     try:
         return sorted(path for path in folder.iterdir() if is_picture(path))
@@ -26,7 +26,7 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def is_picture(path: Path) -> bool:
-    """By extension, or else by its first bytes; see `picture_files`."""
+    """Whether a file is a picture, by its extension, or else by its first bytes; see `picture_files`."""
     if path.name.lower() in JUNK or path.suffix == ".part" or path.is_dir():
         return False
     suffix = path.suffix.lower()
@@ -36,7 +36,7 @@ def is_picture(path: Path) -> bool:
     head = _head(path)
     if path.name.startswith("._") and head.startswith(APPLE_DOUBLE):
         return False
-    return signature(head) not in (None, "PDF", "PPM")  # three letters are too few to tell by
+    return signature(head) not in (None, "PDF", "PPM")  # PPM's signature of three bytes is too short to rely on
 
 
 def _head(path: Path) -> bytes:
@@ -50,7 +50,7 @@ def _head(path: Path) -> bytes:
 
 
 def name_key(name: str) -> str:
-    """A name as it is compared: systems store accents joined (NFC) or apart (NFD)."""
+    """A name in the form that is compared: systems store accents composed (NFC) or decomposed (NFD)."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -77,7 +77,7 @@ class Index:
         return index
 
     def find(self, stem: str) -> Path:
-        """The file of a stem. Raises MaskError, naming them, where there are several, or what is nearly alike."""
+        """The file of a stem. Raises MaskError, naming the candidates, if there are several or only a similar name."""
         found = self.files.get(name_key(stem), [])
         if len(found) == 1:
             return found[0]
@@ -87,7 +87,7 @@ class Index:
         raise MaskError(f"There is no {self.what} named {stem} in {self.folder}.{self.nearly(stem)}")
 
     def nearly(self, stem: str) -> str:
-        """A sentence on the file whose name is nearly this one, or nothing."""
+        """A sentence about a file with a similar name, or "" if there is none."""
         key = name_key(stem).casefold()
         folded = {name.casefold(): name for name in self.files}
         close = [key] if key in folded else difflib.get_close_matches(key, list(folded), 1, 0.8)

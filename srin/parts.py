@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what a kill leaves of them."""
+"""Writes files atomically, and deletes the unfinished files of killed processes."""
 
 import os
 import uuid
@@ -11,21 +11,21 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-PART_NAME = 38  # letters of an unfinished file's name
+PART_NAME = 38  # characters of an unfinished file's name
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file to write that takes the place of `path` when the block ends, and is deleted when it fails.
+    """Gives a temporary file to write. It replaces `path` when the block ends, and is deleted if the block fails.
 
-    It is locked while it is written, so that `sweep` can tell it from one that a kill left behind.
+    It is locked while it is written, so that `sweep` can tell it from a file that a killed process left behind.
     """
     part, lock = new_part(path.parent)
     try:
         yield part
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)  # after a success it has its final name already
+        part.unlink(missing_ok=True)  # after success, it is already renamed
         os.close(lock)
 
 
@@ -38,7 +38,7 @@ def new_part(folder: Path) -> tuple[Path, int]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                pass  # a file system without locks, or somebody who sweeps at this moment
+                pass  # a file system without locks, or another process is in `sweep`
             if not os.fstat(lock).st_nlink:  # swept away between the two calls
                 os.close(lock)
                 continue
@@ -52,7 +52,7 @@ def sweep(folder: Path) -> int:
         return swept
     for part in folder.glob(".*.part"):
         if len(part.name) != PART_NAME or part.is_symlink() or not part.is_file():
-            continue  # not a name of `replacing`
+            continue  # not made by `new_part`
         try:
             lock = os.open(part, os.O_RDONLY)
         except OSError:

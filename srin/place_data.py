@@ -1,7 +1,7 @@
-"""Takes the place where a photo was made out of its file. Pixels, profile, turn and camera data stay as they are.
+"""Removes the place where a photo was taken from its file. Pixels, profile, orientation and camera data are unchanged.
 
-Where it may stand: in EXIF data (GPS, and the maker's own notes), in XMP, IPTC and comments, and in whatever phones
-append to a picture's end.
+The place may be stored in EXIF data (GPS, and the camera maker's notes), in XMP, IPTC and comments, and in what phones
+append after a picture's end.
 """
 
 import re
@@ -23,9 +23,9 @@ PNG_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 def without_place(content: bytes) -> bytes:
-    """The file without the place. content: of a picture that can be decoded.
+    """The file without the place. content: bytes of a picture file that can be decoded.
 
-    Raises ImageError where the file is built so oddly that nobody can tell what it holds.
+    Raises ImageError if the file's structure can't be parsed.
     """
     kind = signature(content[:HEAD])
     try:
@@ -56,7 +56,7 @@ def _jpeg(content: bytes) -> bytes:
         segment = content[at:end]
         if marker == START_OF_SCAN:
             found = MARKER.search(content, end)
-            if found is None:  # cut short, as decoders bear it
+            if found is None:  # cut short, which decoders tolerate
                 return b"".join([*out, content[at:]])
             end = found.start()
             segment = content[at:end]
@@ -103,7 +103,7 @@ def _webp(content: bytes) -> bytes:
 
 
 def _in_place(content: bytes) -> bytes:
-    """For formats whose parts refer to each other by their places in the file: nothing moves, what goes is blanked."""
+    """For formats whose parts refer to each other by offsets: data are overwritten in place, so that nothing moves."""
     out = bytearray(content)
     for found in TIFF.finditer(content):
         _blank(out, found.start())
@@ -120,7 +120,7 @@ def _tiff(data: bytes) -> bytes:
 
 
 def _blank(out: bytearray, start: int) -> None:
-    """Blanks the place in the TIFF structure that starts there. What is none is left as it is."""
+    """Overwrites the place in the TIFF structure that begins at `start`. Does nothing if there is no such structure."""
     order = "<" if out[start : start + 2] == b"II" else ">"
     directories = [struct.unpack_from(f"{order}I", out, start + 4)[0]] if start + 8 <= len(out) else []
     for index in range(MOST_PARTS):
@@ -144,7 +144,7 @@ def _blank(out: bytearray, start: int) -> None:
 
 
 def _wipe_directory(out: bytearray, start: int, at: int, order: str) -> None:
-    """All entries of a directory and what they point to; afterwards it has none."""
+    """Overwrites all entries of a directory and the values they point to with zeros, so that it has no entries."""
     entries = _entries(out, at, order)
     if entries is None:
         return
@@ -155,7 +155,7 @@ def _wipe_directory(out: bytearray, start: int, at: int, order: str) -> None:
 
 
 def _entries(out: bytearray, at: int, order: str) -> range | None:
-    """Where the entries of a directory begin; its `stop` is the directory's end. None: there can't be one."""
+    """The offsets of a directory's entries; `stop` is the directory's end. None if there can't be a directory."""
     if at + 2 > len(out):
         return None
     (count,) = struct.unpack_from(f"{order}H", out, at)
@@ -164,7 +164,7 @@ def _entries(out: bytearray, at: int, order: str) -> range | None:
 
 
 def _wipe_value(out: bytearray, at: int, kind: int, values: int) -> bool:
-    """Blanks what an entry points to; False: its value stands in the entry itself, or beyond the end."""
+    """Overwrites the value that an entry points to. False if the value is in the entry itself, or beyond the end."""
     length = SIZES.get(kind, 0) * values
     if not 4 < length <= len(out) - at:
         return False

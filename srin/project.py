@@ -1,7 +1,7 @@
-"""Project files (.srin): all that a composite is made of, to go on with later, on the page or on the command line.
+"""Project files (.srin): everything a composite is made of, to continue later on the page or on the command line.
 
-A zip whose members are stored as they are: "project.json", and the files of MEMBERS. Nothing is unpacked to a path; each
-member is read on its own, within the limits.
+A project is a zip with uncompressed members: "project.json", and the files of MEMBERS. Nothing is unpacked to disk; each
+member is read into memory, within the limits.
 """
 
 import io
@@ -27,9 +27,9 @@ from srin.untrusted import mapping, number, placement, text
 FORMAT, VERSION = "SRIN Studio project", 2  # 1 had no lights
 DESCRIPTION = "project.json"
 PHOTOS = {"background": "background", "object": "object's photo", "picture": "composite"}
-MASKED = ("object", "picture")  # those of them that can have a mask
+MASKED = ("object", "picture")  # photos that can have a mask
 FLAGS = ("painted", "prompted", "pure")  # of a mask, see srin.ui.session.scene.Selection
-MARKED = ("background", "picture")  # those on which can be marked where the light comes from
+MARKED = ("background", "picture")  # photos on which a person can mark where the light comes from
 MEMBERS = (*PHOTOS, *(f"{role} mask" for role in MASKED), *(f"{role} light" for role in MARKED))
 EXTENSION = ".srin"
 MOST_JSON = 1 << 16  # bytes
@@ -42,7 +42,7 @@ DAMAGED = "The project is damaged or cut short. Download or copy it again."
 
 @dataclass(frozen=True)
 class Photo:
-    """name: as the visitor knows it. content: its file's bytes."""
+    """name: the file's name as the visitor knows it. content: the file's bytes."""
 
     name: str
     content: bytes
@@ -50,7 +50,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Mask:
-    """content: a mask file's bytes, of its photo's size. segmenter: who made it. flags: by the names in FLAGS."""
+    """content: a mask file's bytes, of its photo's size. segmenter: what made it. flags: by the names in FLAGS."""
 
     content: bytes
     segmenter: str = "mask file"
@@ -67,10 +67,12 @@ class Light:
 
 @dataclass(frozen=True)
 class Project:
-    """photos: by the keys of PHOTOS. masks: by those of MASKED. lights: by those of MARKED. ready: whether the composite
-    is finished ("picture"), and not a background and an object to be placed on it. truth: the name of an example whose
-    truth is known. settings: "method", "strength" (0 to 2), "offsets" (see `srin.offsets`) and "feather" (of
-    `srin.composite.mixed`, over the composite's longer side), as far as they are there.
+    """What a project file holds.
+
+    photos: by the keys of PHOTOS. masks: by those of MASKED. lights: by those of MARKED. ready: true for a finished
+    composite ("picture"), false for a background and an object to be placed on it. truth: the name of an example whose
+    truth is known, or None. settings: any of "method", "strength" (0 to 2), "offsets" (see `srin.offsets`) and "feather"
+    (see `srin.composite.mixed`, as a share of the composite's longer side).
     """
 
     photos: Mapping[str, Photo]
@@ -82,10 +84,10 @@ class Project:
     lights: Mapping[str, Light] = field(default_factory=dict)
 
     def save(self, path: Path, most: int = MAX_FILE) -> None:
-        """Writes it, without the places where the photos were made.
+        """Writes the project, without the places where the photos were taken.
 
-        most: bytes of a file that can be opened where it will be. Raises ProjectError when it would have more,
-        ImageError, OutputError.
+        most: bytes, the largest file that can be opened again. Raises ProjectError when the project would be larger,
+        ImageError as `without_place`, OutputError when it can't be written.
         """
         files = {role: without_place(photo.content) for role, photo in self.photos.items()}
         files |= {f"{role} mask": mask.content for role, mask in self.masks.items()}
@@ -104,7 +106,7 @@ class Project:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
             for name, content in {DESCRIPTION: json.dumps(described, indent=1).encode(), **files}.items():
-                archive.writestr(zipfile.ZipInfo(name), content)  # without the time: the same work is the same file
+                archive.writestr(zipfile.ZipInfo(name), content)  # no time, so that the same work gives the same file
         if packed.tell() > most:
             raise ProjectError(
                 f"The project would take {packed.tell() / 1e6:.0f} MB, and projects of up to {most / 1e6:.0f} MB can be "
@@ -114,7 +116,7 @@ class Project:
 
     @classmethod
     def open(cls, path: Path) -> "Project":
-        """Reads one. Raises ProjectError for any other file, with a sentence; ImageError when it can't be read at all."""
+        """Reads a project. Raises ProjectError for any other file; ImageError when the file can't be read at all."""
         content = read_file(path, "project")
         members = _members(content)
         described = _description(members.pop(DESCRIPTION, b""))
@@ -142,7 +144,7 @@ class Project:
         )  # fmt: skip
 
     def composite(self) -> Composite:
-        """What it shows, at full size. Raises ProjectError when a part is missing, and as `load_rgba` and `place` do."""
+        """The composite at full size. Raises ProjectError when a part is missing, and as `load_rgba` and `place` do."""
         needed = parts_of(self.ready)
         missing = [PHOTOS[role] for role in needed if role not in self.photos]
         if missing:
@@ -159,28 +161,30 @@ class Project:
         return place(load_image(self.photos["background"].content, "background"), *cut, self.placement)
 
     def allowed(self, composite: Composite) -> np.ndarray | None:
-        """Where the background of its composite may lend, see `srin.reference.marked`; None: everywhere. Raises
-        ImageError when the mark can't be read."""
+        """Where the composite's background may lend, see `srin.reference.marked`; None: everywhere.
+
+        Raises ImageError when the mark can't be read.
+        """
         light = self.lights.get("picture" if self.ready else "background")
         return None if light is None else marked(load_mask(light.content, "mark"), light.only, composite)
 
 
 def parts_of(ready: bool) -> tuple[str, ...]:
-    """What a composite is made of, by the keys of PHOTOS; the last is what is masked. ready: see Project."""
+    """The photos that a composite is made of, by the keys of PHOTOS; the last one has the mask. ready: see Project."""
     return ("picture",) if ready else ("background", "object")
 
 
 def is_project(path: Path) -> bool:
-    """By its name."""
+    """Whether a file is a project, by its extension."""
     return path.suffix.lower() == EXTENSION
 
 
 def _members(content: bytes) -> dict[str, bytes]:
-    """The members by name. All is checked before any of them is read."""
+    """The members' contents by name. All members are checked before any of them is read."""
     end = content[-END_RECORD:]
     if not content.startswith(b"PK\3\4"):
         raise ProjectError(NO_PROJECT)
-    # A comment behind the list of members, a list for larger files, or a long one: not written by us.
+    # We write no comment behind the list of members, no long list, and (below) no Zip64 record.
     if not end.startswith(b"PK\5\6") or int.from_bytes(end[12:16], "little") > MOST_DIRECTORY:
         raise ProjectError(DAMAGED if b"PK\5\6" not in content[-(1 << 16) :] else NO_PROJECT)
     if content[-END_RECORD - 20 : -END_RECORD].startswith(b"PK\6\7"):

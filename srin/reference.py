@@ -1,7 +1,7 @@
-"""Who may lend: a part of the background that the networks take for all of it.
+"""References: the part of the background that may lend its light. The networks treat it as the whole background.
 
-Excluded pixels are painted over before a map is drawn and before a network sees the picture, with colours of the pixels
-that may lend, and a network leaves them out of every statistic. So what they show changes nothing, to the bit.
+Excluded pixels are painted over with colours of the pixels that may lend, before a map is drawn and before a network sees
+the picture. A network also leaves them out of every statistic. So their colours don't change a single bit of the result.
 """
 
 import os
@@ -18,20 +18,21 @@ from srin.segmentation.semantic_map import enlarged
 
 Reference = Source | Collection[int]
 SMALLEST = 1e-4  # share of the picture that must be left to borrow from: two pixels of 128 x 128
-RIM = 256  # a mark's rim is its longer side over this
+RIM = 256  # the width of a mark's rim is the mark's longer side divided by this
 FILL_SIDE = 128  # cells along the longer side of the grid from which excluded pixels get their colours
 
 
 def lenders(reference: Reference, composite: Composite, labels: np.ndarray | None) -> np.ndarray:
-    """Where the background may lend.
+    """Where the background may lend, according to a reference.
 
     Args:
-        reference: a mask, white (above 127) where it may: a path, bytes, a PIL image, or a uint8 or bool array (H, W);
-            or the ids of regions that may, as a list, a tuple, a set, a range or a one-dimensional array of integers.
-        labels: integers (H, W), the regions that ids refer to; None: there are none.
+        reference: a mask, white (above 127) where the background may lend: a path, bytes, a PIL image, or a uint8 or bool
+            array (H, W); or the ids of regions that may lend, as a list, a tuple, a set, a range or a one-dimensional
+            array of integers.
+        labels: integers (h, w) of any size, the regions that ids refer to; None: there are none.
 
     Returns:
-        bool (H, W), false on the background's pixels that may not; under the mask, where there is nothing to lend, true.
+        bool (H, W), false on background pixels that may not lend, true on the others and where the mask is above 0.
 
     Raises:
         MaskError: a mask of another size, or nothing of the background is left.
@@ -55,16 +56,16 @@ def lenders(reference: Reference, composite: Composite, labels: np.ndarray | Non
 
 
 def marked(mark: np.ndarray, only: bool, composite: Composite) -> np.ndarray:
-    """What a mark on the background means, as `lenders` says it; it may leave nothing.
+    """Where the background may lend, according to a mark on it. Unlike for `lenders`, nothing may be left.
 
-    Borders of regions and of strokes are not exact: along them a rim lends nothing, as far as anything else is left.
+    Borders of regions and strokes are not exact, so a rim along them lends nothing, unless nothing else is left.
 
     Args:
         mark: uint8 (h, w), above 127 where the background is marked; of any size, covering the whole picture.
-        only: whether what is marked lends alone, or never.
+        only: true if only the marked part may lend, false if the marked part may not.
 
     Returns:
-        bool (H, W), of the composite's size, true under the mask.
+        bool (H, W), of the composite's size, true where the composite's mask is above 0.
     """
     inside = mark > 127
     lends = (inside if only else ~inside).view(np.uint8)
@@ -74,15 +75,15 @@ def marked(mark: np.ndarray, only: bool, composite: Composite) -> np.ndarray:
 
 
 def enough(allowed: np.ndarray, composite: Composite) -> bool:
-    """Whether bool (H, W) leaves a network something to borrow from."""
+    """Whether `allowed`, bool (H, W), leaves a network enough of the background to borrow from."""
     return bool(np.count_nonzero(allowed & (composite.mask == 0)) >= SMALLEST * allowed.size)
 
 
 def filled(composite: Composite, allowed: np.ndarray | None) -> Composite:
-    """The composite with the excluded background painted over, smoothly, with colours of the background that may lend.
+    """Paints smoothly over the excluded background, with colours of the background that may lend.
 
     Args:
-        allowed: bool (H, W), from `lenders`; None: all of it. Pixels under the mask stay, its soft edge too.
+        allowed: bool (H, W), from `lenders`; None: everything. Pixels where the mask is above 0 are kept.
 
     Returns:
         A composite that doesn't depend on the excluded pixels' colours.
@@ -96,12 +97,12 @@ def filled(composite: Composite, allowed: np.ndarray | None) -> Composite:
     rows, columns = (np.arange(count) * side // count for count, side in zip(cells, (height, width), strict=True))
 
     def sums(values: np.ndarray) -> np.ndarray:
-        """Over the cells of a grid: (H, W, C) -> float32 (h, w, C)."""
+        """Sums over the cells of a grid: (H, W, C) -> float32 (h, w, C)."""
         down = np.add.reduceat(values, rows, axis=0, dtype=np.uint32)
         return np.add.reduceat(down, columns, axis=1).astype(np.float32)
 
     weight = sums(lend)
-    # Multiplied by 0 or 1 in whole numbers: an excluded pixel adds exactly nothing.
+    # Colours are multiplied by 0 or 1 as integers, so that an excluded pixel adds exactly 0.
     fill = _pulled_and_pushed(sums(composite.image * lend), weight)
     image = cv2.resize(np.rint(fill).astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
     cv2.copyTo(composite.image, allowed.view(np.uint8), image)
@@ -109,9 +110,9 @@ def filled(composite: Composite, allowed: np.ndarray | None) -> Composite:
 
 
 def _pulled_and_pushed(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Colours of a grid where some cells have no weight: these take what coarser grids say.
+    """Mean colours of a grid's cells; cells without weight take their colours from coarser grids.
 
-    Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
+    Pull-push: Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
 
     Args:
         total: float32 (h, w, 3), sums of colours. weight: float32 (h, w, 1), pixels that were summed, not 0 everywhere.
@@ -124,7 +125,7 @@ def _pulled_and_pushed(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if weight.all() or height == width == 1:
         return mean
     size = ((width + 1) // 2, (height + 1) // 2)
-    # Area means of sums and of weights: their quotient is the weighted mean. 1 is enough to be trusted in full.
+    # Area means of colours times weights and of weights: their quotient is the weighted mean. Weights are at most 1.
     trusted = np.minimum(weight, 1)
     coarse = [cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in (mean * trusted, trusted)]
     below = coarse[1].reshape(*size[::-1], 1)
@@ -140,7 +141,7 @@ def _is_picture(reference: object) -> bool:
 
 
 def _in_regions(ids: Collection[int], labels: np.ndarray | None, size: tuple[int, ...]) -> np.ndarray:
-    """bool (H, W), where one of the regions is; the map may be of another size."""
+    """bool (H, W), true where one of the regions is; the map may be of another size."""
     if labels is None:
         raise SegmentationError("Region ids refer to a semantic map: give the map too, or a mask instead of ids.")
     wanted = list(ids)

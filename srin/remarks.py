@@ -1,6 +1,6 @@
-"""What was guessed about an input, to be told to people beside the result.
+"""Remarks: sentences about what was guessed about an input, shown beside the result.
 
-`remark` ends up in the list of the innermost `collected` block of this thread, or else in a Python warning.
+`remark` adds a sentence to the list of the innermost `collected` block of this thread. Without one, it warns.
 """
 
 import warnings
@@ -12,12 +12,12 @@ _list: ContextVar[list[str] | None] = ContextVar("remarks", default=None)
 
 
 class InputWarning(UserWarning):
-    """An input was read in a way that may not be meant."""
+    """An input may have been read in another way than was meant."""
 
 
 @contextmanager
 def collected() -> Iterator[list[str]]:
-    """The remarks made inside the block, as sentences, each once."""
+    """Collects the remarks made inside the block, as sentences, each once."""
     said: list[str] = []
     token = _list.set(said)
     try:

@@ -1,4 +1,4 @@
-"""What was done to a picture, as numbers for programs."""
+"""JSON reports of how a picture was harmonized, for programs."""
 
 import json
 import os
@@ -23,15 +23,15 @@ def report(
     milliseconds: float,
     offsets: Offsets | None = None,
 ) -> dict[str, Any]:
-    """What was done, for JSON.
+    """How a picture was harmonized, as plain values for JSON.
 
     Args:
-        harmonized: what `harmonize_composite` returned. semantic_map, strength, working_size, offsets: what it was given.
-        milliseconds: that it took.
+        harmonized: what `harmonize_composite` returned. semantic_map, strength, working_size, offsets: its arguments.
+        milliseconds: the time it took.
 
     Returns:
-        "method", "version" of the package, "strength", "working_size" in pixels (see `srin.working_size.seen`; None for
-        methods that have none of their own), "segmenter" (who drew the map; None where the method looks at none),
+        "method", "version" of the package, "strength", "working_size" in pixels (see `srin.working_size.seen`; the one
+        given, else the network's own, or None), "segmenter" (what drew the map; None for methods that use none),
         "milliseconds", "adjustment" (`srin.adjustment.Adjustment`, the network's own at strength 1, or None), and
         "offsets" (`srin.offsets.Offsets`, or None).
     """
@@ -48,7 +48,7 @@ def report(
 
 
 def write_report(path: Path, values: dict[str, Any]) -> None:
-    """Raises OutputError when it can't be written, or isn't named .json."""
+    """Writes a report as JSON. Raises OutputError when it can't be written, or isn't named .json."""
     if path.suffix.lower() != ".json":
         raise OutputError(f"Can't write the report {os.fspath(path)}: its name must end in .json.")
     write_whole(json.dumps(values, indent=1).encode() + b"\n", path)

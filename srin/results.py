@@ -1,4 +1,4 @@
-"""Saving a harmonized composite with a note of what it was made with: one way for the command line and the endpoint."""
+"""Saves a harmonized composite with a note of what it was made from, for the command line and the endpoint alike."""
 
 import json
 from collections.abc import Iterable
@@ -25,7 +25,10 @@ def settings_of(
     segmenter: str,
     offsets: Offsets | None = None,
 ) -> dict[str, Any]:
-    """All that a result depends on. inputs: composite, mask, and map or None. Raises SrinError."""
+    """All settings and inputs that a result depends on. inputs: composite, mask, map or None, then any others.
+
+    Raises SrinError.
+    """
     inputs = tuple(inputs)
     settings: dict[str, Any] = {"method": harmonizer.method, "strength": float(strength)}
     settings |= {"working size": working_size, "mask inverted": invert_mask}
@@ -41,6 +44,6 @@ def settings_of(
 def save_result(
     harmonized: np.ndarray, composite: Composite, path: Path, original: Path, settings: dict[str, Any]
 ) -> None:
-    """Writes what `Harmonizer.harmonize_composite` made of a composite's file: with that file's colours, camera data,
-    resolution and transparency. Raises OutputError, ImageError."""
+    """Writes a result of `Harmonizer.harmonize_composite` with the colour profile, camera data, resolution and
+    transparency of the composite's file. Raises OutputError, ImageError."""
     save_photo(composite.with_alpha(harmonized), path, original, json.dumps(settings), composite.mask)

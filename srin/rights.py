@@ -1,4 +1,4 @@
-"""Who made a photo and who holds its rights, as a file says it outside of EXIF: in XMP, IPTC or a PNG's text."""
+"""Reads a photo's author and copyright where its file stores them outside EXIF: in XMP, IPTC or a PNG's text."""
 
 from xml.etree import ElementTree
 
@@ -13,7 +13,7 @@ PNG_FIELDS: dict[int, str] = {ARTIST: "Author", COPYRIGHT: "Copyright"}  # keywo
 
 
 def rights_of(file: Image.Image) -> dict[int, bytes]:
-    """What an opened, loaded picture says, by EXIF's tags Artist and Copyright, in UTF-8. XMP goes first, then IPTC."""
+    """Author and copyright of a loaded picture, in UTF-8, by EXIF tag. XMP takes precedence, then IPTC, then PNG."""
     found = _from_png(file) | _from_iptc(file) | _from_xmp(file)
     return {tag: text.encode() for tag, text in found.items() if text.strip()}
 
@@ -33,7 +33,7 @@ def _from_xmp(file: Image.Image) -> dict[int, str]:
     for tag, field in XMP_FIELDS.items():
         texts = [item.text or "" for node in root.iter(field) for item in node.iter(f"{RDF}li")]
         if texts:
-            # Rights stand there in several languages, the default first; creators are a list.
+            # Rights are given in several languages, the default first; creators are a list.
             found[tag] = texts[0] if tag == COPYRIGHT else "; ".join(texts)
     return found
 
@@ -59,7 +59,7 @@ def _from_png(file: Image.Image) -> dict[int, str]:
 
 
 def _text(value: bytes) -> str:
-    """IPTC doesn't have to say its encoding: UTF-8 where it can be, else Latin-1."""
+    """Decodes text of IPTC, which need not name its encoding: as UTF-8 if possible, else as Latin-1."""
     try:
         return value.decode()
     except UnicodeDecodeError:

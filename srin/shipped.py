@@ -1,4 +1,4 @@
-"""Where the weights and examples are that come along: beside the package in a checkout, inside of it in a wheel."""
+"""The folder of the shipped weights and examples: beside the package in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 

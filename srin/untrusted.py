@@ -1,4 +1,4 @@
-"""What a file or a request holds by a name may be anything: numbers are clipped, texts cut, the rest is the default."""
+"""Reads values from untrusted files and requests: numbers are clipped, texts cut, anything else becomes the default."""
 
 import math
 from typing import Any, TypeGuard
@@ -9,12 +9,12 @@ Data = dict[str, Any]
 
 
 def mapping(value: Any) -> Data:
-    """The value where it is a dict, else an empty one."""
+    """The value if it is a dict, else an empty dict."""
     return value if isinstance(value, dict) else {}
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether it is one that a float can hold: no bool, not infinite, not of hundreds of digits."""
+    """Whether a value is a finite number that fits a float: no bool, no integer of hundreds of digits."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
@@ -27,13 +27,13 @@ def number(data: Data, name: str, low: float, high: float, default: float = 0.0)
 
 
 def text(data: Data, name: str, most: int) -> str:
-    """At most so many characters, all of which can be sent back; empty for what is no text."""
+    """At most `most` characters of a text, all encodable as UTF-8; "" if the value is no text."""
     value = data.get(name)
     return value[:most].encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
 def placement(value: Any) -> Placement:
-    """Numbers that make no sense become the default's."""
+    """A placement with all numbers clipped; values that are no numbers become the default's."""
     data, start = mapping(value), Placement()
     return Placement(
         number(data, "x", -1, 2, start.x),

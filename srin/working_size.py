@@ -1,4 +1,4 @@
-"""What a network sees of a composite: a small picture, its mask, regions, and where the background may lend."""
+"""Shrinks a composite to what a network sees: a small picture, its mask, regions, and where the background may lend."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 WORKING_SIZES = (64, 4096)
 STRIDE = 32  # pixels: both sides are multiples of it, as the encoder wants them
-LONGEST = 3.0  # aspect beyond which a picture is squeezed
+LONGEST = 3.0  # aspect ratio beyond which a picture is squeezed
 PAPER_STRIDE = 8  # of the paper's literal networks
 MIN_SIDE = 32  # pixels of their shorter side, below which H/8 has too few positions
 
@@ -61,13 +61,13 @@ def seen(
     working_size: int | None = None,
     allowed: np.ndarray | None = None,
 ) -> Seen:
-    """What a network with this configuration sees of a composite.
+    """The composite at the working size of a network with this configuration.
 
     Args:
-        labels: int32, the semantic map's, of any size. allowed: bool (H, W), see `srin.reference.lenders`; the composite
-            is the one that `srin.reference.filled` made.
-        working_size: for the default networks, pixels a side of a square as large as the picture they see; for the
-            paper's, those of the picture's longer side. None: the configuration's.
+        labels: int32, the semantic map's, of any size. allowed: bool (H, W), see `srin.reference.lenders`; with it, the
+            composite must come from `srin.reference.filled`.
+        working_size: for the default networks, the side in pixels of a square with as many pixels as the network sees;
+            for the paper's, the picture's longer side in pixels. None: the configuration's.
 
     Raises:
         SrinError: the working size is out of range.
@@ -92,10 +92,10 @@ def seen(
 
 
 def working_shape(size: int, picture: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns, multiples of STRIDE, for a picture of this height and width: about size * size pixels, of about
-    its aspect, as far as that lies between 1:3 and 3:1.
+    """Rows and columns, multiples of STRIDE, for a picture of this height and width.
 
-    Of the sizes around the exact one, that with the least |log aspect error| + |log area error| / 2.
+    They have about size * size pixels and about the picture's aspect ratio, limited to between 1:3 and 3:1: of the sizes
+    around the exact one, the one with the least |log aspect error| + |log area error| / 2.
     """
     aspect = min(max(picture[0] / picture[1], 1 / LONGEST), LONGEST)
     exact = size * aspect**0.5 / STRIDE, size / aspect**0.5 / STRIDE

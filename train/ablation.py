@@ -1,16 +1,16 @@
-"""Trains variants of the method alike, and says what each of its parts is worth.
+"""Trains variants of the method under the same conditions, and reports how much each part contributes.
 
     python -m train.ablation ablation data.root=PHOTOS
     python -m train.ablation ablation data.root=PHOTOS groups.default=null seeds=[0]     # without a group; one seed
 
-Besides training settings a config names variants (what each changes of them), groups of variants that are compared with
-each other and with the group's reference, and seeds. Variants have data, budget and tuning in common: they may change
-model and init, and nothing else.
+Besides training settings, a config has variants (the settings that each one changes), groups of variants that are
+compared with each other and with the group's reference, and seeds. All variants have the same data, budget and tuning:
+they may change only model and init.
 
-Every variant is trained with every seed in output_dir/VARIANT/seed_N. Started again, it leaves out what is finished and
-goes on where it stopped; minutes= stops it after that long. When all are done they are scored on the same composites of
-held-out photos, and those with SRIN once more by another picture's map and by one region. Writes ablation.md and
-ablation.json into output_dir.
+Every variant is trained with every seed in output_dir/VARIANT/seed_N. When started again, it skips finished runs and
+continues where it stopped; minutes= stops it after that long. When all are done, they are scored on the same composites
+of held-out photos, and those with SRIN also with another picture's map and with a map of one region. Writes ablation.md
+and ablation.json into output_dir.
 """
 
 import json
@@ -44,14 +44,14 @@ from train.train import start, train
 if TYPE_CHECKING:
     from srin.models import Network
 
-FREE = ("model.", "init")  # what variants may differ in
-BATCHES = 40  # of composites to score on
+FREE = ("model.", "init")  # settings that variants may change
+BATCHES = 40  # of composites that variants are scored on
 Gains = dict[MapKind, np.ndarray]  # (seeds, composites) in dB, by map
 
 
 @dataclass(frozen=True)
 class Group:
-    """Names of variants, and the one among them that the others are compared with."""
+    """Variants by name, and the reference among them that the others are compared with."""
 
     reference: str
     variants: tuple[str, ...]
@@ -59,7 +59,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Variants:
-    """What a config says beside training settings: see the module's docstring. A group of null is left out."""
+    """What a config holds besides training settings, see the module's docstring. A group set to null is left out."""
 
     variants: dict[str, dict[str, Any]]
     groups: dict[str, Group | None]
@@ -68,9 +68,11 @@ class Variants:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Attributes:
-    base: what the variants have in common; its output_dir holds all of them. groups: without those left out.
-    runs: of each variant in a group, one for every seed.
+    """A checked ablation.
+
+    Attributes:
+        base: the settings that all variants share; its output_dir holds all runs. groups: without those left out.
+        runs: for each variant in a group, one config for every seed.
     """
 
     base: TrainConfig
@@ -79,10 +81,10 @@ class Ablation:
 
 
 def load_ablation(name: str, changes: list[str]) -> Ablation:
-    """Reads a config as `train.config.load_config` does, and checks all of it before hours are spent.
+    """Reads a config as `train.config.load_config` does, and checks all of it before the long training begins.
 
     Raises:
-        ValueError: something is wrong with it, or a variant doesn't fit its weights to start from; the message names it.
+        ValueError: a setting is wrong, or a variant doesn't fit the weights that it starts from; the message names it.
     """
     values = read_settings(name, changes)
     own = [key for key in values if key in Variants.__dataclass_fields__]
@@ -131,7 +133,7 @@ def _changed(values: dict[str, Any], change: dict[str, Any]) -> TrainConfig:
 
 
 def _keys(change: dict[str, Any], prefix: str = "") -> list[str]:
-    """Names of all that is changed, such as model.slot."""
+    """Names of all changed settings, such as model.slot."""
     names: list[str] = []
     for key, value in change.items():
         names += _keys(value, f"{prefix}{key}.") if value and isinstance(value, dict) else [prefix + key]
@@ -139,12 +141,12 @@ def _keys(change: dict[str, Any], prefix: str = "") -> list[str]:
 
 
 def train_all(ablation: Ablation) -> bool:
-    """Trains what is not finished, for `minutes` at most in all; whether everything is finished then.
+    """Trains all unfinished runs, for at most `minutes` in total. Returns whether all runs are finished.
 
-    Raises as `train.train.train`, and ValueError where a folder holds a run with other settings.
+    Raises as `train.train.train`, and ValueError if a folder holds a run with other settings.
     """
     end = time.monotonic() + 60 * ablation.base.minutes
-    # Seed by seed: whoever stops early has whole comparisons.
+    # Seed by seed, so that stopping early leaves complete comparisons.
     seeds = len(next(iter(ablation.runs.values())))
     runs = [(name, configs[i]) for i in range(seeds) for name, configs in ablation.runs.items()]
     check_place(ablation.base.output_dir, ablation.base.data)
@@ -174,7 +176,7 @@ def _finished(config: TrainConfig) -> bool:
 
 @torch.inference_mode()
 def score(ablation: Ablation) -> tuple[dict[str, Gains], dict[str, int]]:
-    """Gains in fPSNR over copy-paste, composite by composite, and numbers of parameters, by variant."""
+    """Gains in fPSNR over copy-paste for each composite, and numbers of parameters, both by variant."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     batches = held_out(ablation.base.data, device)
     gains: dict[str, Gains] = {}
@@ -208,7 +210,7 @@ def _gains(network: "Network", batches: list[Batch], kind: MapKind) -> np.ndarra
 
 
 def _regions(batch: Batch, kind: MapKind) -> Tensor:
-    """The batch's maps, those of its neighbours cut by its own masks, or a region a side."""
+    """The batch's own maps; those of other composites, split at its own masks; or one region on each side."""
     inside = (batch.mask[:, 0] > 0.5).long()
     if kind == "shuffled":
         cut = 2 * batch.regions.roll(1, 0) + inside
@@ -217,7 +219,7 @@ def _regions(batch: Batch, kind: MapKind) -> Tensor:
 
 
 def summary(ablation: Ablation, gains: dict[str, Gains], parameters: dict[str, int]) -> dict[str, Any]:
-    """What ablation.json holds: means, intervals and each seed's means, of gains and of paired differences, in dB."""
+    """The content of ablation.json: means, intervals and each seed's means, of gains and paired differences, in dB."""
     base = ablation.base
     true = {name: by_map["true"] for name, by_map in gains.items()}
     return {
@@ -249,7 +251,7 @@ def summary(ablation: Ablation, gains: dict[str, Gains], parameters: dict[str, i
 
 
 def _statistics(values: np.ndarray) -> dict[str, Any]:
-    """values: (seeds, composites)."""
+    """Mean, interval, and the means by seed, of values (seeds, composites)."""
     low, high = intervals(values.mean(0)[:, None])
     return {"mean": values.mean(), "low": low[0], "high": high[0], "seeds": values.mean(1).tolist()}
 
@@ -294,7 +296,10 @@ def _bracketed(statistics: dict[str, Any], form: str) -> str:
 
 
 def ablate(ablation: Ablation) -> None:
-    """Trains, and when all is trained scores, prints and writes. Raises as `train_all`; OutputError."""
+    """Trains; when all runs are finished, scores them, and writes and prints the report.
+
+    Raises as `train_all`, and OutputError.
+    """
     if not train_all(ablation):
         return
     found = summary(ablation, *score(ablation))

@@ -2,13 +2,13 @@
 
     python -m train.bradley_terry VOTES.csv
 
-VOTES.csv is what a user study exports, or any file with a row for every vote and the columns
+VOTES.csv is the export of a user study, or any file with a row for every vote and the columns
 
     rater    who voted        item    which composite was shown
     left     one method       right   the other
     winner   the name of the more harmonious one, or "tie" where the rater could not tell
 
-What scores and intervals are is said in srin/study/scoring.py.
+srin/study/scoring.py defines scores and intervals.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Training settings: a YAML file read into dataclasses, and key=value changes on top."""
+"""Training settings: a YAML file read into dataclasses, with key=value changes from the command line."""
 
 import argparse
 import shlex
@@ -22,25 +22,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on.
+    """The training data.
 
     Attributes:
         kind: "photos": composites made on the fly from photos with object masks. "iharmony4": the data set as it is
             on disk.
-        root: its folder, see `train.data.photos`. more: a second folder of photos, for training alone.
-        found: folder of masks from `train.find_objects`, for photos that have none, or None; shrunk twice as far.
-        cache: where resized pictures are kept.
-        size: pixels of the square pictures that the network sees; no crop of a photo is smaller. photo_side: pixels of
-            the shorter side that photos are kept at.
-        maps: of iHarmony4, folder of label maps from `train.precompute_maps`, or None: colour regions.
-        subsets: of iHarmony4.
-        free_masks: share of composites whose mask is another photo's: a foreground without an object.
-        source_weights: how often photos of a source are drawn, relative to the others; 1 where none is given.
-        part_weights: sources whose first mask of a photo is the object, and the others parts of it, with the weight
-            of such a part.
-        loose_masks: sources whose masks are not to be trusted at the edge; they are shrunk twice as far.
+        root: folder of the data, see `train.data.photos`. more: a second folder of photos, only for training.
+        found: folder of masks from `train.find_objects`, for photos without masks, or None. They are shrunk twice as far.
+        cache: folder for resized pictures.
+        size: pixels a side of the square pictures that the network sees; no crop of a photo is smaller. photo_side:
+            photos are kept with at most this many pixels on the shorter side.
+        maps: for iHarmony4, folder of label maps from `train.precompute_maps`, or None: colour regions.
+        subsets: for iHarmony4, the sub-datasets to use.
+        free_masks: share of composites with another photo's mask: their foreground is not an object.
+        source_weights: how often photos of a source are drawn, relative to the others; 1 for sources not named.
+        part_weights: for sources where a photo's first mask is the object and the others are parts of it: the weight of
+            such a part.
+        loose_masks: sources whose masks are inaccurate at the edge; they are shrunk twice as far.
         leave_out: sources not to use.
-        workers: processes that make composites, or read iHarmony4.
+        workers: number of processes that make composites, or read iHarmony4.
     """
 
     root: Path
@@ -62,24 +62,24 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How it is trained.
+    """How one network is trained.
 
     Attributes:
-        output_dir: where weights, the resumable state and the logs go.
-        model: architecture. data: what it learns from.
-        init: a weights file to start from; what its slot lacks starts afresh.
-        batch: pictures a step, over all processes. accumulate: steps whose gradients are summed before an update.
-        steps: updates; epochs: instead of steps, passes over the data (iHarmony4).
-        lr: of Adam, betas 0.9 and 0.999. weight_decay: decoupled (AdamW); with 0 it is Adam itself.
+        output_dir: folder for weights, the resumable state and the logs.
+        model: architecture. data: the training data.
+        init: a weights file to start from; layers of the slot that it lacks start afresh.
+        batch: pictures a step, over all processes. accumulate: steps whose gradients are averaged before an update.
+        steps: updates. epochs: passes over the data, instead of steps (iHarmony4 only).
+        lr: of Adam, betas 0.9 and 0.999. weight_decay: decoupled (AdamW); with 0 it is plain Adam.
         descent: share of the steps, at the end, over which the learning rate falls to 0.
         warm_up: steps over which it rises from 0.
-        drops: epochs (steps, where there are no epochs) at which the learning rate falls to a tenth.
-        loss: "l1" over the picture, the paper's equation 1; "foreground_l1": over the foreground with a floor on its
-            area, so that small objects count.
-        clip: largest norm of the gradient; 0: any. ema: decay of the averaged weights that are saved; 0: no average.
-        precision: "no" (fp32), "bf16" or "fp16"; statistics are fp32 always.
+        drops: epochs (or steps, without epochs) at which the learning rate falls to a tenth.
+        loss: "l1": over the picture, the paper's equation 1. "foreground_l1": divided by the foreground's area, which is
+            bounded from below, so that small objects count.
+        clip: largest norm of the gradient; 0: no limit. ema: decay of the averaged weights that are saved; 0: no average.
+        precision: "no" (fp32), "bf16" or "fp16"; statistics are always fp32.
         seed: of everything random. minutes: stop (resumably) after this long.
-        evaluate_every, save_every: steps. keep: states that are kept, the newest.
+        evaluate_every, save_every: steps. keep: how many of the newest states are kept.
     """
 
     output_dir: Path
@@ -107,19 +107,19 @@ class TrainConfig:
 
 
 def load_config(name: str, changes: list[str]) -> TrainConfig:
-    """Reads `train/configs/NAME.yaml`, or a YAML file of one's own, and applies changes such as `model.width=8`.
+    """Reads `train/configs/NAME.yaml`, or a YAML file by its path, and applies changes such as `model.width=8`.
 
-    A file may begin with `extends: NAME`, another config that it changes.
+    With `extends: NAME`, a file starts from another config and changes it.
 
     Raises:
         ValueError: an unknown key, a wrong type, or a missing setting; the message names it.
-        FileNotFoundError: no such config; the message lists those that there are.
+        FileNotFoundError: no such config; the message lists those in `train/configs`.
     """
     return convert(TrainConfig, read_settings(name, changes))
 
 
 def read_settings(name: str, changes: list[str]) -> dict[str, Any]:
-    """A config's settings with changes on top, as `load_config` reads them, not checked yet."""
+    """A config's settings with changes applied, as `load_config` reads them, but not checked."""
     values = _read(name)
     for change in changes:
         key, separator, text = change.partition("=")
@@ -133,10 +133,10 @@ def read_settings(name: str, changes: list[str]) -> dict[str, Any]:
 
 
 class _Text(str):
-    """A value from the command line, as it was typed: YAML only where no text or path is wanted."""
+    """A value as typed on the command line. It is parsed as YAML unless its setting is a text or a path."""
 
     def parsed(self, key: str) -> Any:
-        """Read as YAML; texts inside of a list or a mapping are as they were typed too."""
+        """The value parsed as YAML; texts inside a list or a mapping stay as typed. Raises ValueError."""
         try:
             # This loader leaves all texts as they are.
             value = yaml.load(self, yaml.BaseLoader)
@@ -154,7 +154,7 @@ def _typed(value: Any) -> Any:
 
 
 def _given(key: str, text: str) -> Any:
-    """A mapping, such as {a: 1}, changes settings one by one; anything else waits until its key's type is known."""
+    """Parses a mapping, such as {a: 1}, whose settings are merged one by one; leaves other values for `_convert`."""
     typed = _Text(text)
     if text.startswith("{") and text.rstrip().endswith("}"):
         mapping = typed.parsed(key)
@@ -163,7 +163,7 @@ def _given(key: str, text: str) -> Any:
 
 
 def convert(kind: type[T], values: dict[str, Any]) -> T:
-    """Settings as a dataclass. Raises ValueError as `load_config`."""
+    """Converts settings to a dataclass. Raises ValueError as `load_config`."""
     return _convert("", kind, values)
 
 
@@ -173,7 +173,7 @@ def command_line(
     work: Callable[[T], None],
     load: Callable[[str, list[str]], T] = load_config,  # type: ignore[assignment]
 ) -> None:
-    """Does the work with the settings that the command names. Exits with a sentence where something is wrong."""
+    """Parses the command line, loads the settings, and calls `work` with them. Exits with a message on errors."""
     parser = argparse.ArgumentParser(
         program, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -188,7 +188,7 @@ def command_line(
 
 
 def command() -> str:
-    """The command that this process was started by, to be noted beside what it made."""
+    """The command that started this process, to be stored with its results."""
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
@@ -210,7 +210,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Settings with changes on top, mapping by mapping; an empty mapping clears what was there."""
+    """Settings with changes applied, mapping by mapping; an empty mapping replaces the one that was there."""
     both = dict(values)
     for key, value in changes.items():
         inner = both.get(key)
@@ -219,7 +219,7 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _convert(key: str, kind: Any, value: Any) -> Any:
-    """The value as the annotated type `kind`. Raises ValueError, naming the key."""
+    """Converts a value to the annotated type `kind`. Raises ValueError, naming the key."""
     wrong = ValueError(f"{key or 'the settings'} must be of type {getattr(kind, '__name__', kind)}, not {value!r}")
     if isinstance(value, _Text) and kind is not str and kind is not Path and typing.get_origin(kind) is not Literal:
         optional = typing.get_origin(kind) is types.UnionType

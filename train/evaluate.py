@@ -5,9 +5,9 @@
     python -m train.evaluate iHarmony4 -o REPORT --subsets HAdobe5k --size 1024
     python -m train.evaluate DATA -o REPORT --maps true shuffled one-region
 
-DATA is iHarmony4's folder, of which the test split is scored, or a folder with composite/ID.png, mask/ID.png and
-real/ID.png and, optionally, index.csv (id, family, rim, ...) and labels.csv (see train.evaluation.data.from_folder).
-REPORT becomes a folder with
+DATA is iHarmony4's folder, whose test split is scored, or a folder with composite/ID.png, mask/ID.png and real/ID.png
+and, optionally, index.csv (id, family, rim, ...) and labels.csv (see train.evaluation.data.from_folder).
+REPORT is a folder that will hold
 
     report.md      tables: gains by groups of pictures, signed errors, drift, differences between networks, ...
     report.json    the same for programs
@@ -44,7 +44,7 @@ REPORTS = ("report.md", "report.json", "pictures.csv", "parameters.png", "grid.p
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line. Exits with a sentence where something is wrong with what it was given."""
+    """The command line. Exits with a message if an input is wrong."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> str:
-    """Scores and writes everything; returns the report in Markdown. Raises SrinError."""
+    """Scores all methods, writes the report's files, and returns the report in Markdown. Raises SrinError."""
     check_alone()
     subfolders = [path for path in options.data.rglob("*") if path.is_dir()] if options.data.is_dir() else []
     check_folder(options.output, [options.data, *subfolders])

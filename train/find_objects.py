@@ -2,10 +2,10 @@
 
     python -m train.find_objects PHOTOS FOUND        # then data.found=FOUND
 
-PHOTOS is a folder with a manifest.csv, see `train.data.photos`; its rows without a mask are looked at. A photo's subject
-is kept where the segmenter is sure: it gives its mask a high score, and finds the same in the mirror image. The others
-are noted as looked at. Started again, it goes on where it stopped. Photos that can't be read are listed at the end, and
-don't stop the rest.
+PHOTOS is a folder with a manifest.csv, see `train.data.photos`; its photos without a mask are processed. A photo's
+subject is kept if the segmenter is sure: it gives the mask a high score, and finds the same in the mirror image. The
+other photos are marked as processed. When started again, it continues where it stopped. Photos that can't be read are
+listed at the end, and don't stop the rest.
 """
 
 import argparse
@@ -30,14 +30,14 @@ from train.data.maps import content_path
 from train.data.photos import MAX_SHARE, MIN_SHARE, File, find_photos
 from train.runs import check_alone
 
-SIDE = 640  # pixels of the longer side at which photos are looked at, and masks kept
-# On 220 held-out photos these keep 95 masks, whose IoU with people's is 0.92 on average.
+SIDE = 640  # pixels of the longer side at which photos are segmented, and masks kept
+# On 220 held-out photos, these limits keep 95 masks, whose IoU with people's masks is 0.92 on average.
 SURE = 0.85  # least score
-SAME = 0.9  # least IoU with what is found in the mirror image
+SAME = 0.9  # least IoU with the mask found in the mirror image
 
 
 def sure_subject(image: np.ndarray) -> np.ndarray | None:
-    """The mask, bool (H, W), of the subject of uint8 (H, W, 3), or None where the segmenter is not sure.
+    """The subject's mask, bool (H, W), of a photo, uint8 (H, W, 3), or None if the segmenter is not sure.
 
     Raises WeightsError.
     """
@@ -55,7 +55,7 @@ def sure_subject(image: np.ndarray) -> np.ndarray | None:
 
 
 def find(photos: list[File], folder: Path) -> tuple[int, list[str]]:
-    """Looks at those that were not looked at yet. Returns how many have an object now, and what went wrong.
+    """Processes the photos that were not processed yet. Returns how many photos have an object now, and the problems.
 
     Raises:
         OutputError: the folder can't be written. WeightsError: the segmenter's weights are missing or broken.

@@ -2,8 +2,9 @@
 
     python -m train.make_composites photos OUT data.root=PHOTOS --count 5000
 
-The same composites that training makes on the fly (train.data.composites): from the training photos into IHD_train.txt,
-and from the held-out ones into IHD_test.txt, a tenth as many. Pictures are squares of data.size pixels.
+They are the composites that training makes on the fly (train.data.composites), without unchanged ones. IHD_train.txt
+lists those from the training photos, IHD_test.txt a tenth as many from the held-out photos. Pictures are squares of
+data.size pixels a side.
 """
 
 import argparse
@@ -31,8 +32,8 @@ def make_composites(config: TrainConfig, output: Path, count: int) -> None:
     """Writes `count` training composites and a tenth as many for tests.
 
     Raises:
-        SrinError: it is one of several processes. ValueError: photos that can't be used. OutputError: the folder can't be
-        written.
+        SrinError: it is one of several processes. ValueError: photos can't be used. OutputError: the folder can't be
+            written.
     """
     check_alone()
     check_folder(output, (config.data.root, config.data.maps), deep=True)
@@ -50,12 +51,12 @@ def make_composites(config: TrainConfig, output: Path, count: int) -> None:
                 save_image(sample.real, output / SUBSET / "real_images" / f"{name}.png")
                 names.append(f"{SUBSET}/composite_images/{name}_1_1.png")
                 bar.update()
-            # Last, so that an interrupted run leaves no list of files that aren't there.
+            # Written last, so that an interrupted run leaves no list with missing files.
             (output / list_name).write_text("".join(f"{name}\n" for name in names))
 
 
 def _with_a_task(maker: Maker, seed: int, wanted: int) -> Iterator[Sample]:
-    """Composites that differ from their truth: an unchanged one has no finite score."""
+    """`wanted` composites that differ from their truth, since unchanged ones have no finite score."""
     made = (maker.make(seed, number) for number in itertools.count())
     return itertools.islice((sample for sample in made if sample.kind != UNCHANGED), wanted)
 

@@ -1,4 +1,4 @@
-"""What is minimized, and the score that is watched."""
+"""The training loss, and the validation score."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ AREA_FLOOR = 0.02  # share of the picture below which a small foreground's loss 
 
 
 class Objective(nn.Module):
-    """A network and its loss as one module, since the engine averages gradients over processes around a forward pass."""
+    """A network and its loss as one module, since accelerate averages gradients of a module's forward pass."""
 
     def __init__(self, network: nn.Module, config: TrainConfig) -> None:
         super().__init__()
@@ -25,10 +25,10 @@ class Objective(nn.Module):
         self._config = config
 
     def forward(self, batch: Batch) -> Tensor:
-        """The L1 loss (equation 1) of one process's share of a batch: summed over its pictures, divided by the number
-        of pictures of the whole batch."""
+        """The L1 loss (equation 1, or see `TrainConfig.loss`) of one process's share of a batch: summed over its
+        pictures, and divided by the number of pictures of the whole batch."""
         output = self.network(batch.composite, batch.mask, batch.regions)
-        # Outside the mask composite and truth agree, so the mask may be left to the sum.
+        # Composite and truth agree outside the mask, so summing over the foreground is enough.
         difference = ((output - batch.real).abs() * batch.mask).sum((1, 2, 3))
         pixels = batch.mask[0].numel()
         area = batch.mask.new_tensor(pixels)
@@ -38,20 +38,20 @@ class Objective(nn.Module):
 
 
 def fpsnr(harmonized: Tensor, batch: Batch) -> Tensor:
-    """Foreground PSNR in dB of each picture (B,), of values in [-1, 1] clipped to the range of a picture."""
+    """Foreground PSNR in dB of each picture (B,); values are clipped to [-1, 1] first."""
     error = ((harmonized.clamp(-1, 1) - batch.real) / 2) ** 2 * batch.mask
     mse = error.sum((1, 2, 3)) / (3 * batch.mask.sum((1, 2, 3)).clamp_min(1))
     return -10 * mse.clamp_min(1e-6).log10()
 
 
 def has_task(batch: Batch) -> Tensor:
-    """Boolean (B,): composites that differ from their truth; the others have no finite score."""
+    """Boolean (B,): whether composites differ from their truth; the others have no finite score."""
     return (batch.composite - batch.real).abs().amax((1, 2, 3)) > 0
 
 
 @torch.inference_mode()
 def validate(network: "Network", feed: Feed) -> tuple[float, float, Tensor]:
-    """Mean fPSNR in dB on held-out photos, of the network and of doing nothing; and a grid of pictures to look at.
+    """Mean fPSNR in dB on held-out photos, of the network and of the unchanged composites; and a grid of pictures.
 
     The grid is uint8 (N, S, 3 S, 3): composite, harmonized, real.
     """

@@ -1,10 +1,9 @@
-"""Trains the paper's baseline, BAIN and SRIN side by side, to the letter: same composites, batches, budget and tuning.
+"""Trains the paper's baseline, BAIN and SRIN to the letter, side by side: same composites, batches, budget and tuning.
 
     python -m train.train paper_trio data.root=PHOTOS data.more=MORE
 
-One stage after the other, each with larger pictures than the one before. Started again with the same output_dir, it goes
-on where it stopped. Writes METHOD.safetensors (the moving averages), log.csv with the gain on held-out photos, and
-state_STEP.pt.
+It trains in stages, with pictures that get larger. When started again with the same output_dir, it continues where it
+stopped. Writes METHOD.safetensors (the moving averages), log.csv with the gain on held-out photos, and state_STEP.pt.
 """
 
 import copy
@@ -47,9 +46,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class PaperTrioConfig:
-    """Attributes:
-    base: what the three and all stages have in common; its slot, data.size, steps and learning rate are of no account.
-    stages: one after the other. licence: of the weights, as their files say it; what the photos allow.
+    """How the paper's three networks are trained.
+
+    Attributes:
+        base: the settings that all networks and stages share; its slot, data.size, steps, lr and descent are not used.
+        stages: trained one after the other. licence: of the weights, stored in their files; depends on the photos'.
     """
 
     base: TrainConfig
@@ -67,14 +68,14 @@ class PaperTrioConfig:
 
 @dataclass(frozen=True)
 class _Own:
-    """What a config has beside training settings."""
+    """The settings of a config that `TrainConfig` doesn't have."""
 
     stages: tuple[Stage, ...]
     licence: str = ""
 
 
 def load_trio(values: dict[str, Any]) -> PaperTrioConfig:
-    """Settings as plain values, checked. Raises ValueError as `train.config.convert`."""
+    """Converts and checks settings given as plain values. Raises ValueError as `train.config.convert`."""
     own = convert(_Own, {key: value for key, value in values.items() if key in _Own.__dataclass_fields__})
     base = convert(TrainConfig, {key: value for key, value in values.items() if key not in _Own.__dataclass_fields__})
     if base.model.preset != "paper" or base.data.kind != "photos" or not own.stages:
@@ -90,7 +91,7 @@ class Learner:
     def __init__(self, config: PaperTrioConfig, slot: Slot, device: torch.device) -> None:
         self._base = config.base
         torch.manual_seed(config.base.seed)
-        # The U-Net of all three starts as the baseline's, whatever else the slot draws.
+        # All three U-Nets start with the baseline's weights, however many random numbers the slot's layers take.
         unet = PaperNet(config.model("rain")).state_dict()
         network = PaperNet(config.model(slot))
         network.load_state_dict(unet, strict=False)
@@ -103,7 +104,7 @@ class Learner:
         self.loss = 0.0  # smoothed
 
     def step(self, batch: Batch, lr: float, number: int) -> None:
-        """One update; number: of those before it. Raises FloatingPointError."""
+        """Makes one update. number: how many updates came before. Raises FloatingPointError."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         with torch.autocast(batch.mask.device.type, torch.bfloat16, enabled=self._base.precision == "bf16"):
@@ -133,11 +134,11 @@ class Learner:
 
 
 def paper_trio(config: PaperTrioConfig) -> None:
-    """Trains until the last stage's end or `minutes`, whichever comes first; goes on from what output_dir holds.
+    """Trains until the end of the last stage or for `minutes`, whichever is shorter; continues what output_dir holds.
 
     Raises:
-        SrinError: it is one of several processes. ValueError: data, settings or a state that don't fit.
-        FloatingPointError: a loss or a gradient is no number any more. OSError: output_dir can't be written.
+        SrinError: it is one of several processes. ValueError: data, settings or a state don't fit.
+        FloatingPointError: a loss or a gradient is not finite. OSError: output_dir can't be written.
     """
     check_alone()
     base = config.base
@@ -174,7 +175,7 @@ def paper_trio(config: PaperTrioConfig) -> None:
     bar = tqdm(total=total * base.batch, initial=step * base.batch, unit="composite", mininterval=1)
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(len(learners)) as pool:
-        # The three learn at the same time: together they use the cores better than one after the other.
+        # The three are updated in parallel, which uses the cores better than one after the other.
         torch.set_num_threads(max(1, threads // len(learners)))
         try:
             first = 0
@@ -212,7 +213,7 @@ def paper_trio(config: PaperTrioConfig) -> None:
 
 
 def shared_settings(config: PaperTrioConfig) -> dict[str, object]:
-    """The settings that weights depend on, as plain values: all but where things are kept and how long a run may take."""
+    """The settings that the weights depend on, as plain values: without paths, limits, intervals and unused ones."""
     values = json.loads(json.dumps(asdict(config), default=str))
     for name in ("output_dir", "minutes", "init", "evaluate_every", "save_every", "keep", "steps", "lr", "descent"):
         values["base"].pop(name)

@@ -1,11 +1,11 @@
-"""Semantic maps of a data set, made once: compact label maps, kept by the content of the picture that they belong to.
+"""Makes the semantic maps of a data set once: compact label maps, found again by their picture's content.
 
     python -m train.precompute_maps PICTURES MAPS --segmenter sam
     accelerate launch --num_processes 4 -m train.precompute_maps PICTURES MAPS      # and more machines likewise
 
-PICTURES is a folder, searched through all its subfolders (masks are left out by the names that they have in iHarmony4
-and beside photos). Started again, it goes on where it stopped. Pictures that can't be read are listed at the end, and
-don't stop the rest. Training takes the folder as data.maps=MAPS.
+PICTURES is a folder; its subfolders are searched too. Masks are left out: files in folders named "masks", and those whose
+names end in "_mask". When started again, it continues where it stopped. Pictures that can't be read are listed at the
+end, and don't stop the rest. Training takes the folder as data.maps=MAPS.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SIDE = 512  # pixels of the longer side at which maps are made and kept; trainin
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """All pictures of a folder but masks, in order. Raises ValueError when there are none."""
+    """All pictures of a folder and its subfolders except masks, sorted. Raises ValueError when there are none."""
     found = [
         path
         for path in sorted(folder.rglob("*"))
@@ -42,7 +42,7 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def precompute(pictures: list[Path], maps: Path, segmenter: str, show_progress: bool) -> list[str]:
-    """Makes the maps that are not there yet, whole and by this segmenter. Returns what went wrong, a line a picture.
+    """Makes the maps that are missing, incomplete or by another segmenter. Returns a line for each picture that failed.
 
     Raises:
         OutputError: the folder of maps can't be written. SegmentationError: there is no such segmenter.

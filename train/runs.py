@@ -1,4 +1,4 @@
-"""A run's folder belongs to one run: with which settings and data it was begun is noted there."""
+"""Notes settings and data in a run's folder, so that it holds only one run."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ from train.data.identity import data_files, files_digest
 
 NOTE = "settings.json"
 FREE = ("output_dir", "minutes", "save_every", "keep")  # may change from one start to the next
-DATA_FREE = ("root", "cache", "workers", "maps", "found")  # where data lie may change, what they are may not
+DATA_FREE = ("root", "cache", "workers", "maps", "found")  # paths of the data may change, their content may not
 
 
 def claim(config: TrainConfig, more: dict[str, Any] | None = None) -> None:
-    """Notes how a run is trained, on which data and from which weights; a folder that has a note must have the same.
+    """Notes a run's settings, data and initial weights in its folder. If there is a note already, it must be the same.
 
     Args:
-        more: settings beside those, as plain values.
+        more: further settings to note, as plain values.
 
     Raises:
         ValueError: the folder holds a run with other settings or data; the message names them. OutputError: it can't be
-        written, or results would replace what is read.
+            written, or results would replace an input.
     """
     folder, data = config.output_dir, config.data
     check_place(folder, data)
@@ -54,13 +54,13 @@ def claim(config: TrainConfig, more: dict[str, Any] | None = None) -> None:
 
 
 def check_alone() -> None:
-    """Raises SrinError where a launcher started several processes of a command that would do the same in each."""
+    """Raises SrinError if a launcher started several processes, each of which would do the same work."""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise SrinError("This command runs in one process; start it with python -m, not torchrun or accelerate launch")
 
 
 def check_place(folder: Path, data: DataConfig) -> None:
-    """Raises OutputError where results can't be written into a folder, or would go among the data."""
+    """Raises OutputError if results can't be written into a folder, or if it holds the data."""
     check_folder(folder, [data.root, data.more, data.maps, data.found, *{file.parent for file in data_files(data)}])
 
 

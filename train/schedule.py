@@ -1,4 +1,4 @@
-"""What goes with every step: its learning rate, and the moving average of the weights."""
+"""The learning rate of each step, and the moving average of the weights."""
 
 import torch
 from torch import nn
@@ -7,7 +7,7 @@ from train.config import TrainConfig
 
 
 def learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """A warm-up, a plateau, drops to a tenth where `config.drops` says, and a linear descent to 0 at the end."""
+    """The learning rate: a warm-up, a plateau, drops to a tenth at `config.drops`, and a linear descent to 0."""
     warm_up = min(1.0, (step + 1) / max(1, config.warm_up))
     descent = min(1.0, (steps - step) / (config.descent * steps)) if config.descent else 1.0
     drops = sum(step * (config.epochs or steps) >= drop * steps for drop in config.drops)

@@ -2,8 +2,8 @@
 
     python -m train.segmenter segmenter data.root=PHOTOS data.more=MORE       # the weights that come with the app
 
-Started again with the same output_dir, it goes on where it stopped. It writes weights.safetensors (the moving average),
-state_STEP.pt (what it needs to go on) and log.csv. An hour or two on one core of a CPU with bf16.
+When started again with the same output_dir, it continues where it stopped. It writes weights.safetensors (the moving
+average), state_STEP.pt (the state to continue from) and log.csv. It takes an hour or two on one core of a CPU with bf16.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ from train.runs import check_place
 from train.schedule import follow
 from train.state import append_row, load_state, save_state
 
-ROUNDS = (0, 0, 1, 1, 3)  # corrections between the first prompt and the last one that is learnt from
+ROUNDS = (0, 0, 1, 1, 3)  # corrections without gradients between the first prompt and the last one
 VALIDATION_SIDE = 384  # pixels of the longer side
-DATA_SETTINGS = ("photo_side", "source_weights", "part_weights", "leave_out")  # of those under data, what matters here
+DATA_SETTINGS = ("photo_side", "source_weights", "part_weights", "leave_out")  # settings under data that are used here
 LOG_COLUMNS = ("step", "loss", "one_click", "three_clicks", "box", "subject", "seconds")
 
 
@@ -45,13 +45,13 @@ class SegmenterTrainConfig:
     """How the embedded segmenter is trained.
 
     Attributes:
-        output_dir: where weights, the resumable state and the log go.
-        data: photos with masks; of it `size`, `free_masks`, `loose_masks` and `workers` mean nothing here.
+        output_dir: folder for weights, the resumable state and the log.
+        data: photos with masks; its `size`, `free_masks`, `loose_masks` and `workers` are not used here.
         subjects: sources whose photos have one main object.
         shapes: height and width of a batch's crops, drawn anew for each batch; multiples of 32.
-        batch: crops a step; prompts: of each crop.
+        batch: crops a step. prompts: for each crop.
         steps: updates. lr: of the decoder, AdamW; warmed up, then falling to 0 along a cosine. encoder_lr: of the
-            encoder's stages from `first_stage` on; those before stay as they are.
+            encoder's stages from `first_stage` on; those before are frozen.
         ema: decay of the averaged weights that are saved. clip: largest norm of the gradient.
         precision: "bf16" or "no" (fp32). seed: of everything random. minutes: stop (resumably) after this long.
         evaluate_every, save_every: steps. keep: states that are kept. licence: noted in the weights.
@@ -92,7 +92,7 @@ def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def answers_loss(logits: Tensor, quality: Tensor, truth: Tensor, single: Tensor) -> Tensor:
-    """The mean over prompts: of the first answer, of the best of the others for a single click, and of the quality.
+    """The loss over N prompts: of the first answer, of the best other answer for single clicks, and of the quality.
 
     logits (N, ANSWERS, h, w), quality (N, ANSWERS), truth (N, h, w), single: bool (N,).
     """
@@ -110,12 +110,12 @@ def answers_loss(logits: Tensor, quality: Tensor, truth: Tensor, single: Tensor)
 
 
 def prompts_of(clicks: Clicks, previous: Tensor) -> Prompts:
-    # Copies: more clicks are added while gradients wait.
+    # torch.tensor copies, since more clicks are added before the backward pass.
     return Prompts(torch.tensor(clicks.points), torch.tensor(clicks.labels), torch.tensor(clicks.boxes), previous)
 
 
 def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig, step: int) -> Tensor:
-    """The loss of one step, which depends on the step and the seed alone."""
+    """The loss of one step. Its data depend only on the step and the seed."""
     rng = np.random.default_rng((config.seed, step))
     shape = config.shapes[rng.integers(len(config.shapes))]
     drawn = [crops.draw(rng, (shape[0], shape[1])) for _ in range(config.batch)]
@@ -133,7 +133,7 @@ def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig,
     total = answers_loss(logits, quality, target, torch.tensor(clicks.single))
     rounds = int(rng.choice(ROUNDS))
     for number in range(rounds + 1):
-        # What a person is shown: of a single click's answers the one that is thought best.
+        # A person is shown the answer with the highest quality for a single click, else the first.
         shown = quality.argmax(1) if number == 0 else torch.zeros(len(truth), dtype=torch.int64)
         shown[~torch.tensor(clicks.single)] = 0
         chosen = logits.detach()[torch.arange(len(truth)), shown]
@@ -152,7 +152,7 @@ def _precision(config: SegmenterTrainConfig) -> contextlib.AbstractContextManage
 
 @torch.inference_mode()
 def validate(network: SegmenterNet, photos: Photos, subjects: tuple[str, ...]) -> dict[str, float]:
-    """Mean IoU on held-out photos, over sources first: from one click, three, a box, and for the subject."""
+    """Mean IoU on held-out photos, averaged within sources first: for one click, three clicks, a box, and the subject."""
     crops = Crops(photos, {}, {}, subjects)
     scores: dict[str, dict[str, list[float]]] = {name: {} for name in LOG_COLUMNS[2:6]}
     for photo in range(len(photos)):
@@ -202,10 +202,11 @@ def _asked(network: SegmenterNet, features: Features, truth: np.ndarray, subject
 
 
 def train(config: SegmenterTrainConfig) -> None:
-    """Trains until the last step or `config.minutes`; goes on from what output_dir holds.
+    """Trains until the last step or for `config.minutes`; continues what output_dir holds.
 
     Raises:
-        ValueError: photos or a state that don't fit. FloatingPointError: the loss is no number any more. OSError.
+        ValueError: photos or a state don't fit. FloatingPointError: the gradient is not finite. OSError: output_dir can't
+            be written.
     """
     check_place(config.output_dir, config.data)
     config.output_dir.mkdir(parents=True, exist_ok=True)
@@ -272,7 +273,7 @@ def train(config: SegmenterTrainConfig) -> None:
 
 
 def settings_of(config: SegmenterTrainConfig) -> dict[str, Any]:
-    """What the weights depend on, as plain values: all settings but where things lie and how often they are looked at."""
+    """The settings that the weights depend on, as plain values: without paths, time limit, licence and intervals."""
     settings = json.loads(json.dumps(asdict(config), default=str))
     for name in ("output_dir", "minutes", "evaluate_every", "save_every", "keep", "licence"):
         del settings[name]
@@ -281,7 +282,7 @@ def settings_of(config: SegmenterTrainConfig) -> dict[str, Any]:
 
 
 def learning_rate(step: int, config: SegmenterTrainConfig) -> float:
-    """The share of the largest rate: a warm-up, then a cosine down to 0."""
+    """The learning rate at a step as a share of the largest: a warm-up, then a cosine down to 0."""
     return min(1.0, (step + 1) / max(1, config.warm_up)) * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 

@@ -4,9 +4,9 @@
     python -m train.train shipped_further data.root=PHOTOS data.more=MORE    # goes on from it, with other composites
 
 Statistics of the composites are collected first (`train.statistics`), then a head of each method is fitted to them, once
-for every seed. Started again with the same output_dir, it goes on where it stopped. Writes METHOD.safetensors, whose
-heads are those of all seeds, METHOD_seed_N.safetensors with one each, and log.csv. The controls, uniform=true and
-map_source=voronoi, have their kind in their files' names.
+for every seed. When started again with the same output_dir, it continues where it stopped. Writes METHOD.safetensors with
+the heads of all seeds, METHOD_seed_N.safetensors with one head each, and log.csv. The files of the controls,
+uniform=true and map_source=voronoi, have the control in their names.
 """
 
 import copy
@@ -41,10 +41,10 @@ from train.statistics import (
 )
 
 METHODS = {"baseline": "rain", "bain": "bain", "srin": "srin"}
-FLOOR = 1e-5  # squared error, as a share of the squared range, under which nothing is left to learn
+FLOOR = 1e-5  # squared error, as a share of the squared range, below which nothing is left to learn
 SCORE_FLOOR = 0.05 / 255**2
-CALIBRATION = 4000  # composites whose statistics say what is usual
-# Two directions of colour, for values of red, green and blue: what is left of a colour without its grey.
+CALIBRATION = 4000  # composites by whose statistics a new head is calibrated
+# Two orthonormal directions in RGB, both orthogonal to grey, which span the chroma plane.
 OPPONENT = torch.tensor([[0.5**0.5, -(0.5**0.5), 0.0], [6**-0.5, 6**-0.5, -2 * 6**-0.5]])
 LOG_COLUMNS = ("seed", "step", "method", "loss", "gain", *(f"gain: {kind}" for kind in KINDS[1:]), "seconds")
 
@@ -54,20 +54,20 @@ class SideBySideConfig:
     """How the three are trained.
 
     Attributes:
-        output_dir: where statistics, weights, the resumable state and the log go.
-        data: what composites are made of. working_size: of the weights, see `ModelConfig`. A composite is a part of a
-            photo, made smaller to `data.size`; a whole photo shows its things at that scale in more pixels.
+        output_dir: folder for statistics, weights, the resumable state and the log.
+        data: the photos to make composites from. working_size: of the weights, see `ModelConfig`. It is larger than
+            `data.size`, because a composite shows only a part of a photo: whole photos need more pixels for that scale.
         start: the folder of a run's METHOD.safetensors, whose heads are trained further; None: fresh heads.
-        composites, held_out: how many to train on, and to watch. seed: of the composites.
+        composites, held_out: how many to train on, and to validate on. seed: of the composites.
         seeds: one head of each method is fitted for every one of them.
         passes: over all composites. batch: composites a step. lr: the highest. weight_decay: of AdamW. ema: decay of the
             averaged weights that are kept.
         chroma: weight of the penalty on a systematic loss or gain of chroma, see `chroma_bias`.
-        kind_weights: how much a composite of each kind counts, by the names in `train.data.composites.KINDS`; 1 if not
-            named.
-        uniform: fit twins instead whose lenders lend by area alone: what the slot is worth is measured against them.
-        map_source: "colour", or "voronoi": a control of as many regions that know nothing of the picture.
-        licence: of the weights, as their files say it; what the photos allow.
+        kind_weights: weight of a composite of each kind in the loss, by the names in `train.data.composites.KINDS`; 1 for
+            kinds not named.
+        uniform: fit controls, whose lenders lend by area alone; they show what the slot contributes.
+        map_source: "colour", or "voronoi", a control: see `train.data.composites.drawn_map`.
+        licence: of the weights, stored in their files; depends on the photos'.
         minutes: stop (resumably) after this long.
     """
 
@@ -102,11 +102,11 @@ class SideBySideConfig:
 
 
 def side_by_side(config: SideBySideConfig) -> None:
-    """Collects, fits, and writes the weights.
+    """Collects the statistics, fits the heads, and writes the weights.
 
     Raises:
-        SrinError: it is one of several processes. ValueError: data or settings that don't fit. FloatingPointError: a loss
-        that is no number any more. OSError: output_dir can't be written.
+        SrinError: it is one of several processes. ValueError: data or settings don't fit. FloatingPointError: a loss is
+            not finite. OSError: output_dir can't be written.
     """
     check_alone()
     began = time.monotonic()
@@ -142,7 +142,7 @@ def side_by_side(config: SideBySideConfig) -> None:
 
 
 def control(config: SideBySideConfig) -> str:
-    """What sets a control's files apart by name; empty where it is none."""
+    """The suffix of a control's file names; "" if the run is no control."""
     return _maps(config) + ("_uniform" if config.uniform else "")
 
 
@@ -151,7 +151,7 @@ def _maps(config: SideBySideConfig) -> str:
 
 
 def shared_settings(config: SideBySideConfig) -> dict[str, object]:
-    """The settings that weights depend on, as plain values: all but where things are kept and how long a run may take."""
+    """The settings that the weights depend on, as plain values: without paths, workers and the time limit."""
     values = json.loads(json.dumps(asdict(config), default=str))
     for name in ("output_dir", "start", "minutes"):
         values.pop(name)
@@ -162,8 +162,8 @@ def shared_settings(config: SideBySideConfig) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class _Begun:
-    """What `SideBySideConfig.start` holds. heads: of each method, in the order of the seeds. about: JSON of how its files
-    were made. digest: of their content.
+    """The run in `SideBySideConfig.start`. heads: for each method, in the order of the seeds. about: the notes of its
+    files, as JSON. digest: a hash of their content.
     """
 
     heads: dict[str, list[Head]]
@@ -172,7 +172,7 @@ class _Begun:
 
 
 def _begun(config: SideBySideConfig) -> _Begun | None:
-    """Reads `config.start`, and takes over its projection of late features. Raises ValueError, WeightsError."""
+    """Reads `config.start`, and copies its projection of late features. Raises ValueError, WeightsError."""
     if config.start is None:
         return None
     files = {method: config.start / f"{method}{control(config)}.safetensors" for method in METHODS}
@@ -219,7 +219,7 @@ def _fit(
     device: torch.device,
     until: float,
 ) -> dict[str, Head] | None:
-    """One head of each method; None where the time was up, with the state saved."""
+    """Fits one head of each method; None if the time was up and the state was saved."""
     folder = config.output_dir / f"fit_{_digest(config, begun)}_{seed}"
     folder.mkdir(exist_ok=True)
     heads = {}
@@ -296,7 +296,7 @@ def _fit(
 
 
 def learning_rate_share(step: int, steps: int) -> float:
-    """Of the highest learning rate: a rise over the first tenth, then a cosine down to nothing."""
+    """The share of the highest learning rate: a linear rise over the first tenth, then a cosine down to 0."""
     rise = 0.1 * steps
     if step < rise:
         return (step + 1) / (rise + 1)
@@ -304,13 +304,13 @@ def learning_rate_share(step: int, steps: int) -> float:
 
 
 def objective(transforms: Tensor, collected: Collected, chroma: float, weights: list[float]) -> Tensor:
-    """What is minimized: the mean over composites of the root of the squared error, and the bias of chroma.
+    """The loss: the mean over composites of the root of the squared error, plus the weighted bias of chroma.
 
-    The root, as the score takes it: an easy composite counts as much as a hard one.
+    With the root, easy composites count as much as hard ones, as they do in the score.
 
     Args:
         transforms: (N, R, 3, 4), or (N, 1, 3, 4) of the whole foreground.
-        chroma: see `SideBySideConfig`. weights: how much a composite of each of KINDS counts.
+        chroma: see `SideBySideConfig`. weights: the weight of a composite of each of KINDS.
     """
     error = (squared_error(transforms, collected) + FLOOR).sqrt()
     weight = error.new_tensor(weights)[collected.kind]
@@ -318,10 +318,10 @@ def objective(transforms: Tensor, collected: Collected, chroma: float, weights: 
 
 
 def chroma_bias(transforms: Tensor, collected: Collected) -> Tensor:
-    """How far the harmonized foregrounds' chroma is off on average, in each third by the truth's chroma.
+    """The mean absolute bias of the harmonized foregrounds' chroma, over thirds of the composites by true chroma.
 
-    A mean of likely answers is greyer than any of them; this asks for as much colour as there should be, on average,
-    among the grey, the coloured and the saturated. Chroma is here the root mean square distance from grey, in [0, 1].
+    A mean of likely answers is greyer than any of them. This term asks for the right amount of colour, on average, among
+    grey, coloured and saturated foregrounds. Chroma is the root mean square distance from grey, in [0, 1].
     """
     inputs, truth = collected.inputs, collected.truth.sum(1)
     if transforms.shape[1] == 1:
@@ -340,7 +340,7 @@ def chroma_bias(transforms: Tensor, collected: Collected) -> Tensor:
 
 @torch.inference_mode()
 def gain_by_kind(head: Head, collected: Collected, uniform: bool = False) -> list[float]:
-    """Gain in fPSNR over doing nothing, in dB: over all composites but the unchanged, then of every other kind."""
+    """Gain in fPSNR over the composites, in dB: over all composites except unchanged ones, then for each other kind."""
     ours, nothing = scores(head, collected, uniform)
     gain = ours - nothing
     kinds = [kind for kind in range(len(KINDS)) if kind != UNCHANGED]
@@ -349,7 +349,7 @@ def gain_by_kind(head: Head, collected: Collected, uniform: bool = False) -> lis
 
 @torch.inference_mode()
 def scores(head: Head, collected: Collected, uniform: bool = False) -> tuple[Tensor, Tensor]:
-    """fPSNR (N,) of a head and of doing nothing, in dB."""
+    """fPSNR (N,) in dB, of a head's results and of the composites themselves."""
     found = []
     for first in range(0, len(collected), 500):
         part = collected.take(slice(first, first + 500))

@@ -1,4 +1,4 @@
-"""Everything a run needs to go on, on disk: written whole or not at all, the newest few kept."""
+"""Saves the state that a run continues from, atomically; only the newest few are kept."""
 
 import csv
 import re
@@ -21,7 +21,7 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int) -> Non
 
 
 def write_whole(values: Any, path: Path) -> None:
-    """torch.save by way of a file next to `path`, so that what has its name is never half of it. Raises OSError."""
+    """torch.save to a temporary file that is then renamed, so that `path` is never incomplete. Raises OSError."""
     with replacing(path) as part:
         torch.save(values, part)
 
@@ -43,7 +43,7 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
 
 
 def append_row(path: Path, columns: Sequence[str], row: Sequence[object]) -> None:
-    """Adds a line to a log, a CSV file that begins with its columns; fractions get five digits."""
+    """Adds a line to a log, a CSV file that begins with its columns; floats get five significant digits."""
     new = not path.exists()
     with open(path, "a", newline="") as stream:
         writer = csv.writer(stream)

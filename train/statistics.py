@@ -1,8 +1,8 @@
-"""What the networks see of many composites, collected once: the statistics of their units, in shards on disk.
+"""Collects the statistics of the units of many composites once, in shards on disk.
 
-While the encoder is frozen these never change, so slots and transforms are fitted to them in minutes
-(`train.side_by_side`). The loss, too, needs no pixels: the squared error of a colour transform on a set of pixels follows
-from their second moments.
+The encoder is frozen, so they never change, and slots and transforms can be fitted to them in minutes
+(`train.side_by_side`). The loss needs no pixels either: the squared error of a colour transform on a set of pixels
+follows from their second moments.
 """
 
 import json
@@ -30,7 +30,7 @@ from train.data.photos import Photos, fingerprint, load_photos
 
 SHARD = 2000  # composites in a file
 BATCH = 10
-CALIBRATION = 1000  # composites that late features are projected by
+CALIBRATION = 1000  # composites to whose late features the projection is fitted
 UNIT_FIELDS = tuple(field.name for field in fields(Units))
 
 
@@ -39,10 +39,10 @@ class Collected:
     """Statistics of N composites.
 
     Attributes:
-        units: as fp16, but for the areas.
-        inputs: (N, R, 4, 4), of each foreground region the sum over its pixels of x x^T, where x is (red, green, blue, 1)
-            of the composite in [-1, 1], as a share of all foreground pixels; products: (N, R, 4, 3), of x y^T with y
-            the truth's colours; truth: (N, R, 3, 3), of y y^T.
+        units: stored as fp16, except for the areas.
+        inputs: (N, R, 4, 4), for each foreground region the sum of x x^T over its pixels, divided by the number of all
+            foreground pixels. x is (red, green, blue, 1) of the composite, in [-1, 1].
+        products: (N, R, 4, 3), the same of x y^T, with y the truth's colours. truth: (N, R, 3, 3), the same of y y^T.
         kind: int64 (N,), see `train.data.composites.KINDS`.
     """
 
@@ -66,7 +66,7 @@ class Collected:
 
 
 def squared_error(transform: Tensor, collected: Collected) -> Tensor:
-    """The mean squared error (N,) of colours in [0, 1] on the foreground, under transforms (N, 3, 4) or (N, R, 3, 4)."""
+    """The mean squared error (N,), of colours in [0, 1] on the foreground, of transforms (N, 3, 4) or (N, R, 3, 4)."""
     inputs, products, truth = collected.inputs, collected.products, collected.truth
     if transform.ndim == 3 or transform.shape[1] == 1:
         transform = transform.view(len(transform), 1, 3, 4)
@@ -80,8 +80,8 @@ def squared_error(transform: Tensor, collected: Collected) -> Tensor:
 def collect(config: DataConfig, part: str, seed: int, count: int, folder: Path, map_source: str = "colour") -> None:
     """Makes composites of a part's photos ("train" or "validation") and keeps their statistics in FOLDER.
 
-    Goes on where it stopped; several processes make a shard each. The first run also fits the projection of late
-    features, on training photos, in FOLDER/../projection.safetensors.
+    It continues where it stopped. Several processes make a shard each. The first run also fits the projection of late
+    features to training photos, and keeps it in FOLDER/../projection.safetensors.
 
     Raises:
         ValueError: the folder holds statistics of other data, or as `load_photos`.
@@ -114,10 +114,10 @@ def collect(config: DataConfig, part: str, seed: int, count: int, folder: Path, 
 
 
 def load_collected(folder: Path, count: int) -> Collected:
-    """The statistics of the first `count` composites of a folder. Raises OSError where there are fewer."""
+    """The statistics of the first `count` composites of a folder. Raises OSError if a shard is missing."""
     tensors: dict[str, Tensor] = {}
     for first in range(0, count, SHARD):
-        # Filled shard by shard: joined at the end, they would need twice the memory.
+        # Copied shard by shard: concatenating all shards at the end would need twice the memory.
         for name, values in load_file(shard_path(folder, first)).items():
             if first == 0:
                 tensors[name] = values.new_empty(count, *values.shape[1:])
@@ -126,22 +126,22 @@ def load_collected(folder: Path, count: int) -> Collected:
 
 
 def shard_path(folder: Path, first: int) -> Path:
-    """Where the composites from number `first` on are."""
+    """The file with the statistics of the composites from number `first` on."""
     return folder / f"statistics_{first // SHARD:04d}.safetensors"
 
 
 def load_projection(network: HarmonizationNet, path: Path) -> None:
-    """Puts a fitted projection into a network."""
+    """Loads a fitted projection into a network."""
     network.project.load_state_dict(load_file(path))
 
 
 def save_projection(network: HarmonizationNet, path: Path) -> None:
-    """Keeps a network's projection for `load_projection`."""
+    """Saves a network's projection for `load_projection`."""
     _save({name: value.detach().contiguous() for name, value in network.project.state_dict().items()}, path)
 
 
 def of_batch(network: HarmonizationNet, composite: Tensor, real: Tensor, mask: Tensor, regions: Tensor) -> Collected:
-    """The statistics of a batch; arguments as `train.data.composites.Batch` has them."""
+    """The statistics of a batch, with all `kind` 0; arguments as in `train.data.composites.Batch`."""
     units = network.units(composite, mask, regions)
     labels = foreground_regions(mask, regions)
     names = torch.arange(FOREGROUND_REGIONS, device=mask.device)[:, None, None]
@@ -158,7 +158,7 @@ def of_batch(network: HarmonizationNet, composite: Tensor, real: Tensor, mask: T
 
 
 def frozen_network(projection: Path | None) -> HarmonizationNet:
-    """A network with the pretrained encoder, ready to measure."""
+    """A network with the pretrained encoder, and the projection if one is given, to measure units with."""
     network = HarmonizationNet(ModelConfig(slot="rain")).eval()
     network.encoder.load_pretrained()
     if projection is not None:
@@ -182,7 +182,7 @@ def _fit_projection(photos: Photos, config: DataConfig, seed: int, count: int, p
 
 
 def _end_with_parent() -> None:
-    """A worker of a killed process would go on for a shard, and then wait forever."""
+    """Ends this worker when its parent is killed: it would finish its shard and then wait forever otherwise."""
     parent = parent_process()
     assert parent is not None  # called in a worker alone
 
@@ -204,7 +204,7 @@ def _make_shard(config: DataConfig, part: str, seed: int, first: int, count: int
     for *tensors, kind in _batches(config, photos, seed, range(first, first + count), map_source):
         collected = of_batch(network, *tensors)
         collected.kind = kind
-        # Into one place that was set aside: many small results, kept between large temporaries, fragment the memory.
+        # Copied into one preallocated tensor: many small tensors between large temporaries would fragment the memory.
         for name, values in _to_tensors(collected).items():
             if not done:
                 shard[name] = values.new_empty(count, *values.shape[1:])

@@ -1,4 +1,4 @@
-"""Trains harmonization networks; the same code for a CPU, a GPU, and many of them.
+"""Trains harmonization networks on a CPU, a GPU, or several GPUs.
 
     python -m train.train smoke output_dir=runs/smoke                         # a minute: does everything work?
     python -m train.train photos data.root=PHOTOS output_dir=runs/mine        # photos with object masks
@@ -7,10 +7,10 @@
     python -m train.train paper_trio data.root=PHOTOS data.more=MORE          # and those of the paper's own networks
     accelerate launch --num_processes 4 -m train.train paper ...              # several GPUs; add machines likewise
 
-Started again with the same output_dir, it goes on where it stopped. A config with a model trains that one network: it
-writes weights.safetensors (the moving average), best.safetensors (the same at its best validation), state_STEP.pt (what
-it needs to go on), log.csv, and scalars and pictures for TensorBoard. "shipped" and "paper_trio" train three side by
-side, see `train.side_by_side` and `train.paper_trio`.
+When started again with the same output_dir, it continues where it stopped. A config with a model trains that one network.
+It writes weights.safetensors (the moving average), best.safetensors (the same at its best validation), state_STEP.pt (the
+state to continue from), log.csv, and scalars and pictures for TensorBoard. "shipped" and "paper_trio" train three
+networks side by side, see `train.side_by_side` and `train.paper_trio`.
 """
 
 import copy
@@ -44,13 +44,15 @@ from train.state import append_row, load_state, save_state
 if TYPE_CHECKING:
     from srin.models import Network
 
-CALIBRATION = 512  # pictures that tell a fresh network what is usual
+CALIBRATION = 512  # pictures by whose statistics a fresh network is calibrated
 LOG_COLUMNS = ("step", "images", "loss", "fpsnr", "copy_paste_fpsnr", "seconds")
 
 
 def start(config: TrainConfig) -> "Network":
-    """The network before its first step: fresh (preset "default" with its encoder pretrained), or from `config.init`,
-    with what the slot lacks there as it starts: at RAIN (preset "default"), or random (preset "paper").
+    """The network before its first step.
+
+    It is fresh (preset "default" with a pretrained encoder), or has the weights of `config.init`. Layers of the slot that
+    these lack start so that the slot acts as RAIN (preset "default"), or random (preset "paper").
 
     Raises:
         ValueError: `config.init` holds another architecture, or the pretrained encoder is not installed.
@@ -74,9 +76,9 @@ def start(config: TrainConfig) -> "Network":
 
 @torch.no_grad()
 def calibrate(network: HarmonizationNet, pictures: list[tuple[Tensor, ...]]) -> None:
-    """Tells a fresh network of preset "default" which statistics are usual.
+    """Calibrates a fresh network of preset "default": fits its projection, and the scales of its heads' statistics.
 
-    pictures: composites, masks and regions, as `HarmonizationNet.forward` takes them, of many batches.
+    pictures: batches of composites, masks and regions, as `HarmonizationNet.forward` takes them.
     """
     batches = [filled_up(*batch)[:3] for batch in pictures]
     wholes = [measure(network.encoder, x, mask, partition(mask, regions)[:, WHOLES]) for x, mask, regions in batches]
@@ -88,8 +90,8 @@ def calibrate(network: HarmonizationNet, pictures: list[tuple[Tensor, ...]]) -> 
 
 
 def data_fingerprint(data: DataConfig) -> str:
-    """Tells one set of training pictures from another: twelve hexadecimal digits of a hash, of the photos' pixels and
-    masks, or of iHarmony4's lists and the files' sizes. Raises as the feeds do."""
+    """A hash of the training pictures, in twelve hexadecimal digits: of the photos' pixels and masks, or of the names and
+    sizes of iHarmony4's composites. Raises as the feeds do."""
     if data.kind == "photos":
         return fingerprint(load_photos(data, "train"))
     found = samples(data.root, "train", list(data.subsets))
@@ -98,11 +100,11 @@ def data_fingerprint(data: DataConfig) -> str:
 
 
 def train(config: TrainConfig) -> None:
-    """Trains until the last step or `config.minutes`, whichever comes first; goes on from what output_dir holds.
+    """Trains until the last step or for `config.minutes`, whichever is shorter; continues what output_dir holds.
 
     Raises:
-        ValueError: data, weights or a state that don't fit; the message says which.
-        FloatingPointError: the loss or a gradient is no number any more; the last saved state is kept.
+        ValueError: data, weights or a state don't fit; the message says which.
+        FloatingPointError: the loss or a gradient is not finite; the last saved state is kept.
         OSError: output_dir can't be written.
     """
     config.output_dir.mkdir(parents=True, exist_ok=True)
@@ -116,15 +118,15 @@ def train(config: TrainConfig) -> None:
     if config.batch % processes:
         raise ValueError(f"a batch of {config.batch} can't be divided over {processes} processes")
     feeds: dict[str, type[PhotoFeed] | type[IHarmony4Feed]] = {"photos": PhotoFeed, "iharmony4": IHarmony4Feed}
-    with accelerator.main_process_first():  # who comes first fills the cache
+    with accelerator.main_process_first():  # the main process fills the cache
         feed = feeds[config.data.kind](config, device, accelerator.process_index, processes)
 
-    # On a GPU convolutions like channels last; on a CPU the transposed ones lose a third of their speed by it.
+    # Channels last is faster on a GPU; on a CPU, it costs transposed convolutions a third of their speed.
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     network = start(config).to(device).to(memory_format=layout).train()
     state = load_state(config.output_dir, device)
     if state is None and config.init is None and isinstance(network, HarmonizationNet):
-        # Whole batches in every process, so that their number changes nothing.
+        # Every process gathers whole batches, so that the number of processes doesn't change the result.
         first = itertools.islice(feed.batches(0), -(-CALIBRATION // config.batch))
         calibrate(network, [accelerator.gather((batch.composite, batch.mask, batch.regions)) for batch in first])
     average = copy.deepcopy(network).eval().requires_grad_(False)
@@ -174,12 +176,12 @@ def train(config: TrainConfig) -> None:
             group["lr"] = learning_rate(step, feed.steps, config)
         for number in range(step * config.accumulate, (step + 1) * config.accumulate):
             batch = next(batches)
-            # Of dropout: a resumed run draws what an uninterrupted one would.
+            # Seeds dropout by the batch's number, so that a resumed run draws the same as an uninterrupted one.
             torch.manual_seed((config.seed << 40) + number * processes + accelerator.process_index)
             with accelerator.accumulate(objective):
                 with accelerator.autocast():
                     loss = objective(batch)
-                # The engine averages over processes, while the loss is each one's part of a sum.
+                # accelerate averages gradients over processes, but each process's loss is a part of a sum.
                 accelerator.backward(loss * processes)
                 if accelerator.sync_gradients:
                     norm = accelerator.clip_grad_norm_(network.parameters(), config.clip or float("inf"))

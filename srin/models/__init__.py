@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
     Network: TypeAlias = PaperNet | HarmonizationNet
 
-WEIGHTS = ASSETS / "weights"  # a file for each network that comes along
+WEIGHTS = ASSETS / "weights"  # a file for each network that is shipped
 
 
 def build(config: "ModelConfig") -> "Network":
-    """The network that a config describes, with fresh weights.
+    """Builds the network that a config describes, with fresh weights.
 
-    Its `config` is that one; for its `forward(composite, mask, regions=None)` see `PaperNet` and `HarmonizationNet`.
+    The network keeps it as `config`. For `forward(composite, mask, regions=None)` see `PaperNet` and `HarmonizationNet`.
     """
-    # Here, so that a network's module is imported by those alone who use it.
+    # Imported here, so that only the module of the network that is built is loaded.
     if config.preset == "paper":
         from srin.models.paper.unet import PaperNet
 

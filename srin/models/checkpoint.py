@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors, with the network's configuration in the file's own metadata."""
+"""Weights files: safetensors, with the network's configuration in the file's metadata."""
 
 import json
 import os
@@ -36,10 +36,10 @@ def save_weights(
 
     Args:
         path: ends in .safetensors; its folder exists.
-        config: of the network, all that is needed to build it. state: its `state_dict()`.
+        config: the network's configuration, from which it can be built. state: its `state_dict()`.
         dtype: stored precision, usually torch.float16.
-        notes: what else is to be known of the weights: of trained ones `command`, which made them, and `data`, a
-            fingerprint of what they learnt from; others are free.
+        notes: further metadata. Trained weights have `command`, the command that trained them, and `data`, a fingerprint
+            of the training data; any other keys are allowed.
     """
     metadata = {"config": json.dumps(asdict(config)), "version": __version__, **notes}
     part = Path(f"{os.fspath(path)}.part")
@@ -54,8 +54,8 @@ def load_weights(path: str | os.PathLike[str], device: torch.device | str = "cpu
     """Builds the network that a weights file describes and loads it strictly, in fp32, ready for inference.
 
     Raises:
-        WeightsError: not a safetensors file, no or a broken configuration, one of an older version, missing, unexpected
-            or misshapen tensors.
+        WeightsError: the file is missing or no safetensors file, its configuration is missing, broken or of an older
+            version, or tensors are missing, unexpected or of wrong shapes.
     """
     name, values, state = read_weights(path)
     if _is_old(values):
@@ -88,7 +88,10 @@ def read_weights(path: str | os.PathLike[str]) -> tuple[str, Any, dict[str, torc
 
 
 def filled(network: N, name: str, state: dict[str, torch.Tensor]) -> N:
-    """A network with the tensors of the weights file `name`, ready for inference. Raises WeightsError: they don't fit."""
+    """Loads the tensors of the weights file `name` into a network, and makes it ready for inference.
+
+    Raises WeightsError if they don't fit.
+    """
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -98,7 +101,7 @@ def filled(network: N, name: str, state: dict[str, torch.Tensor]) -> N:
 
 
 def _is_old(config: Any) -> bool:
-    """Whether a configuration names a network as versions before 0.5 did."""
+    """Whether a configuration is from a version before 0.5."""
     if not isinstance(config, dict) or "slot" not in config:
         return False
     return bool(OLD_SETTINGS & set(config)) or "members" not in config

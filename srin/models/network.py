@@ -1,4 +1,4 @@
-"""The harmonization network: encoder, units, slot, transform. Baseline, BAIN and SRIN are this with another slot."""
+"""The harmonization network: encoder, units, slot, transform. Baseline, BAIN and SRIN differ in the slot alone."""
 
 from dataclasses import dataclass
 
@@ -23,9 +23,9 @@ from srin.models.units import (
     partition,
 )
 
-CELL = 4  # pixels of the working size for each cell of a grid of coefficients
-SMOOTH = 5  # such cells over which one region's transform turns into its neighbour's
-SIZES = [COLOURS, TEXTURES, TEXTURES, MEANING]  # of a unit's statistics, in the order in which they are scaled
+CELL = 4  # pixels of the working size a side, for each cell of the coefficients' grid
+SMOOTH = 5  # cells over which one region's transform blends into its neighbour's
+SIZES = [COLOURS, TEXTURES, TEXTURES, MEANING]  # sizes of a unit's statistics, in the order in which they are scaled
 FAR = 8.0  # standard deviations at which a statistic is clipped
 
 
@@ -34,9 +34,9 @@ class Decision:
     """What a network decided for a batch.
 
     Attributes:
-        whole: (B, 3, 4), the object's colour transform, rows of [A | b], colours in [-1, 1].
-        regions: (B, I, 3, 4), those of its units: one, or as many as FOREGROUND_REGIONS.
-        weights: (B, I, J), what each unit borrowed from each lender. share: (B, I), each unit's part in `whole`.
+        whole: (B, 3, 4), the object's colour transform, rows of [A | b], for colours in [-1, 1].
+        regions: (B, I, 3, 4), the transforms of its I units: one, or FOREGROUND_REGIONS.
+        weights: (B, I, J), how much each unit borrowed from each lender. share: (B, I), each unit's share in `whole`.
     """
 
     whole: Tensor
@@ -55,12 +55,12 @@ class Head(nn.Module):
         super().__init__()
         self.slot = Slot(config.slot)
         self.transform = Transform()
-        # Statistics differ in scale by orders of magnitude; these bring them to one. From many composites.
+        # Mean and standard deviation of the statistics over many composites: their scales differ by orders of magnitude.
         self.register_buffer("usual", torch.zeros(sum(SIZES)))
         self.register_buffer("spread", torch.ones(sum(SIZES)))
 
     def forward(self, units: Units, uniform: bool = False) -> Decision:
-        """Decides by the units' statistics; uniform: see `Slot.forward`."""
+        """The decision from the units' statistics; uniform: see `Slot.forward`."""
         slot = self.slot
         borrowers, lenders = units[slot.borrowers], units[slot.lenders]
         weights = slot(borrowers, lenders, self.characters(borrowers), self.characters(lenders), uniform)
@@ -80,7 +80,7 @@ class Head(nn.Module):
         return Decision(whole, regions, weights, share)
 
     def scaled(self, units: Units) -> Units:
-        """The same with colour, texture and meaning on a common scale, clipped at FAR."""
+        """The units with colour, texture and meaning standardized, and clipped at FAR standard deviations."""
         usual, spread = self.usual.split(SIZES), self.spread.split(SIZES)
 
         def scale(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -96,14 +96,14 @@ class Head(nn.Module):
         )
 
     def characters(self, units: Units) -> tuple[Tensor, Tensor]:
-        """What a unit is and what its surface is like, as directions: (B, U, MEANING) and (B, U, 80), of length 1."""
+        """Unit vectors for what a unit is, (B, U, MEANING), and for how its surface looks, (B, U, 80)."""
         usual, spread = self.usual.split(SIZES), self.spread.split(SIZES)
         meaning = (units.meaning - usual[3]) / spread[3]
         texture = (units.texture[:, :, 0] - usual[1]) / spread[1]
         return F.normalize(meaning, dim=-1), F.normalize(texture, dim=-1)
 
     def calibrate(self, units: Units) -> None:
-        """Takes the statistics of many composites' units for what is usual."""
+        """Sets `usual` and `spread` to mean and standard deviation over the units of many composites."""
         full = units.full
         parts = [units.colour, units.texture.flatten(2), units.meaning]
         values = torch.cat([x[full].float() for x in parts], -1)
@@ -114,8 +114,8 @@ class Head(nn.Module):
 class HarmonizationNet(nn.Module):
     """I_h = G(I_c, M) * M + I_c * (1 - M) (the paper's section 2.1), where G is a colour transform of I_c.
 
-    `config.members` heads, each trained by itself, decide; their mean is taken. So is that of the picture and of its
-    mirror image, but while training: light doesn't tell left from right, the encoder's filters do.
+    The decision is the mean over `config.members` heads, each trained by itself. Outside training it is also the mean
+    over the picture and its mirror image: light doesn't tell left from right, but the encoder's filters do.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -127,7 +127,7 @@ class HarmonizationNet(nn.Module):
 
     @property
     def slot(self) -> Slot:
-        """Of the first head; who may borrow and lend is the same in all."""
+        """The first head's slot. Its `borrowers` and `lenders` are the same in all heads."""
         head = self.heads[0]
         assert isinstance(head, Head)  # for the type checker
         return head.slot
@@ -140,7 +140,7 @@ class HarmonizationNet(nn.Module):
             regions: int64 (B, H, W), the semantic map's region ids; None means one region on each side of the mask.
 
         Returns:
-            (B, 3, H, W); about [-1, 1] on the foreground (not clipped), the composite where the mask is 0.
+            (B, 3, H, W); about [-1, 1] on the foreground (not clipped), equal to the composite where the mask is 0.
         """
         output = apply_affine(self.coefficients(composite, mask, regions), composite)
         return output * mask + composite * (1 - mask)
@@ -163,12 +163,12 @@ class HarmonizationNet(nn.Module):
         allowed: Tensor | None = None,
         uniform: bool = False,
     ) -> Decision:
-        """What to change, by the mean of all heads.
+        """The mean decision of all heads.
 
         Args:
             composite, mask, regions: as in `forward`; H and W multiples of the encoder's stride.
-            allowed: (B, 1, H, W) in [0, 1], where the background may lend; None: everywhere. The composite's other
-                pixels still pass through the encoder: who excludes them fills them first (`srin.reference`).
+            allowed: (B, 1, H, W) in [0, 1], where the background may lend; None: everywhere. The other pixels still pass
+                through the encoder, so a caller that excludes them must paint over them first (`srin.reference.filled`).
             uniform: see `Slot.forward`.
         """
         decisions = [self._decide(self.units(composite, mask, regions, allowed), uniform)]
@@ -193,8 +193,7 @@ class HarmonizationNet(nn.Module):
             return mean_decision([head(units, uniform) for head in self.heads])
 
     def spread_out(self, decision: Decision, mask: Tensor, regions: Tensor | None) -> Tensor:
-        """A decision's transforms where they apply, (B, 12, H / CELL, W / CELL); one region's turns smoothly into the
-        next one's."""
+        """A decision's transforms on a grid, (B, 12, H / CELL, W / CELL), blended smoothly from region to region."""
         batch, _, height, width = mask.shape
         size = (height // CELL, width // CELL)
         whole = decision.whole.flatten(1)[..., None, None]
@@ -207,14 +206,14 @@ class HarmonizationNet(nn.Module):
         for _ in range(2):
             belongs = F.avg_pool2d(belongs, SMOOTH, 1, SMOOTH // 2)
         share = belongs / belongs.sum(1, keepdim=True).clamp_min(1e-6)
-        rest = 1 - share.sum(1, keepdim=True)  # beyond the foreground's reach: the object's
+        rest = 1 - share.sum(1, keepdim=True)  # cells far from the foreground get the object's transform
         own = torch.einsum("bihw,bic->bchw", share, decision.regions.flatten(2))
         return own + rest * whole
 
     def calibrate_projection(self, meanings: Tensor) -> None:
-        """Projects late features (N, MEANINGS) to their principal components, each of unit variance.
+        """Sets the projection to the principal components of late features (N, MEANINGS), each of unit variance.
 
-        Where few features have fewer components than that, the others are 0.
+        If the features have fewer than MEANING components, the others are 0.
         """
         mean = meanings.mean(0)
         _, values, directions = torch.linalg.svd(meanings - mean, full_matrices=False)
@@ -235,7 +234,7 @@ def mean_decision(decisions: list[Decision]) -> Decision:
 
 
 def _mirrored(weights: Tensor) -> Tensor:
-    """Weights (B, I, J) of a mirrored picture's lenders, in the order of the picture's own: cells change sides."""
+    """Reorders weights (B, I, J) of a mirrored picture's lenders to those of the picture: cells change sides."""
     if weights.shape[2] < CELLS.stop - CELLS.start:
         return weights
     cells, rest = weights[..., : GRID**2], weights[..., GRID**2 :]
@@ -245,7 +244,7 @@ def _mirrored(weights: Tensor) -> Tensor:
 def filled_up(
     composite: Tensor, mask: Tensor, regions: Tensor | None, allowed: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """The same with both sides rounded up to multiples of the encoder's stride, by repeating the border."""
+    """The arguments with height and width padded to multiples of the encoder's stride, by repeating the border."""
     for dim in (-2, -1):
         size = composite.shape[dim]
         filled = (size + STRIDE - 1) // STRIDE * STRIDE
@@ -260,7 +259,7 @@ def filled_up(
 def apply_affine(coefficients: Tensor, image: Tensor) -> Tensor:
     """Applies colour transforms (B, 12, h, w), upsampled bilinearly, to (B, 3, H, W) -> (B, 3, H, W).
 
-    The coefficients may cover a picture that was filled up (see `filled_up`).
+    The coefficients may cover a padded picture (see `filled_up`).
     """
     height, width = image.shape[2:]
     size = (coefficients.shape[2] * CELL, coefficients.shape[3] * CELL)

@@ -1,6 +1,6 @@
-"""The slot: from which part of the background does each part of the foreground borrow its statistics?
+"""The slot decides from which part of the background each part of the foreground borrows its statistics.
 
-This is the one question in which the paper's three methods differ, and here the one thing in which they do:
+The paper's three methods differ in this alone, and so do the three networks here:
 
     slot    borrowers                 lenders
     rain    the whole foreground      the whole background                            (the paper's baseline)
@@ -8,10 +8,10 @@ This is the one question in which the paper's three methods differ, and here the
     srin    the foreground's regions  positions, and the background's regions of the semantic map
 
 Borrower i takes from lender j the share p_ij = softmax_j(log area_j + s(relation_ij)). The score s is a perceptron whose
-last layer starts at zero, so at the start every method borrows by area alone, which is RAIN. The paper's attention
-R = softmax(Q K^T) (equation 3) scores positions by a product of features; here a score sees how near the lender is, how
-alike the two look and what they are, which a few thousand photos are enough to learn. Equations 4 to 6 normalize by
-what was attended to; here `srin.models.transform` does, with moments mixed by p (`srin.models.units.mixture`).
+last layer starts at zero, so at the start every method borrows by area alone, as RAIN does. The paper's attention
+R = softmax(Q K^T) (equation 3) scores positions by a product of features. Here, the score's inputs are how near the
+lender is, how alike the two look, and what they are; a few thousand photos are enough to learn it. Equations 4 to 6
+normalize by what was attended to; here `srin.models.transform` uses moments mixed by p (`srin.models.units.mixture`).
 """
 
 import torch
@@ -30,16 +30,16 @@ from srin.models.units import (
 
 RELATIONS = 14
 HIDDEN = 24
-Characters = tuple[Tensor, Tensor]  # of units: what each is, and what its surface is like
+Characters = tuple[Tensor, Tensor]  # as `srin.models.network.Head.characters` returns them
 BORROWERS = {"rain": WHOLE_FOREGROUND, "bain": WHOLE_FOREGROUND, "srin": BORROWING}
 LENDERS = {"rain": WHOLE_BACKGROUND, "bain": CELLS, "srin": slice(CELLS.start, LENDING.stop)}
 
 
 class Slot(nn.Module):
-    """Says who lends how much to whom.
+    """Computes how much each borrower takes from each lender.
 
     Attributes:
-        borrowers, lenders: which units, as slices of them.
+        borrowers, lenders: which units borrow and lend, as slices of the units.
     """
 
     def __init__(self, name: SlotName) -> None:
@@ -57,9 +57,9 @@ class Slot(nn.Module):
         """Shares p (B, I, J) of the J lenders for the I borrowers; they sum to 1 over J, and are 0 for empty lenders.
 
         Args:
-            borrowers, lenders: statistics of those units. seeking, offering: their characters, as
-                `srin.models.network.Head.characters` gives them.
-            uniform: by area alone, whatever was learnt: what the slot is worth is measured against this.
+            borrowers, lenders: statistics of those units. seeking, offering: the characters of the borrowers and of the
+                lenders.
+            uniform: shares by area alone, without the learnt score; a control that shows what the score contributes.
         """
         area = lenders.area
         logits = area.clamp_min(EMPTY).log()[:, None].expand(-1, borrowers.area.shape[1], -1)
@@ -69,16 +69,16 @@ class Slot(nn.Module):
 
 
 def relations(borrowers: Units, lenders: Units, seeking: Characters, offering: Characters) -> Tensor:
-    """(B, I, J, RELATIONS), each of about unit size: what a score sees of a borrower and a lender.
+    """The score's inputs for each borrower and lender: (B, I, J, RELATIONS), each of about unit size.
 
-    Share of the lender within three distances of the mask; likeness (cosine) of what they are and of their textures;
-    difference of lightness and colour, without sign, and of lightness with it; how much lower the borrower lies and how
-    far they are apart sideways; the lender's spread, area and colourfulness.
+    They are: the share of the lender within three distances of the mask (3); the cosine of the two meanings, and of the
+    two textures (2); the absolute differences of mean L*, a* and b* (3), and the signed one of L* (1); how much lower the
+    borrower lies, and how far they are apart sideways (2); the lender's spread, area and chroma (3).
     """
     count = borrowers.area.shape[1]
 
     def each_pair(x: Tensor) -> Tensor:
-        """(B, J, C) of the lenders, for every borrower."""
+        """Repeats the lenders' values (B, J, C) for every borrower: (B, I, J, C)."""
         return x[:, None].expand(-1, count, -1, -1)
 
     apart = borrowers.colour[:, :, None, 9:12] - lenders.colour[:, None, :, 9:12]

@@ -1,4 +1,4 @@
-"""From statistics to colours: how the foreground changes, given its own statistics and the borrowed ones."""
+"""Computes the foreground's colour transform from its own statistics and the borrowed ones."""
 
 import torch
 from torch import Tensor, nn
@@ -9,21 +9,21 @@ from srin.models.units import COLOURS, EMPTY, Units
 MEANING = 64  # channels that the late features are projected to
 WIDTH = 320
 OUTPUTS = 14
-STEP = 0.5  # what an output of 1 changes
+STEP = 0.5  # change of a coefficient for an output of 1
 
 
 class Transform(nn.Module):
     """Colour transforms of the foreground and of each of its units.
 
-    Each unit's own and borrowed statistics, and those of both wholes, give a 3x4 colour transform that acts around the
-    foreground's mean colour and starts at the identity, with two confidences. The object's transform is the mean of its
-    units', weighed by area and confidence; a unit keeps its own deviation from that, times its second confidence: light
-    may vary over an object. With one unit it is just that unit's.
+    For each unit, the unit's own and borrowed statistics, and those of the whole foreground and background, give a 3x4
+    colour transform and two confidences. The transform acts around the foreground's mean colour and starts at the
+    identity. The object's transform is the mean of its units', weighted by area and the first confidence. A unit's
+    deviation from it is multiplied by the second confidence, because light may vary over an object.
     """
 
     def __init__(self, dropout: float = 0.1) -> None:
         super().__init__()
-        # The four: the unit's own, what it borrowed, the whole foreground, the whole background.
+        # Four sets of statistics: the unit's own, what it borrowed, the whole foreground, the whole background.
         self.colour = nn.Sequential(nn.Linear(4 * COLOURS, 192), nn.GELU())
         self.texture = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * 2 * TEXTURES, 192), nn.GELU())
         self.meaning = nn.Sequential(nn.Dropout(dropout), nn.Linear(4 * MEANING, 128), nn.GELU())
@@ -41,11 +41,11 @@ class Transform(nn.Module):
             area: (B, I), of the units. mean: (B, 3), the foreground's mean colour in [-1, 1].
 
         Returns:
-            (B, 3, 4) of the object and (B, I, 3, 4) of its units, rows of [A | b], colours in [-1, 1]; and (B, I), the
-            share of each unit in the object's.
+            (B, 3, 4) of the object and (B, I, 3, 4) of its units, rows of [A | b], for colours in [-1, 1]; and (B, I),
+            each unit's share in the object's transform.
         """
         empty = area <= EMPTY
-        if self.training:  # half of the units are empty: they would cost as much as the others
+        if self.training:  # skip empty units, about half of all, which would cost as much as the others
             found = area.new_zeros(*area.shape, OUTPUTS)
             found[~empty] = self._found([source.where(~empty) for source in sources])
         else:
@@ -68,7 +68,7 @@ class Transform(nn.Module):
 
 
 def around(change: Tensor, mean: Tensor) -> Tensor:
-    """Changes of contrast and shift (..., 3, 4) -> transforms [A | b] that act around a colour (..., 3)."""
+    """Turns changes of contrast and shift (..., 3, 4) into transforms [A | b] that act around a colour (..., 3)."""
     matrix, shift = change[..., :3], change[..., 3]
     shift = shift - (matrix @ mean[..., None])[..., 0]
     return torch.cat([matrix + torch.eye(3, device=change.device), shift[..., None]], -1)

@@ -1,8 +1,8 @@
 """Units: the parts of a composite that borrow and lend, each with the statistics of its pixels.
 
-The foreground as a whole, the background as a whole, the background's cells (positions on a grid), the background's
-regions and the foreground's regions of the semantic map. Which of them borrow and lend is the method's choice
-(`srin.models.slot`); here they are only measured.
+The units are the whole foreground, the whole background, the background's cells (positions on a grid), and the
+background's and the foreground's regions of the semantic map. Here they are only measured; the method decides which of
+them borrow and lend (`srin.models.slot`).
 """
 
 from dataclasses import dataclass, fields
@@ -21,12 +21,12 @@ WHOLE_FOREGROUND, WHOLE_BACKGROUND, WHOLES = slice(0, 1), slice(1, 2), slice(0, 
 CELLS = slice(2, 2 + GRID**2)
 LENDING = slice(CELLS.stop, CELLS.stop + BACKGROUND_REGIONS)  # the background's regions
 BORROWING = slice(LENDING.stop, UNITS)  # the foreground's regions
-EXPORTED_REGIONS = 64  # ids of an exported network, whose shapes can't depend on what a map holds
-COARSE = 4  # pixels: nearness to the mask is measured on a grid as coarse as this
-REACHES = (4, 16, 40)  # pixels of a picture of 128 x 128, beyond the coarse pixel itself
+EXPORTED_REGIONS = 64  # region ids of an exported network, whose shapes can't depend on what a map holds
+COARSE = 4  # pixels a side of a cell of the grid on which nearness to the mask is measured
+REACHES = (4, 16, 40)  # pixels of a picture of 128 x 128, beyond the coarse cell itself
 BINS = 7  # of the histogram of lightness
-COLOURS = 16 + BINS  # numbers a unit of `Units.colour`
-EMPTY = 1e-5  # share of the picture under which a unit is empty
+COLOURS = 16 + BINS  # numbers of `Units.colour` for each unit
+EMPTY = 1e-5  # a unit with less than this share of the picture is empty
 EPS = 1e-5
 
 
@@ -57,7 +57,7 @@ class Units:
         return Units(**{f.name: getattr(self, f.name)[:, index] for f in fields(self)})
 
     def where(self, chosen: Tensor) -> "Units":
-        """The chosen units of all composites in one row: every field (N, ...) for (B, U) booleans of which N are true."""
+        """The chosen units of all composites: every field becomes (N, ...). chosen: bool (B, U), of which N are true."""
         return Units(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
     @property
@@ -72,7 +72,7 @@ def concatenated(parts: list[Units]) -> Units:
 
 
 def mixture(weights: Tensor, units: Units) -> Units:
-    """The statistics of mixtures of units, exactly: first and second moments are mixed, then deviations taken.
+    """The statistics of mixtures of units. They are exact: first and second moments are mixed, not deviations.
 
     Args:
         weights: (B, N, U), shares that sum to 1 over U; 0 for an empty unit.
@@ -97,7 +97,7 @@ def mixture(weights: Tensor, units: Units) -> Units:
     covariance = mean(units.colour[..., 6:9]) + torch.einsum("bnu,bnuc->bnc", weights, crossed)
     lab_variance = mean(units.colour[..., 12:15] ** 2) + torch.einsum("bnu,bnuc->bnc", weights, lab_apart**2)
     colour = [rgb_mean, root(variance), covariance, lab_mean, root(lab_variance), mean(chroma_and_bins)]
-    # 80 channels: the second moment about 0 costs less memory than deviations of every pair, and is exact enough.
+    # With 80 channels, second moments about 0 cost less memory than deviations of every pair, and are exact enough.
     texture_mean = mean(units.texture[:, :, 0])
     second = mean(units.texture.square().sum(2))
     texture = torch.stack([texture_mean, root(second - texture_mean**2)], 2)
@@ -107,15 +107,15 @@ def mixture(weights: Tensor, units: Units) -> Units:
 
 
 def root(variance: Tensor) -> Tensor:
-    """A standard deviation; 0 has no slope there, so the smallest variance is 1e-8."""
+    """The standard deviation; variances below 1e-8 count as 1e-8, since the root has no finite slope at 0."""
     return variance.clamp_min(1e-8).sqrt()
 
 
 def sides(mask: Tensor, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Weights of foreground and background, (B, 1, H, W) each, with a rim of a pixel on both sides of the mask left out.
+    """Weights of foreground and background, (B, 1, H, W) each, without a rim of one pixel on both sides of the edge.
 
-    The rim of a paste mixes both sides, and that of a synthetic composite may show what was there before. A side that
-    has nothing but rim keeps it, and one that has nothing at all is the whole picture.
+    The rim of a paste mixes both sides, and that of a synthetic composite may show what was there before. A side with
+    hardly anything but rim keeps it, and an empty side becomes the whole picture.
 
     Args:
         mask: (B, 1, H, W) in [0, 1]. allowed: the same, 0 where the background must not lend; None: everywhere.
@@ -141,8 +141,8 @@ def partition(mask: Tensor, regions: Tensor | None, allowed: Tensor | None = Non
 
     Args:
         mask, allowed: as for `sides`.
-        regions: int64 (B, H, W), ids from 0; None: one region on each side of the mask. Of more regions than there are
-            units for, the smallest count as one.
+        regions: int64 (B, H, W), ids from 0; None: one region on each side of the mask. If there are more regions than
+            units, the smallest ones share the last unit.
     """
     foreground, background = sides(mask, allowed)
     height, width = mask.shape[2:]
@@ -163,18 +163,18 @@ def partition(mask: Tensor, regions: Tensor | None, allowed: Tensor | None = Non
 
 
 def foreground_regions(mask: Tensor, regions: Tensor | None) -> Tensor:
-    """int64 (B, H, W): of every pixel, which of the units BORROWING its region is; arguments as for `partition`."""
+    """int64 (B, H, W): the index of each pixel's region among the units BORROWING; arguments as for `partition`."""
     if regions is None:
         return torch.zeros_like(mask[:, 0], dtype=torch.int64)
     return _by_size(regions, sides(mask)[0], FOREGROUND_REGIONS)
 
 
 def _by_size(regions: Tensor, side: Tensor, most: int) -> Tensor:
-    """Region ids (B, H, W) renumbered by their area on one side, the largest 0; what is beyond `most` - 1 is the last."""
+    """Renumbers region ids (B, H, W) by area on one side, the largest first; ids beyond `most` - 1 become `most` - 1."""
     count = EXPORTED_REGIONS if torch.compiler.is_exporting() else int(regions.max()) + 1
     flat = regions.flatten(1)
     area = side.new_zeros(len(regions), count).scatter_add(1, flat, side.flatten(1))
-    # How many are larger, or as large and come before: a stable sort, which can't be exported.
+    # Counts the regions that are larger, or as large with a lower id: the same as a stable sort, which can't be exported.
     first = torch.ones(count, count, dtype=torch.bool, device=area.device).tril(-1)
     ahead = (area[:, None] > area[:, :, None]) | ((area[:, None] == area[:, :, None]) & first)
     rank = ahead.sum(2).clamp_max(most - 1)
@@ -186,12 +186,12 @@ def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) 
 
     Args:
         composite: (B, 3, H, W) in [-1, 1]; H and W multiples of the encoder's stride. mask: (B, 1, H, W) in [0, 1].
-        weights: (B, U, H, W) in [0, 1], each unit's pixels; may be soft.
+        weights: (B, U, H, W) in [0, 1], each pixel's weight in each unit.
     """
     textures, meanings = encoder(composite)
     with torch.autocast(composite.device.type, enabled=False):
         composite, weights = composite.float(), weights.float()
-        levels = [weights]  # halved again and again; the features' sizes are powers of two of the picture's
+        levels = [weights]  # at 1/1, 1/2, ... 1/32 of the size, as the features are
         for _ in range(STRIDE.bit_length() - 1):
             # Area-resized: a small unit gets small weights, but doesn't vanish.
             levels.append(_halved(levels[-1]))
@@ -228,13 +228,13 @@ def measure(encoder: Encoder, composite: Tensor, mask: Tensor, weights: Tensor) 
 
 
 def _halved(x: Tensor) -> Tensor:
-    """Means of 2 x 2 pixels: (..., H, W) -> (..., H / 2, W / 2). A quarter of the time that average pooling takes."""
+    """Means of 2 x 2 pixels: (..., H, W) -> (..., H / 2, W / 2). It takes a quarter of the time of average pooling."""
     rows = x[..., ::2, :] + x[..., 1::2, :]
     return (rows[..., ::2] + rows[..., 1::2]) / 4
 
 
 def _pixel_values(composite: Tensor) -> Tensor:
-    """What is averaged over a unit's pixels: (B, 26, H, W), in the order that `measure` takes them apart."""
+    """The values that are averaged over a unit's pixels: (B, 26, H, W), in the order in which `measure` splits them."""
     height, width = composite.shape[2:]
     lab = to_lab(composite) / 50
     chroma = (lab[:, 1:] ** 2).sum(1, keepdim=True).clamp_min(1e-12).sqrt()
@@ -249,7 +249,7 @@ def _pixel_values(composite: Tensor) -> Tensor:
 
 
 def _nearness(mask: Tensor) -> Tensor:
-    """(B, 3, H / COARSE, W / COARSE), 1 within each of REACHES of where the mask is not 0; a square's reach."""
+    """(B, 3, H / COARSE, W / COARSE): 1 where the mask is not 0 within each of REACHES (a square neighbourhood)."""
     coarse = (F.max_pool2d(mask, COARSE) > 0).to(mask.dtype)
     if torch.compiler.is_exporting():
         return torch.cat([_grown(coarse, reach) for reach in REACHES], 1)
@@ -262,9 +262,9 @@ def _nearness(mask: Tensor) -> Tensor:
 
 
 def _grown(coarse: Tensor, reach: int) -> Tensor:
-    """The same maximum, for an exported network: its size isn't known, and a pooling's kernel would have to be.
+    """The maximum over the same neighbourhood, for an exported network, whose size and so pooling kernel are not known.
 
-    Windows double until they are wide enough: eight steps reach 255 coarse pixels.
+    The windows double in width until they are wide enough: eight steps reach 255 coarse pixels.
     """
     side = torch.full((), coarse.shape[2] * coarse.shape[3], dtype=torch.float32).sqrt()  # of the coarse grid
     left = (reach * side / 128).round().clamp_min(1).long()

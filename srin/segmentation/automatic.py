@@ -1,8 +1,8 @@
-"""The automatic map: what there is in a picture, from as few decoded points as possible.
+"""The automatic map: all regions of a picture, from as few decoded points as possible.
 
-A decoded point is what costs. So the next points go where the map is uncertain, largest places first, until every
-place is explained or asking again gains nothing. A mask is trusted when several answers agree on it: a region is
-proposed by nearly all points inside it, a part or a mistake only by the one that was asked there.
+Decoding points takes most of the time. So the next points go where the map is uncertain, largest places first, until
+every place is explained or more points gain nothing. A mask is trusted when several answers agree on it: nearly all
+points inside a region propose that region, while a part or a mistake is proposed only by the point asked there.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,9 @@ import numpy as np
 
 MAX_POINTS = 102  # a tenth of the library's grid of 32x32
 FIRST_GRID = 4  # points per side
-ROUND = 8  # points decoded together; between rounds the map tells where to ask next
+ROUND = 8  # points decoded together; between rounds the next points are chosen from the map
 MIN_SCORE = 0.75  # predicted IoU
-MIN_STABILITY = 0.9  # area at STABILITY_OFFSET over area at its negative; the library asks 0.95 at full size
+MIN_STABILITY = 0.9  # area at STABILITY_OFFSET over area at its negative; the library requires 0.95 at full size
 STABILITY_OFFSET = 1.0  # logits
 MIN_AREA = 0.001  # share of the picture: smaller masks are dropped, and smaller places are not worth a point
 SAME = 0.8  # IoU above which two masks are one
@@ -30,7 +30,7 @@ PROPOSALS = 8
 
 
 class PointDecoder(Protocol):
-    """What answers point prompts on one picture: Segment Anything's decoder, or the oracle.
+    """A decoder of point prompts on one picture: Segment Anything's, the embedded network's, or the oracle.
 
     Attributes:
         size: (h, w) of its logits, which cover the whole picture.
@@ -39,21 +39,23 @@ class PointDecoder(Protocol):
     size: tuple[int, int]
 
     def decode(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Float points (N, 2), x and y as fractions of width and height -> float32 logits (N, A, h, w) of A answers
-        each, above 0 inside the mask, and float32 predicted IoU (N, A).
+        """Answers N points, each with A masks.
+
+        points: float (N, 2), x and y as fractions of width and height. Returns float32 logits (N, A, h, w), above 0
+        inside the mask, and float32 predicted IoU (N, A).
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class AutomaticMap:
-    """What was found in a picture.
+    """The regions and objects of a picture.
 
     Attributes:
         labels: int32 (h, w) at the decoder's resolution, consecutive from 0.
         objects: bool (N, h, w), at most PROPOSALS masks of whole objects, the most certain first.
         decoded_points: how many points were asked.
-        segmenter: who drew the regions, to be shown to people. finder: who found the objects.
+        segmenter: what drew the regions, to be shown to people. finder: what found the objects.
     """
 
     labels: np.ndarray
@@ -69,13 +71,13 @@ def adaptive_map(
     proceed: Callable[[float], None] = lambda done: None,
     least: tuple[float, float] = (MIN_SCORE, MIN_STABILITY),
 ) -> AutomaticMap:
-    """Splits a picture into regions, asking coarse to fine, and only where the map is not certain yet.
+    """Splits a picture into regions: asks a coarse grid of points first, then points where the map is uncertain.
 
     Args:
         decoder: answers the points. At most MAX_POINTS are asked.
         segmenter: its name.
         proceed: called before every round with the share of the points asked; may raise an exception to stop.
-        least: predicted IoU and stability of an answer that is believed.
+        least: the smallest predicted IoU and stability of an answer that is used.
     """
     evidence = _Evidence(decoder.size, least)
     places = (np.stack(np.meshgrid(*[np.arange(FIRST_GRID)] * 2), axis=-1).reshape(-1, 2) + 0.5) / FIRST_GRID
@@ -89,7 +91,7 @@ def adaptive_map(
 
 
 class _Evidence:
-    """Everything answered so far: distinct masks, and how many answers and points stand behind each."""
+    """All answers so far: the distinct masks, and how many answers and points proposed each."""
 
     def __init__(self, size: tuple[int, int], least: tuple[float, float]) -> None:
         self._size, self._least = size, least
@@ -97,7 +99,7 @@ class _Evidence:
         self._masks = np.zeros((0, *size), bool)
         self._halves = np.zeros((0, len(range(0, size[0], 2)) * len(range(0, size[1], 2))), np.float32)
         self._answers: list[list[float]] = []  # scores of the answers that proposed each mask
-        self._voters: list[int] = []  # points that did: one may answer the same mask twice
+        self._voters: list[int] = []  # number of points that proposed each mask: a point may propose one twice
 
     @property
     def pixels(self) -> np.ndarray:
@@ -106,7 +108,7 @@ class _Evidence:
         return np.minimum((self.points[:, ::-1] * self._size).astype(int), (height - 1, width - 1))
 
     def add(self, points: np.ndarray, logits: np.ndarray, scores: np.ndarray) -> None:
-        """points (N, 2), logits (N, A, h, w) and scores (N, A), as decoded."""
+        """Adds answers: points (N, 2), logits (N, A, h, w) and scores (N, A), as decoded."""
         self.points = np.concatenate([self.points, points])
         places = self.pixels[-len(points) :]
         for (row, column), answers, ious in zip(places, logits, scores, strict=True):
@@ -122,7 +124,7 @@ class _Evidence:
                 self._voters[index] += 1
 
     def _index(self, mask: np.ndarray) -> int:
-        """Of the known mask that is the same, or of a new one. Compared at half size, which is plenty."""
+        """The index of the known mask that is the same, or of a new one. Masks are compared at half size."""
         half = mask[::2, ::2].ravel().astype(np.float32)
         if len(self._halves):
             shared = self._halves @ half
@@ -150,11 +152,11 @@ class _Evidence:
         return np.lexsort((np.where(confirmed, areas, -quality), ~confirmed)), confirmed
 
     def partition(self) -> tuple[np.ndarray, np.ndarray]:
-        """The map as it stands.
+        """The map from the answers so far.
 
         Returns:
-            int32 labels (h, w), 0 where nothing is known, and float certainty by label: 0 for nothing known, infinite
-            where no further point is needed.
+            int32 labels (h, w), 0 where nothing is known, and float certainty by label: 0 for label 0, infinite for
+            regions that need no further point.
         """
         labels = np.zeros(self._size, np.int32)
         certainty = [0.0]
@@ -197,7 +199,7 @@ def _usable(logits: np.ndarray, score: float, least: tuple[float, float]) -> np.
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
-    """Small holes filled and small islands dropped."""
+    """Fills small holes and removes small islands."""
     result = mask.astype(np.uint8)
     for value in (1, 0):
         _, parts, stats, _ = cv2.connectedComponentsWithStats((result == value).astype(np.uint8), connectivity=4)
@@ -208,10 +210,10 @@ def _without_specks(mask: np.ndarray) -> np.ndarray:
 
 
 def _next_points(labels: np.ndarray, certainty: np.ndarray, asked: np.ndarray, count: int) -> np.ndarray:
-    """Where to ask: in the largest uncertain places, far from their edges and from former points.
+    """The next points: in the largest uncertain places, far from their edges and from earlier points.
 
     Returns:
-        float (n, 2), x and y as fractions; none when what could be gained everywhere is below MIN_AREA.
+        float (n, 2), x and y as fractions; no points when the possible gain is below MIN_AREA everywhere.
     """
     height, width = labels.shape
     free = np.ones(labels.shape, np.uint8)
@@ -219,7 +221,7 @@ def _next_points(labels: np.ndarray, certainty: np.ndarray, asked: np.ndarray, c
     free[1:][labels[1:] != labels[:-1]] = 0
     free[asked[:, 0], asked[:, 1]] = 0
     distance = cv2.distanceTransform(np.pad(free, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    # Every unknown place is one of its own.
+    # Every connected unknown place gets a label of its own.
     _, places = cv2.connectedComponents((labels == 0).astype(np.uint8), connectivity=4)
     places = np.where(labels == 0, places + len(certainty) - 1, labels)
     gain = np.bincount(places.ravel()) / labels.size
@@ -234,7 +236,7 @@ def _next_points(labels: np.ndarray, certainty: np.ndarray, asked: np.ndarray, c
 
 
 def _without_gaps(labels: np.ndarray) -> np.ndarray:
-    """Labels consecutive from 0. Small unknown places join the nearest region, each larger one becomes a region."""
+    """Makes labels consecutive from 0. Small unknown places join the nearest region, larger ones become regions."""
     unknown = labels == 0
     _, places, stats, _ = cv2.connectedComponentsWithStats(unknown.astype(np.uint8), connectivity=4)
     small = stats[:, cv2.CC_STAT_AREA] < MIN_AREA * labels.size
@@ -256,7 +258,7 @@ def full_grid_masks(
     """The masks of the library's own SamAutomaticMaskGenerator with its default filters.
 
     Args:
-        predictor: a SamPredictor whose picture is encoded, or what behaves like one.
+        predictor: a SamPredictor whose picture is encoded, or an object that behaves like one.
         size: (h, w) of the masks; the generator's work grows with it.
         points_per_side: of the grid of points. points_per_batch: 32 take 0.4 GB at the real decoder's resolution.
 
@@ -268,7 +270,7 @@ def full_grid_masks(
     generator = SamAutomaticMaskGenerator(
         predictor.model, points_per_side=points_per_side, points_per_batch=points_per_batch
     )
-    # The generator would encode the picture it is given; let it find it encoded instead.
+    # The generator would encode the picture that it is given; the predictor has encoded it already.
     predictor.original_size = size
     predictor.set_image = predictor.reset_image = lambda *args: None
     generator.predictor = predictor
@@ -278,7 +280,7 @@ def full_grid_masks(
 
 
 def painted(masks: np.ndarray) -> np.ndarray:
-    """bool (N, h, w) to int32 (h, w): each mask a label, smaller over larger, consecutive from 0."""
+    """Turns masks, bool (N, h, w), into labels, int32 (h, w), consecutive from 0; smaller masks lie over larger ones."""
     labels = np.zeros(masks.shape[1:], np.int64)
     for label, index in enumerate(np.argsort(-masks.sum((1, 2)), kind="stable"), start=1):
         labels[masks[index]] = label

@@ -1,4 +1,4 @@
-"""What was computed for a picture, kept for the next time: in memory, and in a folder where one is given."""
+"""A cache of arrays computed for pictures: in memory, and on disk if a folder is configured."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ DISK_BYTES = 4 << 30
 
 
 class ArrayCache:
-    """Named arrays by key, for all users at once; those used longest ago go first when their bytes exceed the limit.
+    """A cache of named arrays by key, shared by all users. Above the limit, the least recently used are dropped first.
 
     Args:
         limit: bytes in memory.
@@ -28,7 +28,7 @@ class ArrayCache:
         self._entries: OrderedDict[str, Arrays] = OrderedDict()
 
     def get(self, key: str) -> Arrays | None:
-        """The arrays of a key; must not be changed. None where neither memory nor the folder has them."""
+        """The arrays of a key, which must not be changed. None if neither memory nor the folder has them."""
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
@@ -39,7 +39,7 @@ class ArrayCache:
         return arrays
 
     def put(self, key: str, arrays: Arrays) -> None:
-        """Keeps contiguous arrays. key: characters that a file name may have."""
+        """Keeps contiguous arrays. key: may hold only characters that are allowed in file names."""
         self._keep(key, arrays)
         _write(key, arrays)
 
@@ -62,7 +62,7 @@ def _bytes(arrays: Arrays) -> int:
 
 
 def _folder() -> Path | None:
-    """The folder named by SRIN_SEGMENT_CACHE; there is none by default, because photos leave traces in it."""
+    """The folder named by SRIN_SEGMENT_CACHE. None by default, because the files reveal something about the photos."""
     name = os.environ.get("SRIN_SEGMENT_CACHE")
     return Path(name).expanduser() if name else None
 
@@ -74,7 +74,7 @@ def _read(key: str) -> Arrays | None:
     path = folder / f"{key}.safetensors"
     try:
         arrays = load_file(path)
-        os.utime(path)  # used just now
+        os.utime(path)  # `_tidy` deletes the least recently used files
         return arrays
     except FileNotFoundError:
         return None
@@ -84,7 +84,7 @@ def _read(key: str) -> Arrays | None:
 
 
 def _write(key: str, arrays: Arrays) -> None:
-    """Whole or not at all. A folder that can't be written costs time later, and is no error."""
+    """Writes the file atomically. If the folder can't be written, a warning is logged: only time is lost."""
     folder = _folder()
     if folder is None:
         return

@@ -1,4 +1,4 @@
-"""A mask that a segmenter proposes, small until it is wanted at the photo's own size."""
+"""A mask that a segmenter proposes, kept at a small size until it is needed at the photo's own."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 CANDIDATES = 3  # of an answer, at most
-# Who made a mask or a map without Segment Anything, as people read it.
+# Names of the segmenters other than Segment Anything, as shown to people.
 COLOUR_REGIONS, EMBEDDED = "colour regions", "embedded network"
 
 
@@ -17,7 +17,7 @@ class Candidate:
     Attributes:
         logits: float32 (h, w), above 0 inside the mask, covering the whole photo; at most 640 px a side.
         score: the segmenter's own estimate of the mask's IoU with what was meant, or None where it has none.
-        segmenter: who made it, to be shown to people.
+        segmenter: what made it, to be shown to people.
     """
 
     logits: np.ndarray
@@ -41,6 +41,6 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def from_mask(mask: np.ndarray, segmenter: str) -> Candidate:
-    """A candidate from a finished mask (h, w), bool, of a small proxy of the photo."""
+    """Makes a candidate from a mask, bool (h, w), of a small copy of the photo."""
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 1.0)
     return Candidate(soft - 0.5, None, segmenter)

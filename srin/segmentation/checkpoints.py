@@ -1,4 +1,4 @@
-"""Segment Anything checkpoints: where they come from, where they are kept, and how they get there whole."""
+"""Segment Anything checkpoints: where they come from, where they are kept, and how they are downloaded and verified."""
 
 import errno
 import hashlib
@@ -48,7 +48,7 @@ class Checkpoint:
 
     @property
     def part(self) -> Path:
-        """Where a download keeps what has come so far."""
+        """Where an unfinished download keeps its bytes."""
         return self.path.with_name(self.path.name + ".part")
 
     @property
@@ -89,15 +89,15 @@ def cache_folder() -> Path:
 
 
 def find_checkpoint() -> Path | None:
-    """The checkpoint to use: what SRIN_SAM_CHECKPOINT names, or the smallest one in the cache.
+    """The checkpoint to use: the one that SRIN_SAM_CHECKPOINT names, or else the smallest one in the cache.
 
-    SRIN_SAM_CHECKPOINT is a file, a key of CHECKPOINTS, or what `fetch_from_hub` fetches.
+    SRIN_SAM_CHECKPOINT is a file, a key of CHECKPOINTS, or an address that `fetch_from_hub` takes.
 
     Returns:
-        Its path, or None where there is none, or none yet.
+        Its path, or None if there is none, or none yet.
 
     Raises:
-        SegmentationError: SRIN_SAM_CHECKPOINT is neither.
+        SegmentationError: SRIN_SAM_CHECKPOINT is none of these.
     """
     chosen = os.environ.get("SRIN_SAM_CHECKPOINT")
     if chosen in CHECKPOINTS:
@@ -124,9 +124,9 @@ def is_here() -> bool:
 
 
 def fetch_from_hub() -> None:
-    """Brings the checkpoint here that SRIN_SAM_CHECKPOINT names as hf://OWNER/REPOSITORY/FILE, unless it is here.
+    """Downloads the checkpoint that SRIN_SAM_CHECKPOINT names as hf://OWNER/REPOSITORY/FILE, unless it is here already.
 
-    For private repositories HF_TOKEN is a token that may read them.
+    For private repositories, HF_TOKEN must hold a token that may read them.
 
     Raises:
         SegmentationError: SRIN_OFFLINE=1 forbids it, or the Hub doesn't give the file.
@@ -144,7 +144,7 @@ def fetch_from_hub() -> None:
 
 
 def _on_hub(address: str) -> tuple[str, str]:
-    """The repository and the file of hf://OWNER/REPOSITORY/FILE. Raises SegmentationError when it is none."""
+    """The repository and the file of hf://OWNER/REPOSITORY/FILE. Raises SegmentationError for other addresses."""
     parts = address.removeprefix(HUB).split("/", 2)
     if len(parts) < 3 or not all(parts):
         raise SegmentationError(f"SRIN_SAM_CHECKPOINT is {address}; it must be hf://OWNER/REPOSITORY/FILE.")
@@ -161,14 +161,14 @@ def offer(checkpoint: Checkpoint) -> str:
 
 
 def chosen() -> Checkpoint | None:
-    """The official one that SRIN_SAM_CHECKPOINT names."""
+    """The official checkpoint that SRIN_SAM_CHECKPOINT names, or None."""
     return CHECKPOINTS.get(os.environ.get("SRIN_SAM_CHECKPOINT", ""))
 
 
 def offered() -> Checkpoint | None:
-    """The one to fetch where there is none: the official one that is chosen, or the smallest, vit_b.
+    """The checkpoint to offer for download: the official one that is chosen, or else the smallest, vit_b.
 
-    None where SRIN_SAM_CHECKPOINT names a file, or one on the Hub, so that no other is wanted.
+    None if SRIN_SAM_CHECKPOINT names a file or an address on the Hub, because no other checkpoint is wanted then.
     """
     if os.environ.get("SRIN_SAM_CHECKPOINT"):
         return chosen()
@@ -176,12 +176,12 @@ def offered() -> Checkpoint | None:
 
 
 def is_offline() -> bool:
-    """Whether whoever runs this forbids downloads."""
+    """Whether SRIN_OFFLINE=1 forbids downloads."""
     return os.environ.get("SRIN_OFFLINE") == "1"
 
 
 def free_bytes() -> int:
-    """Room on the disk that downloads go to. Raises OSError where that can't be known."""
+    """Free bytes on the disk of the cache folder. Raises OSError if they can't be found out."""
     folder = cache_folder().absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -189,10 +189,10 @@ def free_bytes() -> int:
 
 
 def download(checkpoint: Checkpoint, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Brings a checkpoint into the cache, unless it is there.
+    """Downloads a checkpoint into the cache, unless it is there.
 
-    The bytes go to a file ending in .part, which is hashed, and renamed only when it is right. An interrupted
-    download is continued by the next one. Two downloads of the same file wait for each other.
+    The bytes go to a file ending in .part, which is renamed only after its hash was checked. The next download continues
+    an interrupted one. Two downloads of the same file wait for each other.
 
     Args:
         checkpoint: an entry of CHECKPOINTS.
@@ -226,7 +226,7 @@ def download(checkpoint: Checkpoint, progress: Callable[[int, int], None] | None
 
 
 def _fetch(checkpoint: Checkpoint, part: Path, progress: Callable[[int, int], None]) -> None:
-    """Leaves the complete, verified content in `part`."""
+    """Downloads the missing bytes to `part`, and verifies the whole file."""
     digest = hashlib.sha256()
     done = _hash_existing(part, digest)
     if done < checkpoint.size:
@@ -252,7 +252,7 @@ def _fetch(checkpoint: Checkpoint, part: Path, progress: Callable[[int, int], No
 
 
 def _hash_existing(part: Path, digest: "hashlib._Hash") -> int:
-    """Bytes that an earlier download left in `part`, which go into the digest."""
+    """Adds the bytes that an earlier download left in `part` to the digest. Returns how many there are."""
     if not part.exists():
         return 0
     with open(part, "rb") as file:
@@ -282,7 +282,7 @@ def _open(checkpoint: Checkpoint, start: int) -> http.client.HTTPResponse:
 
 
 def _check_offer(checkpoint: Checkpoint, response: http.client.HTTPResponse, start: int) -> None:
-    """Login pages of hotels and the like answer 200 to everything: refuse what can't be the file."""
+    """Refuses an answer of the wrong size: login pages of public networks, for example, answer 200 to everything."""
     length = response.headers.get("Content-Length")
     if length is not None and start + int(length) != checkpoint.size:
         raise SegmentationError(
@@ -293,7 +293,7 @@ def _check_offer(checkpoint: Checkpoint, response: http.client.HTTPResponse, sta
 
 def _read(checkpoint: Checkpoint, response: http.client.HTTPResponse, done: int) -> bytes:
     try:
-        return response.read1(min(CHUNK, checkpoint.size - done))  # what is there: who stops it doesn't wait for more
+        return response.read1(min(CHUNK, checkpoint.size - done))  # read1 doesn't wait for more, so stopping is quick
     except (OSError, http.client.HTTPException) as error:
         raise _interrupted(checkpoint, done) from error
 

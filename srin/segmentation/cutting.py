@@ -1,4 +1,4 @@
-"""An object on transparency, from a photo and a prompt: in one call, without a page."""
+"""Cuts an object out of a photo, from a prompt or without one, in one call."""
 
 from collections.abc import Sequence
 
@@ -23,16 +23,16 @@ def cutout_of(
     box: Sequence[float] | None = None,
     segmenter: str = "auto",
 ) -> tuple[np.ndarray, str]:
-    """The object under the points and in the box; without any, the photo's subject.
+    """Cuts out the object under the points and in the box; without points and a box, the photo's subject.
 
     Args:
         image: uint8 (H, W, 3), sRGB.
         points: clicks (x, y) on the object, box: (x0, y0, x1, y1) around it, in pixels.
-        segmenter: who answers them: "sam", "embedded", or "auto": Segment Anything where it has a checkpoint. The subject
-            is always found by the embedded network.
+        segmenter: what answers them: "sam", "embedded", or "auto": Segment Anything if there is a checkpoint, else the
+            embedded network. The subject is always found by the embedded network.
 
     Returns:
-        uint8 (H, W, 4), the object's own colours along its soft edge, and the name of who found it.
+        uint8 (H, W, 4), with the object's own colours along its soft edge; and the segmenter's name.
 
     Raises:
         SegmentationError: a wrong prompt, nothing was found, or "sam" has no checkpoint.
@@ -44,7 +44,7 @@ def cutout_of(
 
 
 def weights_digest() -> str:
-    """Tells one version of the embedded network from another."""
+    """A hash of the embedded network's weights."""
     return digest([WEIGHTS])
 
 

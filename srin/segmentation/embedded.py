@@ -1,7 +1,7 @@
-"""The embedded segmenter: a small network of our own on one photo, for when there is no Segment Anything.
+"""The embedded segmenter: a small network of our own on one photo, for use without Segment Anything.
 
-A photo is encoded once, in a tenth of a second or so; a click then costs the decoder alone. An object that turns out
-small is looked at again: the network encodes a crop around it.
+A photo is encoded once, in about a tenth of a second; after that, a click needs only the decoder. If the object turns out
+small, the network encodes a crop around it and is asked again (the second look).
 """
 
 import threading
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from srin.segmentation.network import Features, SegmenterNet
 
 WEIGHTS = models.WEIGHTS / "segmenter.safetensors"
-SEEN_SIDE = 384  # pixels of the longer side that the network sees; of a multiple of STRIDE
+SEEN_SIDE = 384  # pixels of the longer side that the network sees; sides are multiples of STRIDE
 STRIDE = 32
-TWINS = 0.9  # IoU above which two candidates are no choice
+TWINS = 0.9  # IoU from which two candidates count as the same
 SPECK = 0.02  # islands and holes smaller than this share of the object are noise
-SMALL = 0.05  # share of the photo below which an object is looked at again
-CLOSE = 0.45  # share of the crop's side that such an object takes
+SMALL = 0.05  # an object below this share of the photo gets a second look
+CLOSE = 0.45  # share of the crop's side that the object takes in a second look
 LEAST_CROP, MOST_CROP = 0.12, 0.7  # of the photo's sides
-AGREE = 0.4  # IoU of the second look with the first below which it is not believed
-RESULT_SIDE = 640  # pixels of the longer side of a second look's answer, laid into the whole photo
-NOTHING = 0.0005  # share of the photo: fewer is no object
-SURELY_NOT = -12.0  # logit outside a second look
-REMEMBERED = 32  # chains of clicks
-MOST_CLICKS = 12  # that the network sees at once, the last ones, as it has learnt; earlier ones live on in the mask
+AGREE = 0.4  # least IoU of the second look with the first
+RESULT_SIDE = 640  # pixels of the longer side of the whole photo, in the logits of a second look
+NOTHING = 0.0005  # share of the photo: a smaller mask is no object
+SURELY_NOT = -12.0  # logit outside the crop of a second look
+REMEMBERED = 32  # chains of clicks that are kept
+MOST_CLICKS = 12  # the network sees this many last clicks, as in training; earlier ones act through the previous mask
 LONGEST_CHAIN = 24  # clicks
 GRID = 6  # clicks a side that are tried for proposals
-PROPOSAL_SCORE, MIN_OBJECT = 0.7, 0.01  # of a proposal: least score and share of the photo
-SAME = 0.6  # IoU with another proposal that makes it one
-MAP_SCORE, MAP_STABILITY = 0.4, 0.6  # of an answer that the map believes: the network is less sure than Segment Anything
+PROPOSAL_SCORE, MIN_OBJECT = 0.7, 0.01  # least score of a proposal, and least share of the photo
+SAME = 0.6  # a proposal with this IoU with another, or more, is the same object
+MAP_SCORE, MAP_STABILITY = 0.4, 0.6  # as MIN_SCORE and MIN_STABILITY, but lower: this network is less sure
 
 
 class Prompt(NamedTuple):
@@ -55,7 +55,7 @@ class Prompt(NamedTuple):
     box: np.ndarray | None
 
     def in_window(self, window: np.ndarray) -> "Prompt":
-        """The same in fractions of a window (x0, y0, x1, y1); clicks outside it are left out."""
+        """The prompt in fractions of a window (x0, y0, x1, y1); clicks outside the window are left out."""
         size = window[2:] - window[:2]
         points = (self.points - window[:2]) / size
         inside = ((points >= 0) & (points <= 1)).all(1)
@@ -63,7 +63,7 @@ class Prompt(NamedTuple):
         return Prompt(points[inside], self.labels[inside], box)
 
     def until(self, count: int) -> "Prompt":
-        """The first so many clicks; of more than MOST_CLICKS the last."""
+        """The prompt with its first `count` clicks, or the last MOST_CLICKS of these."""
         start = max(0, count - MOST_CLICKS)
         return Prompt(self.points[start:count], self.labels[start:count], self.box)
 
@@ -77,11 +77,11 @@ class EmbeddedEngine:
     """The embedded network on one picture. May be shared by threads.
 
     Args:
-        image: uint8 (H, W, 3), sRGB; it is kept, so a small copy of the photo does.
+        image: uint8 (H, W, 3), sRGB. It is kept in memory; a small copy of the photo is enough.
         size: (height, width) of the photo, if `image` is a smaller copy of it. Prompts are in the photo's pixels.
 
     Attributes:
-        segmenter: the name to show beside masks. map_segmenter: beside maps, which are of colour regions.
+        segmenter: the name to show beside masks. map_segmenter: the name to show beside maps of `automatic`.
     """
 
     segmenter = EMBEDDED
@@ -96,7 +96,7 @@ class EmbeddedEngine:
         self._close: _View | None = None  # the last second look
 
     def prepare(self) -> None:
-        """Encodes the photo, unless it is. Raises SegmentationError, WeightsError."""
+        """Encodes the photo, unless it is encoded. Raises WeightsError."""
         self._view()
 
     def candidates(
@@ -108,8 +108,8 @@ class EmbeddedEngine:
     ) -> list[Candidate]:
         """Selects an object; arguments and errors as in SamEngine.candidates.
 
-        A single click is ambiguous (a shirt, or its wearer?) and gives up to three candidates, the one that the network
-        thinks best first; other prompts give one. Several clicks count one after the other, as a person makes them.
+        A single click is ambiguous (a shirt, or its wearer?) and gives up to three candidates, the highest score first;
+        other prompts give one. Several clicks are processed one after the other, as a person makes them.
         """
         height, width = self._size
         coordinates, marks = checked_points(points, labels, height, width)
@@ -136,7 +136,7 @@ class EmbeddedEngine:
         return Candidate(answer.logits, answer.score, self.segmenter)
 
     def automatic(self, proceed: Callable[[float], None] = lambda done: None) -> AutomaticMap:
-        """Colour regions; as objects, the subject and what the network finds on a grid of points."""
+        """A map of colour regions. Its objects are the subject and what the network finds on a grid of points."""
         labels = colour_regions(self._image)
         size = self._view().cells
         objects: list[np.ndarray] = []
@@ -144,21 +144,21 @@ class EmbeddedEngine:
             try:
                 objects.append(cv2.resize(self.subject().logits, size[::-1]) > 0)
             except SegmentationError:
-                pass  # nothing stands out, and nobody asked
+                pass  # nothing stands out, which is no error here
             proceed(0.5)
             objects += self._proposals(objects)
         shaped = np.array(objects[:PROPOSALS], bool).reshape(-1, *size)
         return AutomaticMap(labels, shaped, 0, self.map_segmenter, self.segmenter)
 
     def regions(self) -> AutomaticMap:
-        """The network's own regions of the whole picture: what it answers on a grid of points, fine over coarse."""
+        """A map of the network's own regions of the whole picture, see `adaptive_map`."""
         if self._one_colour:
             size = self._view().cells
             return AutomaticMap(np.zeros(size, np.int32), np.zeros((0, *size), bool), 0, self.segmenter, self.segmenter)
         return adaptive_map(_PointDecoder(self._view()), self.segmenter, least=(MAP_SCORE, MAP_STABILITY))
 
     def _proposals(self, known: list[np.ndarray]) -> list[np.ndarray]:
-        """Whole objects, bool (h, w), other than those known: what clicks on a grid select, the surest first."""
+        """Whole objects, bool (h, w), that clicks on a grid select and that are not known, the highest score first."""
         steps = (np.arange(GRID) + 0.5) / GRID
         points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
         logits, scores = self._view().answers(points)
@@ -183,7 +183,7 @@ class EmbeddedEngine:
             return self._whole
 
     def _second_look(self, answer: "_Answer", prompt: Prompt, single: bool, corrected: bool) -> "_Answer":
-        """A small object as a crop around it shows it; the first answer where the two don't agree."""
+        """Asks again about a small object, on a crop around it. Returns the first answer if the two don't agree."""
         inside = answer.logits > 0
         if inside.mean() >= SMALL or corrected:
             return answer
@@ -216,14 +216,14 @@ class EmbeddedEngine:
 
 
 class _Answer(NamedTuple):
-    """logits: float32 (h, w). score: what the network thinks its IoU is."""
+    """logits: float32 (h, w). score: the network's estimate of the mask's IoU."""
 
     logits: np.ndarray
     score: float
 
 
 class _View:
-    """A window of a picture, encoded. window: x0, y0, x1, y1 as fractions."""
+    """The encoding of a window of a picture. window: x0, y0, x1, y1 as fractions."""
 
     def __init__(self, image: np.ndarray, window: np.ndarray) -> None:
         import torch
@@ -242,12 +242,12 @@ class _View:
         self._chains: OrderedDict[bytes, np.ndarray] = OrderedDict()
 
     def asked(self, prompt: Prompt, previous: np.ndarray | None, single: bool) -> list[_Answer]:
-        """Answers, the best first: up to CANDIDATES different ones for a single click, otherwise one.
+        """Answers to a prompt, the best first: up to CANDIDATES different ones for a single click, otherwise one.
 
-        previous: float32 (h, w), a mask to be corrected, as probabilities.
+        previous: float32 (h, w), the probabilities of a mask to be corrected.
         """
         if previous is None:
-            # The network has learnt one click after the other, each with the answer to those before.
+            # In training, clicks came one after the other, each with the answer to those before.
             count = len(prompt.labels)
             for number in range(max(1, count - LONGEST_CHAIN), count):
                 previous = self._chained(prompt, number, previous)
@@ -262,13 +262,13 @@ class _View:
         return found[:CANDIDATES]
 
     def answers(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Single clicks, each for itself: points (N, 2) as fractions -> logits (N, A, h, w), scores (N, A)."""
+        """Answers to N single clicks: points (N, 2) as fractions -> logits (N, A, h, w), scores (N, A)."""
         count = len(points)
         nothing = np.zeros((count, 1, *self.cells))
         return self._run(points[:, None], np.ones((count, 1)), np.zeros((count, 4)), nothing)
 
     def _chained(self, prompt: Prompt, number: int, previous: np.ndarray | None) -> np.ndarray:
-        """The probabilities that the first clicks of a prompt leave for the next one."""
+        """The answer to the first `number` clicks of a prompt, as probabilities, float (h, w), for the next click."""
         key = Prompt(prompt.points[:number], prompt.labels[:number], prompt.box).key
         known = self._chains.get(key)
         if known is None:
@@ -281,7 +281,7 @@ class _View:
         return known
 
     def _decoded(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """logits (A, h, w) and scores (A,)."""
+        """Runs the decoder on one prompt: logits (A, h, w) and scores (A,)."""
         points, labels = prompt.points, prompt.labels
         if not len(labels):
             points, labels = np.zeros((1, 2)), np.full(1, -1)
@@ -293,7 +293,7 @@ class _View:
     def _run(
         self, points: np.ndarray, labels: np.ndarray, boxes: np.ndarray, previous: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """N prompts, as in network.Prompts -> logits (N, A, h, w), scores (N, A)."""
+        """Runs the decoder on N prompts, as in network.Prompts: logits (N, A, h, w), scores (N, A)."""
         import torch
 
         from srin.segmentation.network import Prompts
@@ -318,7 +318,7 @@ class _PointDecoder:
 
 
 def picture_tensor(pictures: np.ndarray) -> "Tensor":
-    """What the network sees: (B, 3, H, W) in [-1, 1], channels last, from uint8 (B, H, W, 3)."""
+    """The network's input, (B, 3, H, W) in [-1, 1], channels last in memory, from uint8 (B, H, W, 3)."""
     import torch
 
     return (torch.from_numpy(np.ascontiguousarray(pictures)).float() / 127.5 - 1).permute(0, 3, 1, 2)
@@ -334,7 +334,7 @@ def _network() -> "SegmenterNet":
 
 
 def _probability(previous: Candidate | np.ndarray, cells: tuple[int, int]) -> np.ndarray:
-    """float32 (h, w)."""
+    """A previous mask as probabilities, float32 (h, w)."""
     if isinstance(previous, Candidate):
         values = 1 / (1 + np.exp(-previous.logits.clip(-30, 30)))
     else:
@@ -343,7 +343,7 @@ def _probability(previous: Candidate | np.ndarray, cells: tuple[int, int]) -> np
 
 
 def _cleaned(logits: np.ndarray, prompt: Prompt) -> np.ndarray:
-    """Without small islands that nobody clicked on and small holes that nobody excluded."""
+    """Removes small islands without a positive click, and fills small holes without a negative one."""
     result = logits.copy()
     limit = SPECK * np.count_nonzero(logits > 0)
     rows, columns = ((prompt.points[:, axis] * logits.shape[axis ^ 1]).astype(int) for axis in (1, 0))
@@ -362,7 +362,7 @@ def _cleaned(logits: np.ndarray, prompt: Prompt) -> np.ndarray:
 
 
 def _around(inside: np.ndarray, prompt: Prompt) -> np.ndarray:
-    """x0, y0, x1, y1 of a window around an object, its positive clicks and its box, as fractions."""
+    """A window around an object, its positive clicks and its box: x0, y0, x1, y1 as fractions."""
     height, width = inside.shape
     rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
     corners = [[columns[0] / width, rows[0] / height], [(columns[-1] + 1) / width, (rows[-1] + 1) / height]]
@@ -370,7 +370,7 @@ def _around(inside: np.ndarray, prompt: Prompt) -> np.ndarray:
     if prompt.box is not None:
         corners += prompt.box.reshape(2, 2).tolist()
     low, high = np.min(corners, 0), np.max(corners, 0)
-    # Of the photo's own proportions, and in steps, so that a further click mostly finds the same window.
+    # It has the photo's proportions. Size and place are rounded, so that a further click mostly gives the same window.
     side = float(np.clip(2 ** (np.ceil(np.log2((high - low).max() / CLOSE) * 2) / 2), LEAST_CROP, 1))
     centre = np.round((low + high) / 2 / (side / 8)) * (side / 8)
     start = (centre - side / 2).clip(0, max(0.0, 1 - side))

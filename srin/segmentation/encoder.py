@@ -1,4 +1,4 @@
-"""The image encoder: interruptible, and in shorter numbers where that changes no mask."""
+"""Runs Segment Anything's image encoder: interruptible, and in half precision where that changes no mask."""
 
 import hashlib
 import json
@@ -16,14 +16,14 @@ from srin.segmentation.checkpoints import cache_folder
 from srin.segmentation.sam_model import LoadedSam
 from srin.shipped import ASSETS
 
-REQUIRED_IOU = 0.99  # mean over a test picture's masks, on each of them
+REQUIRED_IOU = 0.99  # mean over a picture's masks, on each test picture
 EXAMPLES = ASSETS / "examples"
 TEST_PICTURES = ("osprey.jpg", "otter.jpg")
 GRID = 4  # points per side at which masks are compared
 
 
 def encode(sam: LoadedSam, image: np.ndarray, precision: Any, proceed: Callable[[float], None]) -> np.ndarray:
-    """Runs the image encoder. One call at a time: `proceed` would hear of the others' progress.
+    """Runs the image encoder. Only one call may run at a time: otherwise `proceed` would get the others' progress too.
 
     Args:
         image: uint8 (h, w, 3), sRGB.
@@ -60,7 +60,7 @@ def _interruptible(blocks: Any, proceed: Callable[[float], None]) -> Iterator[No
 
 
 def precision_of(sam: LoadedSam) -> Any:
-    """The dtype to encode with: a short one only after `check_precision` found that it changes no mask."""
+    """The dtype to encode with: a short one only after `check_precision` found that the masks agree."""
     import torch
 
     short = short_precision(sam.model.device)
@@ -68,7 +68,7 @@ def precision_of(sam: LoadedSam) -> Any:
 
 
 def needs_check(sam: LoadedSam) -> bool:
-    """Whether a short dtype would be faster here, and nobody has compared the masks yet."""
+    """Whether a short dtype would be faster here, and `check_precision` has not run with it yet."""
     short = short_precision(sam.model.device)
     return short is not None and _verdict(sam, short) is None
 
@@ -81,16 +81,16 @@ def short_precision(device: Any) -> Any:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type != "cpu":
         return None
-    # Without instructions of its own, a processor emulates bf16 and is slower.
+    # A processor without bf16 instructions emulates them, and is slower.
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of torch cannot tell
     native = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.bfloat16 if native else None
 
 
 def check_precision(sam: LoadedSam, proceed: Callable[[float], None]) -> float:
-    """Compares masks of the short dtype with those of fp32 on the test pictures; remembers whether they agree.
+    """Compares masks of the short dtype with those of fp32 on the test pictures, and stores whether they agree.
 
-    Costs two encodings a picture. `proceed` as in `encode`.
+    It takes two encodings for each picture. `proceed` as in `encode`.
 
     Returns:
         The mean IoU on the picture where they agree least.
@@ -109,7 +109,7 @@ def check_precision(sam: LoadedSam, proceed: Callable[[float], None]) -> float:
 
 
 def _grid_masks(sam: LoadedSam, embedding: np.ndarray) -> np.ndarray:
-    """bool (N, s, s): of each point of a grid, the mask that the model is most certain of."""
+    """bool (N, s, s): for each point of a grid, the mask with the highest predicted IoU."""
     import torch
 
     model = sam.model
@@ -146,7 +146,7 @@ def _verdict(sam: LoadedSam, short: Any) -> bool | None:
 
 
 def _remember(sam: LoadedSam, short: Any, agrees: bool) -> None:
-    """For this process, and for the next ones where the cache folder can be written."""
+    """Stores the result for this process, and in the cache folder, if it can be written, for later ones."""
     key = _verdict_key(sam, short)
     _verdicts[key] = agrees
     unfinished = cache_folder() / f".{uuid.uuid4().hex}.part"

@@ -1,10 +1,10 @@
-"""The embedded segmenter's network: a photo is encoded once, prompts join afterwards, so that a click is cheap.
+"""The embedded segmenter's network. A photo is encoded once; prompts enter only in the decoder, so that a click is cheap.
 
-    features = network.encode(picture)            # EfficientNet-Lite0 and a feature pyramid: once a photo
+    features = network.encode(picture)            # EfficientNet-Lite0 and a feature pyramid: once for each photo
     logits, quality = network(features, prompts)  # a light decoder: for every click
 
-What tells the decoder where to look, besides the clicks themselves: how similar every place is to the places under
-positive and under negative clicks, and to what the box or the previous mask encloses.
+Besides the clicks themselves, the decoder gets the similarity of every place to the places under positive and under
+negative clicks, and to what the box or the previous mask encloses.
 """
 
 import os
@@ -19,9 +19,9 @@ from srin.errors import WeightsError
 from srin.models.checkpoint import filled, read_weights
 from srin.models.encoder import MEANING_STAGES, STAGES, Encoder
 
-ANSWERS = 4  # masks a prompt is answered with: one for any prompt, and three for the meanings of a single click
-DISK = 3.0  # radius of a click's disk, in cells of a quarter of the picture's size
-HALO = 24.0  # the same of its wide halo, a Gaussian's deviation
+ANSWERS = 4  # masks for each prompt: one for any prompt, and three for the meanings of a single click
+DISK = 3.0  # radius of a click's disk, in cells at a quarter of the picture's size
+HALO = 24.0  # standard deviation of a click's Gaussian halo, in the same cells
 MAPS = 7  # of a prompt: disks of positive and negative clicks, their halos, inside and outside the box, previous mask
 SIMILARITIES = 3  # to positive clicks, to negative clicks, to what is enclosed
 GROUPS = 8  # of group normalization
@@ -43,14 +43,14 @@ class SegmenterConfig:
 
 
 class Features(NamedTuple):
-    """Of B pictures, at a quarter, an eighth and a sixteenth of their size: (B, C, H/4, W/4) and so on."""
+    """Features of B pictures at a quarter, an eighth and a sixteenth of their size: (B, C, H/4, W/4) and so on."""
 
     quarter: Tensor
     eighth: Tensor
     sixteenth: Tensor
 
     def of(self, owners: Tensor) -> "Features":
-        """For N prompts, the features of the picture that each is about. owners: int64 (N,)."""
+        """Features for N prompts. owners: int64 (N,), the index of each prompt's picture."""
         return Features(*(level[owners] for level in self))
 
 
@@ -58,7 +58,7 @@ class Prompts(NamedTuple):
     """N prompts on pictures of the size H, W.
 
     Attributes:
-        points: (N, K, 2), x and y of clicks as fractions of width and height; those beyond a prompt's count are ignored.
+        points: (N, K, 2), x and y of clicks as fractions of width and height; ignored where the label is -1.
         labels: (N, K), 1 on the object, 0 beside it, -1 no click.
         boxes: (N, 4), x0, y0, x1, y1 as fractions; all 0: no box.
         previous: (N, 1, H/4, W/4), probabilities of a mask to be corrected; all 0: none.
@@ -71,7 +71,7 @@ class Prompts(NamedTuple):
 
 
 class SegmenterNet(nn.Module):
-    """Up to ANSWERS masks for clicks, a box, a previous mask, or for no prompt at all: the photo's subject."""
+    """Predicts ANSWERS masks for clicks, a box and a previous mask; without any prompt, for the photo's subject."""
 
     def __init__(self, config: SegmenterConfig = SegmenterConfig()) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class SegmenterNet(nn.Module):
         self.quality = nn.Sequential(nn.Linear(c8 + c16 + 3 + ANSWERS, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def encode(self, picture: Tensor) -> Features:
-        """picture: (B, 3, H, W) in [-1, 1]; H and W multiples of `srin.models.encoder.STRIDE`."""
+        """Encodes pictures (B, 3, H, W) in [-1, 1]; H and W multiples of `srin.models.encoder.STRIDE`."""
         (_, quarter, eighth), (middle, last) = self.encoder(picture)
         x = _doubled(self.from_last(last), middle) + self.from_middle(middle)
         x16 = self.smooth16(x + self.overview(last.mean((2, 3)))[..., None, None])
@@ -118,7 +118,7 @@ class SegmenterNet(nn.Module):
 
         Returns:
             logits (N, ANSWERS, H/4, W/4), above 0 inside the mask: first the answer for any prompt, then three for a
-            single click; and (N, ANSWERS), an estimate of each mask's IoU with what was meant, before the sigmoid.
+            single click; and (N, ANSWERS), logits of the estimated IoU of each mask with what was meant.
         """
         x4, x8, x16 = features
         maps4 = _maps(prompts, x4)
@@ -143,7 +143,7 @@ class SegmenterNet(nn.Module):
         return logits, self._quality(logits, y8, y16)
 
     def _quality(self, logits: Tensor, y8: Tensor, y16: Tensor) -> Tensor:
-        """What is under each mask, and how sure and how large the mask is, tell how good it is."""
+        """Estimates each mask's IoU from the features under it, its certainty and its size: logits (N, ANSWERS)."""
         inside = logits.detach().sigmoid()
         small = F.avg_pool2d(inside, 2).to(y8.dtype)
         under = torch.einsum("nahw,nchw->nac", small, y8) / (small.sum((2, 3)) + 1e-3)[..., None]
@@ -185,7 +185,7 @@ def _doubled(x: Tensor, like: Tensor) -> Tensor:
 
 
 def _maps(prompts: Prompts, like: Tensor) -> Tensor:
-    """(N, MAPS, H/4, W/4): what a person drew, as pictures."""
+    """Draws prompts as maps, (N, MAPS, H/4, W/4), in the order given at MAPS."""
     height, width = like.shape[2:]
     x = torch.arange(width, device=like.device) + 0.5
     y = torch.arange(height, device=like.device) + 0.5
@@ -207,8 +207,8 @@ def _maps(prompts: Prompts, like: Tensor) -> Tensor:
 
 
 def _enclosed(maps: Tensor) -> Tensor:
-    """(N, 1, h, w): how much of a place is surely meant: under the previous mask, else the middle of the box, and under
-    positive clicks.
+    """(N, 1, h, w): weights of places that belong to the object: under positive clicks and the previous mask, or, without
+    a previous mask, faintly inside the box.
     """
     positive, inside, previous = maps[:, 0:1], maps[:, 4:5], maps[:, 6:7]
     has_previous = (previous.amax((2, 3), keepdim=True) > 0).to(maps.dtype)
@@ -220,8 +220,8 @@ def _mean(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def _similarities(x: Tensor, prompts: Prompts, enclosed: Tensor) -> Tensor:
-    """(N, SIMILARITIES, h, w): cosines with the features under the most similar positive click, the most similar
-    negative one, and with the mean of what is enclosed; 0 where there is none.
+    """(N, SIMILARITIES, h, w): cosine similarities to the features under the most similar positive click, under the most
+    similar negative one, and to the mean enclosed feature; 0 if there is none.
     """
     unit = F.normalize(x.float(), dim=1).to(x.dtype)
     places = (prompts.points * 2 - 1)[:, :, None].to(x.dtype)

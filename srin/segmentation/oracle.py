@@ -1,8 +1,8 @@
-"""A mask decoder that answers from a label map made by people: measures automatic maps without a checkpoint.
+"""A mask decoder that answers from a label map made by people, to measure automatic maps without a checkpoint.
 
-It stands in for Segment Anything's decoder where no weights can be had, with that decoder's ambiguity (three
-granularities) and faults (rough edges, a misjudged score, answers that are plainly wrong). What it can't show is how
-good Segment Anything itself is on a photo.
+It stands in for Segment Anything's decoder when there are no weights. It imitates that decoder's ambiguity (three
+granularities) and faults (rough edges, a misjudged score, answers that are plainly wrong). It can't show how good Segment
+Anything itself is on a photo.
 """
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 
 SIDE = 256  # pixels of the longer side of the logits, as the real decoder's
 JITTER = 2.0  # pixels of the logits by which an edge is displaced at most
-WAVE = 8  # pixels from one displacement to the next: edges are wavy, not ragged
+WAVE = 8  # pixels from one random displacement to the next, so that edges are wavy, not ragged
 PART = 0.2  # of the longer side: radius around the point of the smallest granularity
 SCORE_NOISE = 0.05  # standard deviation
 WRONG = 0.1  # share of points whose answer is wrong
@@ -20,14 +20,14 @@ STEEPNESS = 4.0  # logits per pixel of distance from the edge
 class OracleDecoder:
     """A PointDecoder (see automatic.py) on one photo. The same point always gets the same answer.
 
-    A point is answered by its region, by the region together with its neighbour of the most similar colour, and by the
-    region's part around the point; in random order. One in ten answers is wrong: half of them are those of another
-    point of the picture, the others are a random ellipse around the point; their scores are as good as any.
+    A point is answered by three masks in random order: its region, the region together with its neighbour of the most
+    similar colour, and the region's part around the point. For one point in ten the answer is wrong: half of these get
+    another point's answer, the others random ellipses around the point. Their scores are as high as those of right ones.
 
     Args:
-        image: uint8 (H, W, 3), sRGB; tells which neighbour is similar.
+        image: uint8 (H, W, 3), sRGB, from which similar neighbours are found.
         labels: integers (H, W), the regions that people drew.
-        seed: of its faults.
+        seed: of the random faults.
 
     Attributes:
         size: (h, w) of the logits, longer side SIDE.
@@ -113,7 +113,7 @@ class OracleDecoder:
 
 
 def _most_similar_neighbours(ids: np.ndarray, lab: np.ndarray) -> list[int]:
-    """For each region the neighbour of the nearest mean colour; itself where it has none."""
+    """For each region, the neighbour with the nearest mean colour; the region itself if it has no neighbour."""
     count = int(ids.max()) + 1
     areas = np.bincount(ids.ravel(), minlength=count)
     means = np.stack([np.bincount(ids.ravel(), lab[..., c].ravel()) / areas for c in range(3)], axis=1)

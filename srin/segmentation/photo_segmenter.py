@@ -1,4 +1,4 @@
-"""One object a photo: made on upload, prepared in the background, then asked for masks and for the map.
+"""PhotoSegmenter: an instance for each photo, made on upload, prepared in the background, then asked for masks and a map.
 
     segmenter = PhotoSegmenter(image)        # returns at once; the encodings start in the background
     segmenter.candidates([(x, y)], [1])      # up to three masks to choose from
@@ -8,9 +8,9 @@
     segmenter.status                         # what to show: preparing, ready, failed, unavailable, cancelled; and why
     segmenter.cancel()                       # when the photo is replaced
 
-All methods work in every state: the embedded network answers until Segment Anything has read the photo, and where it
-can't be had; `status` and every mask say which one did. What is expensive is cached for all photos by their content, so
-a second one on the same photo is ready at once.
+All methods work in every state: the embedded network answers until Segment Anything has read the photo, or if it is not
+available; `status` and every mask say which segmenter it was. Expensive results are cached by the photo's content, so a
+second instance for the same photo is ready at once.
 """
 
 import atexit
@@ -42,7 +42,7 @@ State = Literal["preparing", "ready", "failed", "unavailable", "cancelled"]
 
 @dataclass(frozen=True)
 class Status:
-    """What the page shows of a session.
+    """The state of a PhotoSegmenter, as the page shows it.
 
     Attributes:
         state: "preparing": Segment Anything is reading the photo. "ready": it answers.
@@ -50,8 +50,8 @@ class Status:
             In all but "ready" the embedded network answers.
         reason: a sentence for people; empty when ready.
         progress: share of the preparation that is done, 0 to 1.
-        segmenter: who makes masks now.
-        map_segmenter: who drew the map; None while it is being drawn, and `automatic_map` would wait for it.
+        segmenter: what makes masks now.
+        map_segmenter: what drew the map; None while it is being drawn, when `automatic_map` would wait.
         redraws: whether that map is about to be replaced by Segment Anything's.
     """
 
@@ -64,7 +64,7 @@ class Status:
 
 
 class PhotoSegmenter:
-    """A photo to be asked about. Safe to use from several threads; holds some 6 MB, never the full photo.
+    """Answers prompts on one photo. Safe to use from several threads; holds some 6 MB, never the full photo.
 
     Args:
         image: uint8 (H, W, 3), sRGB; or an image file's path or bytes, or a PIL picture.
@@ -99,8 +99,9 @@ class PhotoSegmenter:
         return Status(self._state, self._reason, self._progress, self._engine.segmenter, drawn, self._redraws)
 
     def look_again(self) -> None:
-        """Segment Anything reads the photo, and draws its map anew, if its checkpoint has come since: to be called while
-        somebody works on it. Returns at once.
+        """If a checkpoint has arrived since, makes Segment Anything read the photo and draw a new map in the background.
+
+        To be called while somebody works on the photo. Returns at once.
         """
         with self._lock:
             if self._state == "unavailable" and is_here():
@@ -108,7 +109,7 @@ class PhotoSegmenter:
                 _worker.submit(_ENCODE, self._prepare)
 
     def cancel(self) -> None:
-        """Stops the work in the background, within seconds on a CPU. The embedded segmenters do what is left."""
+        """Stops the work in the background, within seconds on a CPU. The embedded segmenters do the rest."""
         with self._lock:
             self._cancelled = True
             if self._state == "preparing":
@@ -130,8 +131,8 @@ class PhotoSegmenter:
             previous: the mask to be corrected: the candidate chosen before, or uint8 (H, W).
 
         Returns:
-            One to three different candidates, those thought best first: a single click has several meanings (a shirt,
-            or its wearer?). `candidates(...)[0].mask(height, width)` is a mask.
+            One to three different candidates, the best first: a single click has several meanings (a shirt, or its
+            wearer?). `candidates(...)[0].mask(height, width)` is a mask.
 
         Raises:
             SegmentationError: no prompt, or a wrong one; or nothing was found.
@@ -144,7 +145,7 @@ class PhotoSegmenter:
         return self._embedded.subject()
 
     def automatic_map(self) -> AutomaticMap:
-        """The regions of the whole photo, and proposals of whole objects. Waits until the background has drawn it."""
+        """The regions of the whole photo, and proposals of whole objects. Waits until the map is drawn."""
         self._mapped.wait()
         assert self._map is not None
         return self._map
@@ -168,10 +169,10 @@ class PhotoSegmenter:
             self._progress = done
 
     def _prepare(self) -> None:
-        """In the background: encodes the photo, for the embedded network first, and queues its map."""
+        """Runs in the background: encodes the photo, for the embedded network first, and queues the map."""
         try:
             self._embedded.prepare()
-        except SrinError as error:  # who clicks is told
+        except SrinError as error:  # `candidates` raises it again
             logging.error("%s", error)
         if self._state == "preparing":
             try:
@@ -197,7 +198,7 @@ class PhotoSegmenter:
             _worker.submit(_MAP, self._draw_map)
 
     def _draw_map(self) -> None:
-        """In the background, after all encodings that wait: a click is more urgent than a map."""
+        """Runs in the background, after all waiting encodings, because clicks are more urgent than maps."""
         try:
             self._map = self._engine.automatic(self._proceed)
         except _Cancelled:
@@ -209,7 +210,7 @@ class PhotoSegmenter:
         self._mapped.set()
 
     def _renew(self) -> None:
-        """Encodes in the background again, should the cache have dropped the embedding for other users' photos."""
+        """Starts the encoding again, if the cache has dropped it to make room for other users' photos."""
         with self._lock:
             if self._state == "ready" and self._sam is not None and not self._sam.is_prepared:
                 self._state, self._reason = "preparing", "Segment Anything is reading the photo again."
@@ -221,7 +222,7 @@ class _Cancelled(Exception):
 
 
 _INSTEAD = "Masks come from the embedded network and the map from colour regions."
-_ENCODE, _MAP, _CHECK = range(3)  # the more urgent, the smaller
+_ENCODE, _MAP, _CHECK = range(3)  # in order of urgency
 
 
 def _check(sam: LoadedSam) -> None:
@@ -229,11 +230,11 @@ def _check(sam: LoadedSam) -> None:
     logging.info("Masks of the shorter precision overlap those of fp32 by %.4f.", overlap)
 
 
-LONGEST_END = 20.0  # seconds that the end of the program waits for the work at hand
+LONGEST_END = 20.0  # seconds that the program waits for the current job when it ends
 
 
 class _Worker:
-    """One thread for all heavy work of all sessions: it uses every core anyway. Starts with the first job."""
+    """One thread for all heavy work of all sessions, since each job uses every core. It starts with the first job."""
 
     def __init__(self) -> None:
         self._jobs: queue.PriorityQueue[tuple[int, int, Callable[[], None]]] = queue.PriorityQueue()
@@ -251,9 +252,9 @@ class _Worker:
                 atexit.register(self._end)
 
     def _end(self) -> None:
-        """Python ends: a thread that is cut off inside compiled code would abort the whole process."""
+        """Ends the thread when Python ends: if it were cut off inside compiled code, the whole process would abort."""
         self.ending = True
-        self._jobs.put((-1, next(self._order), lambda: None))  # in case it waits
+        self._jobs.put((-1, next(self._order), lambda: None))  # wakes the thread if it waits
         assert self._thread is not None
         self._thread.join(LONGEST_END)
 

@@ -1,4 +1,4 @@
-"""What a person draws to select an object, checked before any segmenter sees it."""
+"""Checks of prompts: the clicks and the box with which a person selects an object."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from srin.errors import SegmentationError
 
 
 def checked_box(box: Sequence[float], height: int, width: int) -> tuple[int, int, int, int]:
-    """Whole pixels of a box, corners in order, clipped to the picture.
+    """A box in whole pixels, with its corners in order, clipped to the picture.
 
     Args:
         box: (x0, y0, x1, y1), any two opposite corners, in pixels from the upper left edge of the picture.

@@ -1,7 +1,7 @@
-"""A mask's edge fitted to the photo at its own resolution, by closed-form matting in a band around the edge.
+"""Fits a mask's edge to the photo at full resolution, by closed-form matting in a band around the edge.
 
-A segmenter's mask is right to within a pixel of its own 256 or 640, which is many of a photo's. The matte is solved at
-a reduced size first, and then at full size in a band of a few pixels: so the cost grows with the edge's length alone.
+A segmenter's mask has 256 or 640 pixels a side, and one of these pixels covers many of a photo's. The matte is solved at
+a reduced size first, and then at full size in a band of a few pixels, so the cost grows with the edge's length alone.
 """
 
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ COARSE_SIDE = 1024  # pixels of the longer side
 FINE_REACH = 2.0  # pixels of the coarse solution: how far its edge may be off
 TILE = 512
 MARGIN = 16  # pixels around a tile that are solved with it, so that tiles agree at their seams
-EPSILON = 1e-4  # closed-form regularization, about the variance of grain; smaller values fit the matte to it
-TOLERANCE = 1e-4  # of the solver, relative; its default is far below a step of 8 bits
-EDGE, EDGE_SIDE = 0.8, 1280  # softens the stairs of a hard edge: pixels of a photo of that longer side, or smaller
-SHIFTS = (1e-3, 1e-2, 0.1, 0.5, 1.0)  # of the preconditioner; smaller ones fail, noisily, before one of these is tried
+EPSILON = 1e-4  # closed-form regularization, about the variance of grain; smaller values fit the matte to the grain
+TOLERANCE = 1e-4  # relative, of the solver; its default is far finer than 8 bits need
+EDGE, EDGE_SIDE = 0.8, 1280  # blur of a hard edge: pixels, for photos of up to this longer side; in proportion above
+SHIFTS = (1e-3, 1e-2, 0.1, 0.5, 1.0)  # of the preconditioner; without smaller ones, which fail with warnings first
 
 
 def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndarray:
-    """The share of foreground in every pixel: for hair and fur.
+    """Estimates the share of foreground in every pixel near the mask's edge, for hair and fur.
 
-    Closed-form matting (Levin, Lischinski, Weiss, 2008), as implemented by PyMatting.
+    It uses closed-form matting (Levin, Lischinski, Weiss, 2008), as implemented by PyMatting.
 
     Args:
         image: uint8 (H, W, 3), sRGB. mask: uint8 (H, W), foreground where > 127.
@@ -33,7 +33,7 @@ def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.nda
             The narrower the better: 1 to 1.5 % of the longer side suits most hair.
 
     Returns:
-        uint8 (H, W), 0 to 255. Unlike `mask` only within `reach` of its edge.
+        uint8 (H, W), 0 to 255: beyond `reach` of the mask's edge, 255 inside and 0 outside.
 
     Raises:
         MaskError: sizes differ, or the reach is out of range.
@@ -45,12 +45,12 @@ def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.nda
 
 
 def softened(mask: np.ndarray) -> np.ndarray:
-    """A hard mask, uint8 (H, W), with an edge as soft as a photo's own, so that neither stairs nor fringes show."""
+    """Blurs the edge of a hard mask, uint8 (H, W), to be as soft as a photo's own edges: without stairs or fringes."""
     return cv2.GaussianBlur(mask, (0, 0), EDGE * max(1.0, max(mask.shape) / EDGE_SIDE))
 
 
 def warm_up() -> None:
-    """Imports the matting library, which compiles itself on its first import on a machine: half a minute."""
+    """Imports the matting library, whose first import on a machine compiles for half a minute."""
     import pymatting  # noqa: F401
 
 
@@ -72,7 +72,7 @@ def _matte(image: np.ndarray, mask: np.ndarray, reach: float) -> np.ndarray:
         _trimap(cv2.resize(firm, small, interpolation=cv2.INTER_AREA), reach * shrink),
     )
     guess = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    # Where the coarse matte is soft, and close to its edges, the photo's own pixels decide.
+    # At full size, the matte is solved where the coarse one is soft, and close to its edges.
     trimap = _trimap((guess > 0.5).astype(np.float32), FINE_REACH / shrink)
     trimap[(guess > 0.02) & (guess < 0.98)] = 0.5
     outside = np.abs(_trimap(firm, reach) - 0.5) == 0.5
@@ -91,7 +91,7 @@ def _trimap(mask: np.ndarray, reach: float) -> np.ndarray:
 
 
 def _solved(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """The matte of a trimap, tile by tile where there is anything to solve."""
+    """The matte of a trimap, solved tile by tile, where there is anything to solve."""
     from pymatting import estimate_alpha_cf, ichol
 
     alpha = trimap.copy()
@@ -99,7 +99,7 @@ def _solved(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
         if not (trimap[core] == 0.5).any():
             continue
         piece = trimap[window]
-        if not ((piece == 0).any() and (piece == 1).any()):  # no edge near enough to say which side is which
+        if not ((piece == 0).any() and (piece == 1).any()):  # without pixels of both sides, nothing can be solved
             alpha[core] = np.where(trimap[core] == 0.5, piece.max() if (piece == 1).any() else 0.0, trimap[core])
             continue
         solved = estimate_alpha_cf(
@@ -115,7 +115,7 @@ def _solved(image: np.ndarray, trimap: np.ndarray) -> np.ndarray:
 
 
 def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
-    """(core, window) of every tile: cores cover the picture, windows are the cores with their margin."""
+    """(core, window) of every tile: the cores cover the picture, the windows add a margin."""
     for top in range(0, shape[0], TILE):
         for left in range(0, shape[1], TILE):
             core = slice(top, min(top + TILE, shape[0])), slice(left, min(left + TILE, shape[1]))

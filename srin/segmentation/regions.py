@@ -1,4 +1,4 @@
-"""The embedded region map: colour regions, for when there is no Segment Anything checkpoint."""
+"""Colour regions: the map that is drawn without a Segment Anything checkpoint."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Segment Anything on a picture: one encoding, then masks from prompts, and a map of everything."""
+"""Segment Anything on one picture: one encoding, then masks from prompts, and an automatic map."""
 
 import hashlib
 import threading
@@ -20,17 +20,17 @@ from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.sam_model import LoadedSam
 
 INPUT_SIDE = 1024  # pixels of the longer side that the official encoders see
-TWINS = 0.95  # IoU above which two candidates are no choice
-MASK_LOGIT = 10.0  # of a finished mask that is given back as a prompt
+TWINS = 0.95  # IoU from which two candidates count as the same
+MASK_LOGIT = 10.0  # logit of a finished mask that is given back as a prompt
 
 cache = ArrayCache(256 << 20)  # 64 embeddings of 4 MiB
-# Encodings and automatic maps go one at a time: each uses all cores, and a second request for the same
-# picture finds the first one's result. Clicks on an encoded picture never wait for it.
+# Encodings and automatic maps run one at a time: each uses all cores, and a second request for the same
+# picture finds the first one's result. Clicks on an encoded picture never wait for this lock.
 _heavy_work = threading.RLock()
 
 
 def _always(done: float) -> None:
-    """The work goes on."""
+    """A `proceed` that never stops the work."""
 
 
 class SamEngine:
@@ -66,11 +66,11 @@ class SamEngine:
 
     @property
     def is_prepared(self) -> bool:
-        """Whether the encoding is at hand."""
+        """Whether the encoding is cached."""
         return cache.get(self._key) is not None
 
     def prepare(self, proceed: Callable[[float], None] = _always) -> None:
-        """Runs the image encoder, unless its result is cached. The slow part: half a minute on a CPU.
+        """Runs the image encoder, unless its result is cached. It is the slow part: half a minute on a CPU.
 
         Args:
             proceed: called with the share that is done; may raise an exception to stop.
@@ -126,7 +126,8 @@ class SamEngine:
         return found[:CANDIDATES]
 
     def automatic(self, proceed: Callable[[float], None] = _always) -> AutomaticMap:
-        """Splits the whole picture into regions (see automatic.py). Some ten times a click; cached like the encoding."""
+        """Splits the whole picture into regions (see automatic.py). It takes some ten times as long as a click, and is
+        cached like the encoding."""
         with _heavy_work:
             arrays = cache.get(f"{self._key}-map")
             if arrays is None:
@@ -199,14 +200,14 @@ class SamEngine:
     def _valid(self, logits: np.ndarray) -> np.ndarray:
         """The part (h, w) of logits (s, s) that belongs to the picture; the rest is the encoder's padding."""
         height, width = self.logits_size
-        # A part may end inside a pixel; cutting it off there would shift masks of large photos by several pixels.
+        # The part may end inside a pixel of the logits; rounding would shift masks of large photos by several pixels.
         stretch_x, stretch_y = self._input_size[1] / 4 / width, self._input_size[0] / 4 / height
         matrix = np.array([[stretch_x, 0, stretch_x / 2 - 0.5], [0, stretch_y, stretch_y / 2 - 0.5]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(logits, matrix, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
     def _as_prompt(self, previous: Candidate | np.ndarray) -> np.ndarray:
-        """(1, 1, s, s): a mask as the logits that the prompt encoder expects."""
+        """Converts a mask to the logits that the prompt encoder expects, (1, 1, s, s)."""
         height, width = self.logits_size
         if isinstance(previous, Candidate):
             inside = previous.logits

@@ -1,6 +1,6 @@
-"""Loads Segment Anything: one model in memory for everybody.
+"""Loads Segment Anything: one model in memory, shared by all users.
 
-torch and segment_anything are imported when a model is loaded: most visitors never need them.
+torch and segment_anything are imported only when a model is loaded: most visitors never need them.
 """
 
 import os
@@ -25,8 +25,8 @@ class LoadedSam:
 
     Attributes:
         model: segment_anything.modeling.Sam, in evaluation mode.
-        architecture: its key in the library's registry, as "vit_b", or a description of a size of its own.
-        key: identity of the checkpoint file's content, for caches.
+        architecture: its key in the library's registry, such as "vit_b", or a description if it has another size.
+        key: identifies the checkpoint file (path, size and time of change), for caches.
     """
 
     model: Any
@@ -39,14 +39,14 @@ _loaded: dict[tuple[str, str], LoadedSam] = {}  # at most one entry
 
 
 def load_sam(source: str | os.PathLike[str], device: str | None = None) -> LoadedSam:
-    """Loads a checkpoint, or hands out the model that is in memory already.
+    """Loads a checkpoint, or returns the model if it is in memory already.
 
-    The architecture is read off the file's tensors, so that renamed files work. Only tensors are unpickled.
+    The architecture is derived from the file's tensors, so that renamed files work. Only tensors are unpickled.
 
     Args:
         source: name of a downloaded checkpoint (a key of CHECKPOINTS), or path of any checkpoint file.
-        device: where to put the model; by default the GPU if there is one that isn't lent call by call: photos are
-            read in the background, on nobody's behalf.
+        device: where to put the model; by default a CUDA GPU, if there is one that isn't lent for single calls: photos
+            are encoded in the background, outside of any call.
 
     Raises:
         SegmentationError: there is no such file; it is damaged, cut short or holds more than tensors; or it
@@ -63,7 +63,7 @@ def load_sam(source: str | os.PathLike[str], device: str | None = None) -> Loade
     key = f"{path.resolve()}:{status.st_size}:{status.st_mtime_ns}"
     with _load_lock:
         if (key, device) not in _loaded:
-            _loaded.clear()  # before loading: two of the large ones may not fit
+            _loaded.clear()  # before loading, because two large models may not fit in memory
             model, architecture = _read_model(path)
             _loaded[key, device] = LoadedSam(model.eval().to(device), architecture, key)
         return _loaded[key, device]
@@ -98,10 +98,10 @@ def _read_model(path: Path) -> tuple[Any, str]:
 
 
 def _built_like(state: dict[str, Any]) -> Any:
-    """A Sam of another size than the official ones: everything is read off the shapes of its tensors.
+    """Builds a Sam of another size than the official ones, from the shapes of its tensors.
 
-    Only the number of attention heads in the decoder and the normalization's epsilon leave no trace; they are taken to
-    be the official ones.
+    The decoder's number of attention heads and the normalization's epsilon can't be derived from them; the official
+    values are used.
     """
     import torch
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer

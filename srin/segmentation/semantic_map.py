@@ -1,7 +1,7 @@
 """The semantic map of a composite: which pixels belong together, and on which side of the mask.
 
-SRIN looks at the map painted with mean colours (the paper's M_s). Which segmenter drew the regions is
-recorded, because a map of colour regions must never pass for one by Segment Anything.
+In the paper, SRIN gets the map painted with mean colours (M_s). A map records which segmenter drew it, so that a map of
+colour regions is never mistaken for one by Segment Anything.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from srin.segmentation.candidate import COLOUR_REGIONS, EMBEDDED
 if TYPE_CHECKING:
     from srin.segmentation.sam_model import LoadedSam
 
-MAX_REGIONS = 64  # of a photo that has no mask; a composite's are BACKGROUND_REGIONS and FOREGROUND_REGIONS
+MAX_REGIONS = 64  # of a photo without a mask; for composites, see BACKGROUND_REGIONS and FOREGROUND_REGIONS
 CROP_SIDE = 512  # pixels of the longer side of a cut-out's labels
-NOTE = "Segmenter"  # in the PNG of a map
+NOTE = "Segmenter"  # key of the segmenter's name in a map's PNG
 MAP_SUFFIXES = (".png",)
 SAM_SIDE = 1024  # pixels of the longer side at which Segment Anything sees a composite, at most
-MAP_SIZE = 96  # pixels a side of a square as large as the picture that a composite's colour regions are drawn on
+MAP_SIZE = 96  # a composite's colour regions are drawn on a copy with about MAP_SIZE ** 2 pixels
 MAX_LABELS = 4096  # a map with more distinct values is a photo or a JPEG, not a map
 SEGMENTERS = ("auto", "sam", "embedded", "colour")
 
@@ -46,7 +46,7 @@ class SemanticMap:
         labels: int32 (H, W), region ids, consecutive from 0. In a map from `build`, no region is on both
             sides of the mask, there are at most BACKGROUND_REGIONS and FOREGROUND_REGIONS, and the background's ids
             come before the foreground's.
-        segmenter: who drew the regions, to be shown to people: "sam (vit_b)", "colour regions",
+        segmenter: what drew the regions, to be shown to people: "sam (vit_b)", "colour regions",
             "embedded network", "provided", "one region".
 
     Raises:
@@ -82,8 +82,8 @@ class SemanticMap:
         return np.rint(sums / areas[:, None]).astype(np.uint8)[self.labels]
 
     def save(self, path: str | os.PathLike[str], settings: dict[str, Any] | None = None) -> None:
-        """Writes the ids as a greyscale PNG, 8 bits deep, or 16 if there are more than 256 regions: other formats may
-        change labels. settings: what it was made with, kept in the file.
+        """Writes the ids as a greyscale PNG of 8 bits, or 16 if there are more than 256 regions. settings: what the map
+        was made with, stored in the file.
 
         Raises:
             OutputError: the file can't be written, or isn't named .png.
@@ -111,7 +111,7 @@ class SemanticMap:
 
     @staticmethod
     def saved_by(path: Path) -> str | None:
-        """Who drew the map in a file that `save` wrote; None where there is no such file."""
+        """The segmenter's name in a file that `save` wrote; None if there is no such file."""
         try:
             with Image.open(path) as image:
                 return image.info.get(NOTE)
@@ -122,7 +122,7 @@ class SemanticMap:
     def load(path: str | os.PathLike[str]) -> SemanticMap:
         """Reads the ids from a picture with one channel of 8 or 16 bits, or a palette.
 
-        The file knows nothing of the mask: pass the labels on to `build` together with the composite.
+        The file doesn't depend on a mask: pass its labels to `build`, together with the composite.
 
         Raises:
             ImageError: the file is not a picture, or a colour picture.
@@ -134,10 +134,10 @@ class SemanticMap:
 
 
 def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticMap:
-    """Makes any label map fit a composite: splits regions at the mask's edge, merges down to a few on each side.
+    """Fits any label map to a composite: splits regions at the mask's edge, and merges those of each side to a few.
 
-    While a side has too many, its smallest region joins the one of that side whose mean colour is the nearest. The
-    result is deterministic, and building it again from its own labels changes nothing.
+    While a side has too many regions, its smallest one is merged into the one of that side with the nearest mean colour.
+    The result is deterministic, and building it again from its own labels changes nothing.
 
     Args:
         composite: the picture; mask > 127 is foreground.
@@ -152,7 +152,7 @@ def build(composite: Composite, labels: np.ndarray, segmenter: str) -> SemanticM
 
 
 def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segmenter: str = "auto") -> SemanticMap:
-    """The map in a file that goes with a composite, fitted to it; without one, what `draw` draws, at its own size.
+    """Reads a composite's map from a file and fits it to the composite; without a file, draws one as `draw` does.
 
     Raises:
         ImageError, SegmentationError: as `SemanticMap.load`, `build` and `segment`.
@@ -163,13 +163,13 @@ def read_or_draw(composite: Composite, path: str | os.PathLike[str] | None, segm
 
 
 def draw(composite: Composite, segmenter: str = "auto") -> SemanticMap:
-    """The map that SRIN takes where none is given. Colour regions are drawn on a picture as small as in training.
+    """Draws the map that SRIN takes if none is given. Colour regions are drawn at the same small size as in training.
 
     Args:
         segmenter: as in `segment`.
 
     Returns:
-        A map smaller than the composite, see `fitted`. Errors are those of `segment`.
+        A map that may be smaller than the composite, see `fitted`. Errors are those of `segment`.
     """
     height, width = composite.mask.shape
     side = SAM_SIDE
@@ -179,12 +179,12 @@ def draw(composite: Composite, segmenter: str = "auto") -> SemanticMap:
 
 
 def map_side(height: int, width: int) -> int:
-    """Pixels of the longer side at which colour regions are drawn: the picture then has MAP_SIZE squared of them."""
+    """The longer side, in pixels, of a copy with about MAP_SIZE ** 2 pixels, on which colour regions are drawn."""
     return round(MAP_SIZE * (max(height, width) / min(height, width)) ** 0.5)
 
 
 def fitted(composite: Composite, semantic_map: SemanticMap) -> SemanticMap:
-    """A map of any size at the composite's own."""
+    """Enlarges a map of any size to the composite's, and fits it to the composite."""
     return build(composite, enlarged(semantic_map.labels, composite.mask.shape), semantic_map.segmenter)
 
 
@@ -211,7 +211,7 @@ def segment(
 
 
 def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = None) -> str:
-    """Who would draw a map, in the words of SemanticMap.segmenter; arguments and errors as in `segment`."""
+    """The segmenter that would draw a map, named as in SemanticMap.segmenter; arguments and errors as in `segment`."""
     if segmenter == "embedded":
         return EMBEDDED
     sam = _sam(segmenter, checkpoint)
@@ -219,20 +219,20 @@ def segmenter_name(segmenter: str, checkpoint: str | os.PathLike[str] | None = N
 
 
 def painted_path(path: Path) -> Path:
-    """Where the picture of a map goes whose labels are at `path`."""
+    """The path of the painted picture of a map whose labels are at `path`."""
     return path.with_name(f"{path.stem}_painted{path.suffix}")
 
 
 def compose(
     composite: Composite, background: AutomaticMap, foreground: np.ndarray, placement: Placement, size: tuple[int, int]
 ) -> SemanticMap:
-    """The map of a composite from those of its two photos, moved as the foreground was: nothing is segmented.
+    """Makes a composite's map from the maps of its two photos, placed as the foreground was, without segmenting again.
 
     Args:
         composite: what `place` returned, at any resolution.
         background: map of the whole background photo.
-        foreground: integers (h, w), labels of the picture that was placed, at any resolution: of the whole photo's
-            map what `crop_labels` leaves, since it is the cut-out's crop that is placed.
+        foreground: integers (h, w), labels of the picture that was placed, at any resolution. That picture is the crop
+            around the object, so its labels come from `crop_labels`.
         placement: as given to `place`.
         size: (height, width) of the picture that was placed, as given to `place`.
 
@@ -241,7 +241,7 @@ def compose(
     """
     target = composite.mask.shape
     matrix = placement_matrix(target, size, placement)
-    # From the labels' own grid to the placed picture's, and from pixel edges to OpenCV's pixel centres.
+    # Maps from the labels' grid to the placed picture's, and from pixel edges to OpenCV's pixel centres.
     matrix = matrix @ np.diag([size[1] / foreground.shape[1], size[0] / foreground.shape[0], 1.0])
     matrix[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
     moved = cv2.warpAffine(
@@ -257,7 +257,7 @@ def compose(
 
 
 def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The part of a photo's labels that `crop_to_mask` keeps of the photo.
+    """The labels of the part of a photo that `crop_to_mask` keeps.
 
     Args:
         labels: integers (h, w), covering the whole photo at any resolution.
@@ -280,7 +280,7 @@ def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Labels (h, w) at another size (height, width), larger or smaller, each pixel's from the nearest."""
+    """Resizes labels (h, w) to another size (height, width), larger or smaller, by nearest neighbours."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True))
     return labels[rows[:, None], columns]
 
@@ -303,7 +303,7 @@ def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] 
 
 
 def _sam(segmenter: str, checkpoint: str | os.PathLike[str] | None) -> LoadedSam | None:
-    """The model that draws, or None for colour regions."""
+    """The Segment Anything model that would draw the map, or None for colour regions."""
     if segmenter not in SEGMENTERS:
         raise SegmentationError(f"There is no segmenter {segmenter!r}. Choose from {', '.join(SEGMENTERS)}.")
     if segmenter == "colour":
@@ -337,7 +337,7 @@ def _fit(image: np.ndarray, mask: np.ndarray, labels: np.ndarray, segmenter: str
 
 
 def _merged(areas: np.ndarray, sums: np.ndarray, most: int) -> np.ndarray:
-    """For every region of one side, the region that it ends up in, so that at most `most` are left."""
+    """For every region of one side, the region that it is merged into, so that at most `most` are left."""
     areas, sums = areas.copy(), sums.copy()
     parents = np.arange(len(areas))
     for _ in range(len(areas) - most):
@@ -357,14 +357,14 @@ def _merged(areas: np.ndarray, sums: np.ndarray, most: int) -> np.ndarray:
 
 
 def _areas_and_sums(labels: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (R,) and sums of the colours (R, 3) of every region, as float64, which is exact here."""
+    """The number of pixels (R,) and the sums of the colours (R, 3) of every region, as float64, which is exact here."""
     flat = labels.ravel()
     sums = [np.bincount(flat, image[..., channel].ravel()) for channel in range(3)]
     return np.bincount(flat).astype(np.float64), np.stack(sums, axis=1)
 
 
 def _consecutive(labels: np.ndarray) -> tuple[np.ndarray, int]:
-    """Renumbers labels to int32 consecutive from 0, in their order, and counts them."""
+    """Renumbers labels to int32, consecutive from 0 and in the same order; also returns how many there are."""
     low = int(labels.min())
     span = int(labels.max()) - low + 1
     if span <= 1 << 24:  # counting beats sorting, and covers every picture file

@@ -1,4 +1,4 @@
-"""The download of a checkpoint for all who use this process: begun once, seen by all, stopped by those who asked."""
+"""One download of a checkpoint, shared by all visitors of this process. It stops when all who asked for it cancel."""
 
 import logging
 import threading
@@ -9,17 +9,17 @@ from typing import Literal
 from srin.errors import SegmentationError
 from srin.segmentation.checkpoints import Checkpoint, download
 
-SURE = 2.0  # seconds after which the pace tells how long the rest takes
+SURE = 2.0  # seconds after which the remaining time is estimated
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a download is.
+    """The progress of a download.
 
     Attributes:
-        state: "idle": none has begun, or the last one has ended. "running". "stopped": by Cancel, to be continued.
+        state: "idle": none has begun, or the last one has ended. "running". "stopped": cancelled, can be continued.
             "failed": see problem.
-        done, total: bytes. left: seconds, or None while nobody knows.
+        done, total: bytes. left: seconds, or None while unknown.
         problem: a sentence for people; empty unless it failed.
     """
 
@@ -33,7 +33,7 @@ class Status:
 class SharedDownload:
     """At most one download at a time. Safe to use from several threads.
 
-    Who asks is told apart by a name of any kind. What has come of a file is kept when it stops, and the next download
+    Visitors are told apart by a name, any string. When a download stops, the bytes so far are kept, and the next download
     continues it.
     """
 
@@ -55,16 +55,16 @@ class SharedDownload:
             if self._status.state == "running":
                 return
             self._status, self._first = Status("running", 0, checkpoint.size), None
-            # One that was stopped and still waits for its server goes on instead.
+            # If a stopped download still waits for its server, that one goes on instead.
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, args=(checkpoint,), name="download", daemon=True)
                 self._thread.start()
 
     def cancel(self, who: str) -> bool:
-        """Whoever this is doesn't need it any more.
+        """Withdraws a visitor's request.
 
         Returns:
-            Whether it stops, at once. Otherwise others have asked for it too, and it goes on.
+            True if the download stops, which it does at once. False if it goes on because others have asked for it too.
         """
         with self._lock:
             self._askers.discard(who)
@@ -75,7 +75,7 @@ class SharedDownload:
             return True
 
     def leave(self, who: str) -> None:
-        """Whoever this is has gone, and can't cancel it any more. It goes on."""
+        """Forgets a visitor who has left without cancelling. The download goes on."""
         with self._lock:
             self._askers.discard(who)
 

@@ -1,1 +1,1 @@
-"""A user study: people choose the more harmonious of two methods' results, again and again. The page is in srin/ui."""
+"""A user study in which people choose the more harmonious of two methods' results. The page is in srin/ui."""

@@ -1,4 +1,4 @@
-"""Which pair is shown next: randomized, and balanced over pairs, sides and raters. Knows nothing of files."""
+"""Chooses the next pair to show: randomized, and balanced over pairs, sides and raters."""
 
 import itertools
 from collections import Counter
@@ -17,22 +17,22 @@ class Pair:
 
     @property
     def question(self) -> tuple[str, str, str]:
-        """The same for both ways round."""
+        """Item and methods, the same for both orders of left and right."""
         return (self.item, *sorted((self.left, self.right)))  # type: ignore[return-value]
 
 
 def next_pair(
     methods: Sequence[str], items: Sequence[str], shown: Sequence[Pair], own: Sequence[Pair], random: Random
 ) -> Pair | None:
-    """What a rater has not judged yet and the others have judged least; None when all is judged.
+    """The next pair for a rater: one of those judged least often that this rater has not judged; None if there is none.
 
-    The item just shown is avoided. Of the two sides, the method takes the one that it has had less often against the
-    other, with this rater or, where that is even, with all.
+    The item just shown is avoided. A method is shown on the side where this rater has seen it less often against the
+    other method; if that is even, where all raters have; if that is even too, on a random side.
 
     Args:
         methods, items: of the study.
-        shown: what all raters have judged, or are looking at.
-        own: this rater's part of it, the latest last.
+        shown: all pairs that raters have judged or are looking at.
+        own: the pairs that this rater has judged, the latest last.
     """
     judged = {pair.question for pair in own}
     counts = Counter(pair.question for pair in shown)

@@ -1,4 +1,4 @@
-"""The folder that a study is about: a folder of results for every method."""
+"""Reads the results that a study compares: a folder with a subfolder for every method."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Results:
 
 
 def read_results(folder: Path) -> Results:
-    """Finds FOLDER/METHOD/ITEM.png (or another kind of picture); hidden folders and files beside them are left out.
+    """Finds FOLDER/METHOD/ITEM.png (or another picture format). Hidden folders, and files beside folders, are ignored.
 
     Raises:
         SrinError: no such folder, fewer than two methods, a method without pictures, or one that lacks an item.

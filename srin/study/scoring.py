@@ -5,9 +5,9 @@ ties in paired comparison experiments", Journal of the American Statistical Asso
 strengths p and q, the first wins with chance p / d, the second with q / d, and they tie with n sqrt(p q) / d, where
 d = p + q + n sqrt(p q). Without ties n is 0, and it is the plain model (the paper's Table 4).
 
-A score is a method's strength divided by the sum of all strengths, so scores add up to 1, and where one of two methods is
-chosen, it is the first with the chance score1 / (score1 + score2). Intervals are from resampling raters and items, both
-at once, with replacement: votes of one rater, or on one composite, are not independent (A. Owen, "The pigeonhole
+A score is a method's strength divided by the sum of all strengths, so scores add up to 1. When one of two methods is
+chosen, it is the first with probability score1 / (score1 + score2). Intervals come from resampling raters and items, both
+at once, with replacement, because votes of one rater, or on one composite, are not independent (A. Owen, "The pigeonhole
 bootstrap", Annals of Applied Statistics, 2007).
 """
 
@@ -26,15 +26,17 @@ from srin.errors import SrinError
 COLUMNS = ("rater", "item", "left", "right", "winner")
 TIE = "tie"
 RESAMPLES = 1000
-# A resample in which a method wins all its votes has no finite solution. This little makes it one, and no other changes.
+# Votes added to each pair in a resample: without them, a method that wins all its votes has no finite strength.
 PRIOR = 1e-6
 
 
 @dataclass(frozen=True)
 class Votes:
-    """Attributes:
-    methods: their names, sorted. winner, loser: int (V,), indices into them; of a tie, the two methods.
-    tie: bool (V,), whether the rater could not tell. rater, item: int (V,), counted from 0.
+    """V votes.
+
+    Attributes:
+        methods: their names, sorted. winner, loser: int (V,), indices into them; for a tie, the two methods.
+        tie: bool (V,), whether the rater could not tell. rater, item: int (V,), counted from 0.
     """
 
     methods: list[str]
@@ -47,9 +49,11 @@ class Votes:
 
 @dataclass(frozen=True)
 class Score:
-    """Attributes:
-    method: its name. score: 0 to 1, all methods' add up to 1. low, high: 95 % interval.
-    votes: how many it took part in. won: the share that it won, ties by half.
+    """One method's score.
+
+    Attributes:
+        method: its name. score: 0 to 1; the scores of all methods add up to 1. low, high: 95 % interval.
+        votes: how many it took part in. won: the share of these that it won; a tie counts half.
     """
 
     method: str
@@ -62,8 +66,10 @@ class Score:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Attributes:
-    scores: best first. tie: 0 to 1, how often two methods of equal strength tie: n / (2 + n).
+    """The scores of all methods.
+
+    Attributes:
+        scores: best first. tie: 0 to 1, how often two methods of equal strength tie: n / (2 + n).
     """
 
     scores: list[Score]
@@ -77,10 +83,10 @@ def read_votes(path: Path) -> Votes:
         left     one method       right   the other
         winner   the name of the more harmonious one, or "tie" where the rater could not tell
 
-    Any two results of one item are judged once by a rater.
+    A rater may judge any two results of one item once.
 
     Raises:
-        SrinError: no such file, a column is missing, no votes, or a line makes no sense or votes again; it is named.
+        SrinError: no such file, a missing column, no votes, or a line that is invalid or repeats a vote; it is named.
     """
     if not path.is_file():
         raise SrinError(f"There is no file {path}.")
@@ -125,8 +131,8 @@ def bradley_terry(votes: Votes) -> Ranking:
     """Maximum-likelihood scores with intervals.
 
     Raises:
-        SrinError: the votes have no solution: nobody ever chose, or some methods were never, directly or through others,
-            beaten by the rest or tied with it.
+        SrinError: the votes have no solution: all are ties, or the methods fall into groups, one of which never lost to
+            or tied with the others.
     """
     wins, ties = _counts(votes, np.ones(len(votes.winner)))
     if not wins.any():
@@ -158,7 +164,7 @@ def bradley_terry(votes: Votes) -> Ranking:
 
 
 def _resampled(votes: Votes, rng: np.random.Generator) -> np.ndarray:
-    """(V,) weights of the votes after raters and items were each drawn with replacement; never all 0."""
+    """Weights (V,) of the votes when raters and items are each drawn with replacement; never all 0."""
     while True:
         weight = np.ones(len(votes.winner))
         for labels in (votes.rater, votes.item):
@@ -169,7 +175,7 @@ def _resampled(votes: Votes, rng: np.random.Generator) -> np.ndarray:
 
 
 def _counts(votes: Votes, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(M, M) twice: how often each row's method won against each column's, and how often the two tied (symmetric)."""
+    """Two arrays (M, M): how often each row's method won against each column's, and how often they tied (symmetric)."""
     wins, ties = np.zeros((2, len(votes.methods), len(votes.methods)))
     np.add.at(wins, (votes.winner, votes.loser), weight * ~votes.tie)
     np.add.at(ties, (votes.winner, votes.loser), weight * votes.tie)
@@ -177,16 +183,16 @@ def _counts(votes: Votes, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fit(wins: np.ndarray, ties: np.ndarray, start: np.ndarray | None = None) -> tuple[np.ndarray, float]:
-    """(M,) logarithms of the strengths, and how often equals tie. wins, ties: see `_counts`.
+    """The logarithms of the strengths (M,), and how often methods of equal strength tie. wins, ties: see `_counts`.
 
-    With x the logarithms of the strengths and t that of n / 2, an outcome's chance is proportional to e^x_i, e^x_j, or
-    2 e^((x_i + x_j) / 2 + t): a concave log-likelihood of exponential form, whose slope is what was counted less what is
-    expected.
+    With x the logarithms of the strengths and t that of n / 2, the probabilities of the outcomes are proportional to
+    e^x_i, e^x_j and 2 e^((x_i + x_j) / 2 + t). So the log-likelihood is concave, and its gradient is the counted minus
+    the expected outcomes.
     """
     count = len(wins)
     rows, columns = np.triu_indices(count, 1)
     counted = np.stack([wins[rows, columns], wins[columns, rows], ties[rows, columns]])
-    # What each outcome of each pair adds to the exponent: (outcomes, pairs, parameters).
+    # The exponents' coefficients for each outcome of each pair: (outcomes, pairs, parameters).
     features = np.zeros((3, len(rows), count + 1))
     pairs = np.arange(len(rows))
     features[0, pairs, rows] = features[1, pairs, columns] = 1
@@ -225,8 +231,8 @@ def agreement(votes: Votes) -> tuple[float, int]:
     """How often two raters who judged the same two results of the same item chose the same one; ties are left out.
 
     Returns:
-        The share (0.5 where all guess; 2 * share - 1 is Kendall and Babington Smith's coefficient of agreement), and the
-        number of such pairs of raters that it is the share of. Without any, the share is not a number.
+        The share (0.5 if all guess; 2 * share - 1 is Kendall and Babington Smith's coefficient of agreement), and the
+        number of such pairs of votes. Without any, the share is NaN.
     """
     chosen = ~votes.tie
     low, high = np.minimum(votes.winner, votes.loser)[chosen], np.maximum(votes.winner, votes.loser)[chosen]

@@ -1,6 +1,6 @@
-"""Votes on disk: an SQLite file, in which a vote is a row, whole or not there, and there once.
+"""Stores votes in an SQLite file. A vote is one row, written atomically and only once.
 
-Any number of processes may use one file at a time. Of a rater nothing is kept but a random number.
+Several processes may use one file at the same time. The only thing stored about a rater is a random number.
 """
 
 import csv
@@ -30,7 +30,7 @@ CREATE TABLE votes (
     CHECK ("left" <> "right" AND winner IN ("left", "right", '{TIE}'))
 )
 """
-# Votes of a file from before ties, whose check refuses them: they are taken over as they are, in their order.
+# For files of versions without ties, whose check refuses ties: copies their votes to a new table, in the same order.
 TAKE_OVER = (
     "DROP INDEX IF EXISTS once",
     "ALTER TABLE votes RENAME TO votes_without_ties",
@@ -52,7 +52,7 @@ class Storage:
     """The votes of one study. Every method raises OutputError when the file can't be read or written.
 
     Args:
-        path: is made when it isn't there; its folder must be on a local disk, as SQLite's write-ahead log needs.
+        path: the file, made if it isn't there. It must be on a local disk, as SQLite's write-ahead log requires.
     """
 
     def __init__(self, path: Path) -> None:
@@ -76,14 +76,14 @@ class Storage:
 
     @property
     def key(self) -> str:
-        """What the owner of the study shows to see its results; the same after a restart."""
+        """The secret key with which the study's owner sees its results; the same after a restart."""
         with self._connected() as connection:
             return connection.execute("SELECT value FROM secrets WHERE name = 'results'").fetchone()[0]
 
     def offer(self, rater: str, results: Results, random: Random) -> tuple[int, Pair | None]:
-        """How many pairs a rater has judged, and the one that is next: the same until it is judged. None: that was all.
+        """How many pairs a rater has judged, and the next pair, or None if there is none left.
 
-        Raises SrinError when `rater` is none of `new_rater`'s kind.
+        The pair stays the same until it is judged. Raises SrinError if `rater` is not of the form of `new_rater`.
         """
         if not RATER.fullmatch(rater):
             raise SrinError("This is no rater's number. Load the page again.")
@@ -102,9 +102,9 @@ class Storage:
             return len(own), pair
 
     def vote(self, rater: str, number: int, answer: Answer) -> bool:
-        """Keeps a rater's answer about the pair on offer, the one after `number` others.
+        """Stores a rater's answer about the pair on offer. number: how many pairs the rater had judged before it.
 
-        Returns whether it was counted: an answer that was sent twice, or of another window, is not.
+        Returns whether it was counted: an answer that was sent twice, or from another window, is not.
         """
         with self._writing() as connection:
             (count,) = connection.execute("SELECT count(*) FROM votes WHERE rater = ?", [rater]).fetchone()
@@ -119,9 +119,9 @@ class Storage:
             return True
 
     def take_back(self, rater: str, number: int) -> bool:
-        """Takes back a rater's last vote, the one that made them `number`; its pair is on offer again, as it was shown.
+        """Takes back a rater's last vote; its pair is offered again, as it was shown. number: the rater's votes so far.
 
-        Returns whether it was taken back: what was sent twice, or of another window, is not.
+        Returns whether it was taken back: a request that was sent twice, or from another window, is ignored.
         """
         with self._writing() as connection:
             own = self._pairs(connection, "votes WHERE rater = ? ORDER BY rowid", rater)
@@ -139,7 +139,7 @@ class Storage:
             return connection.execute(f"SELECT {', '.join(map(_quoted, COLUMNS))} FROM votes ORDER BY rowid").fetchall()
 
     def export(self, path: Path) -> None:
-        """Writes the votes as scoring.read_votes reads them."""
+        """Writes the votes as a CSV file for `scoring.read_votes`. Raises OutputError."""
         stream = io.StringIO(newline="")
         writer = csv.writer(stream)
         writer.writerow(COLUMNS)
@@ -152,7 +152,7 @@ class Storage:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that no other writer can come between."""
+        """A connection in a write transaction, which excludes other writers."""
         with self._connected() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -175,7 +175,7 @@ class Storage:
 
 
 def _known(pair: Pair, results: Results) -> bool:
-    """Whether a study that has changed still holds the pair."""
+    """Whether the results of the pair still exist: the study's folder may have changed."""
     return all((method, pair.item) in results.pictures for method in (pair.left, pair.right))
 
 

@@ -1,11 +1,11 @@
 """Synthetic composites with known truth, made from photos with object masks.
 
-In half of them the object is recoloured in its own photo. In the other half it is the whole photo that comes under
-another light, and the object stays as it was: that is what a paste into a night street, a sunset or an unretouched photo
-is. Masks are shrunk, and a ring around them is filled from the background beyond, so that no pixel of the true background
-lies inside a mask, where its change would give the recolouring away, and no pixel of the object outside.
+In about half of them, the object is recoloured in its own photo. In most others, the whole photo gets another light, and
+the object stays as it was, like an object pasted into a night street, a sunset or an unretouched photo. Masks are shrunk,
+so that no pixel of the true background lies inside them, where its change would reveal the recolouring. A ring around
+them is filled from the background beyond, so that no pixel of the object lies outside.
 
-Composite number n of a seed is always the same, whoever makes it and whatever was made before.
+Composite number n of a seed is always the same, in every process and in any order.
 """
 
 from dataclasses import dataclass, fields
@@ -25,7 +25,7 @@ from train.data.photos import Photos
 # Kinds of composites.
 UNCHANGED, SCENE, BOTH, OBJECT, TWO_LIGHTS = range(5)
 KINDS = ("unchanged", "scene", "both", "object", "two lights")
-# Their shares; a fifth of the scenes, twice as many as there are otherwise, have two lights.
+# Shares of the kinds. A fifth of the composites with a relit scene alone have two lights.
 SHARES = {UNCHANGED: 0.08, SCENE: 0.36, TWO_LIGHTS: 0.09, BOTH: 0.07, OBJECT: 0.40}
 RECOLOURINGS = {
     "lab": 0.18,
@@ -38,14 +38,14 @@ RECOLOURINGS = {
     "uneven": 0.10,
 }
 STRONG = 0.67  # share of the scenes whose light is strong
-MILD = 0.08  # share of all that change hardly at all: what is nearly harmonious needs a small change
-GRADED = 0.3  # share whose photo, object included, gets a look of its own first
+MILD = 0.08  # share of all composites that hardly change, so that small corrections are learnt too
+GRADED = 0.3  # share whose whole photo, object included, is graded first
 MIN_CROP = 0.6  # of the photo's shorter side, and never smaller than the working size
 MAX_ASPECT = 1.35
-MIN_AREA, MAX_AREA = 0.02, 0.7  # of the picture that the object covers
-MIN_PIXELS, MIN_OUTSIDE = 150, 800  # of 128 x 128 that are left of the object, and of the background beyond the ring
+MIN_AREA, MAX_AREA = 0.02, 0.7  # share of the crop that the object covers
+MIN_PIXELS, MIN_OUTSIDE = 150, 800  # pixels, of 128 x 128, of the shrunk object, and of the background beyond the ring
 SHRINK, RING = (1, 3), (4, 8)  # pixels of 128, drawn at random
-# Squared error (of 255) on the object between composite and truth: weaker is no task, stronger is no photo.
+# Mean squared error (of 255) on the object between composite and truth: below, there is no task; above, it is no photo.
 MIN_ERROR, MAX_ERROR = 40, 9000
 MAX_CLIPPED = 0.15
 INPAINTED = 0.3  # share of rings filled with OpenCV's inpainting, which is slow; the others by averages
@@ -53,10 +53,12 @@ INPAINTED = 0.3  # share of rings filled with OpenCV's inpainting, which is slow
 
 @dataclass
 class Batch:
-    """Attributes:
-    composite, real: (B, 3, S, S) in [-1, 1]; equal outside the mask. mask: (B, 1, S, S), 0 or 1 (iHarmony4: to 1).
-    regions: int64 (B, S, S), foreground and background never share an id. kind: int64 (B,), see KINDS.
-    total: composites of the whole batch, also where this is one process's share of it.
+    """A batch of B composites, or one process's share of it.
+
+    Attributes:
+        composite, real: (B, 3, S, S) in [-1, 1]; equal outside the mask. mask: (B, 1, S, S), 0 or 1 (iHarmony4: 0 to 1).
+        regions: int64 (B, S, S), foreground and background never share an id. kind: int64 (B,), see KINDS.
+        total: composites of the whole batch, over all processes.
     """
 
     composite: Tensor
@@ -67,7 +69,7 @@ class Batch:
     total: float
 
     def share(self, process: int, processes: int) -> "Batch":
-        """The part of a batch that one of several processes trains on; their number divides B."""
+        """The part of the batch that one of several processes trains on. `processes` must divide B."""
         size = len(self.mask) // processes
         part = slice(process * size, (process + 1) * size)
         return Batch(
@@ -81,8 +83,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class Sample:
-    """Attributes:
-    composite, real: uint8 (S, S, 3). mask: bool (S, S), shrunk. kind: one of KINDS, by number.
+    """One synthetic composite.
+
+    Attributes:
+        composite, real: uint8 (S, S, 3). mask: bool (S, S), shrunk. kind: index into KINDS.
     """
 
     composite: np.ndarray
@@ -95,8 +99,8 @@ class Maker:
     """Makes composites of photos.
 
     Args:
-        photos: where they come from. config: weights of the sources and the like. size: S, the working size.
-        free: share of composites whose mask is another photo's, laid over any photo: a foreground without an object.
+        photos: the photos to use. config: its `free_masks`, `source_weights`, `part_weights` and `loose_masks` are used.
+        size: S, pixels a side of the composites.
     """
 
     def __init__(self, photos: Photos, config: DataConfig, size: int) -> None:
@@ -121,7 +125,7 @@ class Maker:
         return int(np.searchsorted(among, rng.random(), side="right"))
 
     def _object(self, rng: np.random.Generator) -> tuple[int, np.ndarray]:
-        """A photo and one of its masks."""
+        """Draws a photo and one of its masks, bool (h, w)."""
         photo = self._photo(self._masked, rng)
         count = self._photos.masks[photo]
         number = 0
@@ -131,7 +135,7 @@ class Maker:
         return photo, self._photos.mask(photo, number)
 
     def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """A crop of a photo, float32 (S, S, 3), the shrunk mask, and the grown one."""
+        """Draws a crop of a photo, float32 (S, S, 3), the shrunk mask, and the grown one; or None."""
         if rng.random() < self._free:
             photo = self._photo(self._any, rng)
             image = self._photos.image(photo)
@@ -161,7 +165,7 @@ class Maker:
         return np.ascontiguousarray(small, np.float32) / 255, shrunk, grown
 
     def _crop(self, shape: tuple[int, int], rng: np.random.Generator) -> tuple[slice, slice]:
-        """Rows and columns of a crop, no smaller than the working size and of an aspect that a square can hold."""
+        """Rows and columns of a crop, with an aspect ratio of at most MAX_ASPECT, and no smaller than the composites."""
         height, width = shape
         shorter = min(height, width)
         least = min(1.0, max(MIN_CROP, self._size / shorter))
@@ -175,7 +179,7 @@ class Maker:
         return cv2.resize(x, (self._size, self._size), interpolation=cv2.INTER_AREA)
 
     def _free_mask(self, rng: np.random.Generator) -> np.ndarray:
-        """Another photo's mask at a size and a place of its own."""
+        """Another photo's mask at a random size and place."""
         _, mask = self._object(rng)
         size = self._size
         ys, xs = np.nonzero(mask)
@@ -245,9 +249,9 @@ class Maker:
 
 
 class Composites(Dataset[tuple[Tensor, ...]]):
-    """Composites `numbers` of a seed, each with the semantic map that the product would draw for it.
+    """Composites `numbers` of a seed, each with its semantic map, see `drawn_map`.
 
-    Gives composite and real (3, S, S) in [-1, 1], mask (1, S, S), regions int64 (S, S), and the kind.
+    An item is composite and real (3, S, S) in [-1, 1], mask (1, S, S), regions int64 (S, S), and the kind.
     """
 
     def __init__(self, maker: Maker, seed: int, numbers: range, map_source: str = "colour") -> None:
@@ -266,8 +270,8 @@ class Composites(Dataset[tuple[Tensor, ...]]):
 
 
 def drawn_map(sample: Sample, source: str, number: int) -> np.ndarray:
-    """int32 (S, S), the semantic map of a composite: "colour", as the product draws it without a checkpoint, or
-    "voronoi", a control of as many regions on each side that know nothing of the picture."""
+    """The semantic map of a composite, int32 (S, S). source: "colour", as the app draws it without a checkpoint, or
+    "voronoi", a control with as many random regions on each side, which don't depend on the picture's content."""
     composite = Composite(sample.composite, sample.mask.astype(np.uint8) * 255)
     labels = fitted(composite, draw(composite, "colour")).labels
     return labels if source == "colour" else _voronoi(labels, sample.mask, number)
@@ -288,10 +292,10 @@ def _voronoi(labels: np.ndarray, mask: np.ndarray, number: int) -> np.ndarray:
 
 
 def shrunk_and_grown(mask: np.ndarray, shrink: int, grow: int) -> tuple[np.ndarray, np.ndarray]:
-    """A bool mask (H, W) without `shrink` >= 1 of its outermost pixels, and with `grow` more.
+    """Shrinks a bool mask (H, W) by `shrink` >= 1 pixels, and grows it by `grow`: two bool masks.
 
-    The picture's border takes none away. The first pixel goes with all of its eight neighbours: a mask that was resized
-    has pixels at its edge that are half background, also at a slanting one.
+    At the picture's border, the mask isn't shrunk. The first pixel is removed in all eight directions, because the edge
+    pixels of a resized mask may be half background, also at diagonal edges.
     """
 
     def disk(radius: int) -> np.ndarray:
@@ -303,9 +307,9 @@ def shrunk_and_grown(mask: np.ndarray, shrink: int, grow: int) -> tuple[np.ndarr
 
 
 def filled(image: np.ndarray, hole: np.ndarray, inpainted: bool) -> np.ndarray:
-    """A uint8 picture (H, W, 3) whose hole (H, W), bool, is filled from what lies around it.
+    """Fills a hole, bool (H, W), of a picture, uint8 (H, W, 3), from its surroundings.
 
-    inpainted: by OpenCV's inpainting; otherwise by averages over wider and wider neighbourhoods, until none is empty.
+    inpainted: true for OpenCV's inpainting, false for averages over growing neighbourhoods.
     """
     if inpainted:
         return cv2.inpaint(image, hole.astype(np.uint8), 3, cv2.INPAINT_TELEA)

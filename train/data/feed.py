@@ -1,4 +1,4 @@
-"""What the training loop draws from: batches for any step, so that a resumed run sees what an uninterrupted one would."""
+"""Batches for the training loop, from any step on, so that a resumed run gets the same ones as an uninterrupted run."""
 
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ from train.data.iharmony4 import ResizedCache, Sample, samples
 from train.data.maps import map_path
 from train.data.photos import load_photos
 
-HELD_OUT = 50  # every 50th real photo of iHarmony4's training part, by its name, is kept for validation
+HELD_OUT = 50  # one in 50 real photos of iHarmony4's training split, chosen by name, is held out for validation
 VALIDATION_BATCHES, VALIDATION_BATCH, VALIDATION_SEED = 12, 16, 12345
 
 
@@ -30,14 +30,14 @@ class Feed(Protocol):
     steps: int  # updates to train for
 
     def batches(self, start: int) -> Iterator[Batch]:
-        """Batches from the one numbered `start` on, without end; they depend on the seed and on their number alone."""
+        """Batches from number `start` on, without end. A batch depends only on the seed and on its number."""
 
     def validation(self) -> Iterator[Batch]:
-        """The same batches of held-out photos at every call; whole on every process."""
+        """The same batches of held-out photos at every call; every process gets all of them whole."""
 
 
 class PhotoFeed:
-    """Composites made on the fly, by `data.workers` processes; each process that trains makes its own share."""
+    """Composites made on the fly by `data.workers` processes. Each training process makes its own share."""
 
     def __init__(self, config: TrainConfig, device: torch.device, process: int, processes: int) -> None:
         if config.epochs:
@@ -66,7 +66,7 @@ class PhotoFeed:
 
 
 class IHarmony4Feed:
-    """iHarmony4 as it is on disk, resized once, read by `data.workers` processes. No augmentation, as in the paper."""
+    """iHarmony4 from disk, resized once, read by `data.workers` processes. There is no augmentation, as in the paper."""
 
     def __init__(self, config: TrainConfig, device: torch.device, process: int, processes: int) -> None:
         found = samples(config.data.root, "train", list(config.data.subsets))
@@ -97,7 +97,7 @@ class IHarmony4Feed:
 def _load(
     pictures: Dataset[tuple[Tensor, ...]], order: Iterable[list[int]], workers: int, device: torch.device, total: int
 ) -> Iterator[Batch]:
-    """Batches of these indices on the device; total: composites of a whole batch, over all processes."""
+    """Loads the batches of these indices onto the device. total: composites of a whole batch, over all processes."""
     loader = DataLoader(
         pictures,
         batch_sampler=order,
@@ -112,7 +112,7 @@ def _load(
 
 
 class Order(Sampler[list[int]]):
-    """Indices of the batches from `start` on, a new shuffle each epoch; each process sees its part of each batch."""
+    """Indices of the batches from `start` on, shuffled anew in each epoch; each process gets its part of each batch."""
 
     def __init__(self, pictures: int, batch: int, seed: int, start: int, share: tuple[int, int]) -> None:
         self._pictures, self._batch, self._seed, self._start, self._share = pictures, batch, seed, start, share
@@ -132,7 +132,11 @@ class Order(Sampler[list[int]]):
 
 
 class Pictures(Dataset[tuple[Tensor, ...]]):
-    """composite and real (3, S, S) in [-1, 1], mask (1, S, S) in [0, 1], regions int64 (S, S), and the kind: OBJECT."""
+    """Pictures of iHarmony4.
+
+    An item is composite and real (3, S, S) in [-1, 1], mask (1, S, S) in [0, 1], regions int64 (S, S), and the kind,
+    which is always OBJECT.
+    """
 
     def __init__(self, chosen: list[Sample], config: TrainConfig) -> None:
         self._samples, self._size, self._maps = chosen, config.data.size, config.data.maps
@@ -160,6 +164,6 @@ class Pictures(Dataset[tuple[Tensor, ...]]):
 
 
 def _one_thread(_: int) -> None:
-    """Workers share the cores with the training itself."""
+    """Limits a worker to one thread, since the workers share the cores with the training itself."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -1,4 +1,4 @@
-"""Masks that `train.find_objects` found in photos that had none: a file a photo, empty where nothing was found."""
+"""Masks that `train.find_objects` found in photos without masks: a file for each photo, empty if nothing was found."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def found_mask(folder: Path, content: bytes) -> bytes | None:
 
 
 def found_files(folder: Path) -> list[Path]:
-    """All files of a folder of such masks, in order. Raises ValueError where there is none."""
+    """All files of a folder of such masks, sorted. Raises ValueError if there are none."""
     files = sorted(folder.glob("*/*.png"))
     if not files:
         raise ValueError(f"there are no masks of train.find_objects in {folder}")

@@ -1,4 +1,4 @@
-"""What tells whether files are still the same: their size and their times, which every change moves."""
+"""Detects changed files by their sizes and times of change."""
 
 import hashlib
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from train.config import DataConfig
 
 
 def files_digest(paths: Iterable[Path | None], root: Path | None = None) -> str:
-    """Of names (below `root`), sizes and times of change of files, in their order; a missing one counts as such."""
+    """A hash of the files' names (below `root`), sizes and times of change, in their order. Files may be missing."""
     total = hashlib.sha256()
     for path in paths:
         if path is None:
@@ -24,7 +24,7 @@ def files_digest(paths: Iterable[Path | None], root: Path | None = None) -> str:
 
 
 def data_files(config: DataConfig) -> list[Path]:
-    """All files that a run would be trained on. Raises ValueError, SrinError as finding them does."""
+    """All files that a run would be trained on. Raises ValueError and SrinError as the functions that find them do."""
     if config.kind == "photos":
         from train.data.found import found_files
         from train.data.photos import find_photos

@@ -1,4 +1,4 @@
-"""iHarmony4 (Cong et al., "DoveNet", CVPR 2020) as it is on disk, and its pictures resized once.
+"""Reads iHarmony4 (Cong et al., "DoveNet", CVPR 2020) from disk, and resizes its pictures once.
 
 ROOT/IHD_train.txt, ROOT/IHD_test.txt   lines such as HCOCO/composite_images/c35030_434421_1.jpg
 ROOT/HCOCO/HCOCO_test.txt               c35030_434421_1.jpg: bare names, all that some mirrors have
@@ -41,19 +41,20 @@ class Sample:
 
 
 def samples(root: Path, split: Split, subsets: Sequence[str] | None = None) -> list[Sample]:
-    """Lists a split, in the order of its list files, and makes sure that every file is there.
+    """Lists a split, in the order of its list files, and checks that every file is there.
 
     Args:
         root: the dataset's folder.
         subsets: folders to choose, such as ["HCOCO", "Hday2night"]; None takes all that the lists name.
 
     Raises:
-        SrinError: no such folder, no list for a subset, a name that is not X_m_k, or missing files, all named at once.
+        SrinError: no such folder, no list for a subset, empty lists, a line without a folder, a name that is not X_m_k,
+            or missing files, which are named together.
     """
     if not root.is_dir():
         raise SrinError(f"There is no folder {root}.")
     found = [_sample(root / subset, name) for subset, name in _listed(root, split, subsets)]
-    found = list(dict.fromkeys(found))  # a line that stands twice must not count twice
+    found = list(dict.fromkeys(found))  # a repeated line must not count twice
     if not found:
         raise SrinError(f"The lists of the {split} split in {root} are empty.")
     folders: dict[Path, set[str]] = {}
@@ -72,11 +73,11 @@ def samples(root: Path, split: Split, subsets: Sequence[str] | None = None) -> l
 
 
 class ResizedCache:
-    """Pictures squeezed to a square once and kept as PNG, since HAdobe5k's reach 6048 px.
+    """Caches pictures, squeezed to a square, as PNG, since those of HAdobe5k have up to 6048 px.
 
-    Files lie at FOLDER/SIZE/SUBSET/KIND/STEM.KEY.png, where KEY depends on the source's path, length and time of change:
-    a source that changes gets a new file. Each is written whole or not at all, so that several processes may fill one
-    cache, and an interrupted one goes on.
+    Files lie at FOLDER/SIZE/SUBSET/KIND/STEM.KEY.png, where KEY depends on the source's path, size and time of change:
+    a source that changes gets a new file. Files are written atomically, so that several processes may fill one cache,
+    and an interrupted process can continue.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -84,7 +85,7 @@ class ResizedCache:
         self.size = size
 
     def load(self, sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Composite (S, S, 3), mask (S, S) and real (S, S, 3), uint8; the mask's edges are soft from averaging.
+        """Composite (S, S, 3), mask (S, S) and real (S, S, 3), uint8. Averaging makes the mask's edges soft.
 
         Raises:
             ImageError: a file can't be read, or the three differ in size.
@@ -111,7 +112,7 @@ class ResizedCache:
     def _load(self, path: Path, source: Path, mode: str) -> np.ndarray:
         if path.exists():
             return _decode(path, mode)
-        # A mask may hold labels or a palette; orientations would be ignored, and these sets have none.
+        # load_mask, because a mask may hold labels or a palette. It applies EXIF orientations, but these sets have none.
         array = resized(load_mask(source) if mode == "L" else _decode(source, mode), self.size)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,7 +173,7 @@ def _sample(folder: Path, name: str) -> Sample:
 
 
 def _check_sizes(sample: Sample) -> None:
-    """Squeezed to a square, pictures that don't fit each other would pass unnoticed."""
+    """Raises ImageError if the pictures differ in size, which can't be seen once they are squeezed to a square."""
     sizes = {}
     for path in (sample.composite, sample.mask, sample.real):
         try:
@@ -186,7 +187,8 @@ def _check_sizes(sample: Sample) -> None:
 
 
 def _decode(path: Path, mode: str) -> np.ndarray:
-    """The stored pixels, uint8. Orientation and colour profile are ignored, or a pair might no longer fit."""
+    """The stored pixels, uint8. Orientation and colour profile are ignored: applied to one picture of a pair alone, they
+    could make the two differ."""
     try:
         with Image.open(path) as image:
             return np.array(image.convert(mode))

@@ -1,4 +1,4 @@
-"""A picture under another light, or from another camera. Everything takes and returns float32 (H, W, 3) in [0, 1]."""
+"""Simulates another light or camera. Pictures are float32 (H, W, 3) in [0, 1]; only some results are clipped to it."""
 
 import cv2
 import numpy as np
@@ -17,10 +17,10 @@ def to_display(x: np.ndarray) -> np.ndarray:
 
 
 def grade(x: np.ndarray, force: float, rng: np.random.Generator) -> np.ndarray:
-    """A random light and camera.
+    """Simulates a random light and camera.
 
-    In linear light exposure and a coloured gain; a camera's tone curve; then saturation, split toning, and the flat look
-    of a photo that nobody has retouched, each in some.
+    It changes exposure and colour in linear light, and saturation. At random, it also applies a film's shoulder, a tone
+    curve, contrast, split toning, and the flat look of an unretouched photo.
 
     Args:
         force: 1 for a night street or a sunset, 0.5 for another camera, 0.2 for the mildest.
@@ -42,40 +42,40 @@ def grade(x: np.ndarray, force: float, rng: np.random.Generator) -> np.ndarray:
 
 
 def camera(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another camera in linear light: exposure, white balance, and in some a tone curve."""
+    """Simulates another camera: exposure and white balance in linear light, and at random a shoulder and a tone curve."""
     y = _exposed(x, rng.uniform(-1.4, 1.1), 0.6, rng)
     y = to_display(_shoulder(y, rng) if rng.random() < 0.4 else y)
     return tone_curve(y, 0.05, rng) if rng.random() < 0.3 else y
 
 
 def _exposed(x: np.ndarray, exposure: float, force: float, rng: np.random.Generator) -> np.ndarray:
-    """In linear light, under a random coloured light; exposure in stops, of luminance."""
+    """The picture in linear light, under a random coloured light. exposure: stops, of luminance."""
     warmth, tint = rng.normal(0, 0.5 * force), rng.normal(0, 0.16 * force)
     stops = np.array([warmth, tint - 0.15 * warmth, -warmth * rng.uniform(0.7, 1.3)]) + rng.normal(0, 0.12 * force, 3)
     return to_linear(x) * (2 ** (exposure + stops - stops @ LUMA)).astype(np.float32)
 
 
 def _shoulder(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Highlights that roll off instead of clipping: 1 - exp(-k y), as exposed film has it, scaled to keep middle grey."""
+    """Makes highlights roll off instead of clipping, as film does: 1 - exp(-k y), scaled to keep middle grey."""
     k = rng.uniform(0.8, 2.4)
     grey = 0.18
     return (1 - np.exp(-k * y)) * np.float32(grey / (1 - np.exp(-k * grey)))
 
 
 def tone_curve(y: np.ndarray, spread: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random curve that never falls, shared by the three channels."""
+    """Applies a random curve that never falls to all three channels."""
     knots = np.linspace(0, 1, 6)
     values = np.maximum.accumulate(knots + rng.normal(0, spread, 6) * np.sin(np.pi * np.clip(knots, 0.1, 0.9)))
     return np.interp(y, knots, values).astype(np.float32)
 
 
 def contrast(y: np.ndarray, pivot: float, gain: float) -> np.ndarray:
-    """More or less contrast around a grey value."""
+    """Multiplies contrast around a grey value by `gain`."""
     return (y - pivot) * np.float32(gain) + pivot
 
 
 def saturation(y: np.ndarray, gain: float) -> np.ndarray:
-    """Colours farther from grey, or nearer."""
+    """Multiplies the distance of colours from grey by `gain`."""
     grey = (y @ LUMA)[..., None]
     return grey + (y - grey) * np.float32(gain)
 
@@ -95,9 +95,9 @@ def flat(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def border(shape: tuple[int, int], rng: np.random.Generator, inside: np.ndarray | None = None) -> np.ndarray:
-    """float32 (H, W, 1) from 0 to 1 across the picture: the share of a second light, beyond a random straight border.
+    """The share of a second light, float32 (H, W, 1), which rises from 0 to 1 across a random straight border.
 
-    inside: bool (H, W), where the border shall run; None: anywhere near the picture's middle.
+    inside: bool (H, W), the region through which the border runs; None: it runs near the picture's middle.
     """
     height, width = shape
     angle = rng.uniform(0, 2 * np.pi)

@@ -1,11 +1,11 @@
-"""Where label maps and masks made ahead of training are kept: by a picture's content, so that names don't matter."""
+"""Paths of label maps and masks made ahead of training. They depend on a picture's content, so names don't matter."""
 
 import hashlib
 from pathlib import Path
 
 
 def content_path(folder: Path, content: bytes) -> Path:
-    """The PNG that belongs to a picture file's content, whether or not it is there."""
+    """The path of the PNG that belongs to a picture file's content, whether or not it exists."""
     digest = hashlib.sha256(content).hexdigest()
     return folder / digest[:2] / f"{digest}.png"
 

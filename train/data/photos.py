@@ -1,4 +1,4 @@
-"""Photos with object masks, resized once and kept in one file that every process maps into memory.
+"""Photos with object masks, resized once and kept in files that every process maps into memory.
 
 A folder of photos has one of four forms:
 
@@ -37,9 +37,9 @@ from train.data.found import found_files, found_mask
 from train.data.near_duplicates import is_near, small_copy
 from train.data.tables import read_table
 
-VERSION = 2  # of the cache's form
-VALIDATION_SHARE = 24  # every 24th photo of the first folder, chosen by its name, is held out
-MIN_SHARE, MAX_SHARE = 0.012, 0.75  # of a photo that a usable mask covers
+VERSION = 2  # of the cache's format
+VALIDATION_SHARE = 24  # one in 24 photos of the first folder, chosen by name, is held out
+MIN_SHARE, MAX_SHARE = 0.012, 0.75  # share of a photo that a usable mask covers
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class File:
         return self.member or self.path.name
 
     def read(self) -> bytes:
-        """Raises OSError or KeyError where it isn't there."""
+        """The file's content. Raises OSError or KeyError if it isn't there."""
         if not self.member:
             return self.path.read_bytes()
         return _archive(self.path).read(self.member)
 
     def state(self) -> tuple[str, int, int]:
-        """Changes when the file does: its name, size and time of change."""
+        """Name, size and time of change, which differ if the file changes."""
         status = self.path.stat()
         return str(self), status.st_size, status.st_mtime_ns
 
@@ -70,13 +70,13 @@ class File:
 
 @lru_cache(maxsize=64)
 def _archive(path: Path) -> zipfile.ZipFile:
-    """Kept open: reading the list of a zip's members takes longer than reading one."""
+    """An open zip. It is kept open, because reading its list of members takes longer than reading a member."""
     return zipfile.ZipFile(path)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photo: its file, its objects' masks (maybe none), and where it is from."""
+    """One photo: its file, its objects' masks (maybe none), and the name of its source."""
 
     image: File
     masks: tuple[File, ...]
@@ -84,11 +84,11 @@ class Photo:
 
 
 class Photos:
-    """All photos of one part (training or validation), at `side` pixels on the shorter side at most.
+    """All photos of one part (training or validation), read from the cache in `folder`.
 
     Attributes:
-        sources: of each photo. sizes: (height, width). masks: of each photo, how many it has. found: whether these were
-            found by a segmenter.
+        sources, sizes, masks, found: for each photo, its source, its (height, width), how many masks it has, and whether
+            a segmenter found these.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -144,7 +144,10 @@ def find_photos(root: Path, leave_out: tuple[str, ...] = ()) -> list[Photo]:
 
 
 def split_photos(found: list[Photo]) -> tuple[list[Photo], list[Photo]]:
-    """Training photos, and the held-out ones that the development split is made of: by name, whatever the order."""
+    """Splits photos into training and held-out ones (the development split), by name, independent of their order.
+
+    Raises ValueError if no photo with masks is left to train on.
+    """
     numbers = {photo: zlib.crc32(photo.image.name.encode()) for photo in found}
     with_masks = [photo for photo in found if photo.masks]
     held_out = [photo for photo in with_masks if numbers[photo] % VALIDATION_SHARE == 0]
@@ -159,8 +162,8 @@ def split_photos(found: list[Photo]) -> tuple[list[Photo], list[Photo]]:
 def load_photos(config: DataConfig, part: str) -> Photos:
     """Reads the photos of `config.root` and `config.more`, through a cache that is made on first use.
 
-    Held-out photos come from `config.root` alone, and have masks that people drew. A photo that is nearly the same as a
-    held-out one, or as one that the manifest keeps for testing, is left out of training. The cache is made again when a
+    Held-out photos come from `config.root` alone, and have masks that people drew. Training leaves out photos that are
+    nearly the same as a held-out photo, or as one that the manifest keeps for testing. The cache is made again when a
     file changes.
 
     Args:
@@ -196,7 +199,7 @@ def load_photos(config: DataConfig, part: str) -> Photos:
 
 
 def fingerprint(photos: Photos) -> str:
-    """Tells one set of photos from another: twelve hexadecimal digits of their pixels' and masks' hash."""
+    """A hash of a set of photos' pixels and masks, in twelve hexadecimal digits."""
     digest = hashlib.sha256()
     for data in (photos._pixels, photos._bits):
         for start in range(0, len(data), 1 << 26):
@@ -237,7 +240,7 @@ def _for_testing(root: Path) -> list[File]:
 
 
 def _on_disk(root: Path, name: str) -> Path:
-    """A file that a table names: with / or \\ between folders, accents joined or apart."""
+    """The path of a file that a table names, with / or \\ between folders, and accents composed or decomposed."""
     path = root / name
     if path.is_file():
         return path
@@ -259,7 +262,7 @@ def _from_folders(images: Path, masks: Path) -> list[Photo]:
 
 
 def _photo_stem(stem: str, index: Index) -> str:
-    """The stem of the photo that a mask belongs to: its own, or what stands before a "__"."""
+    """The stem of the photo that a mask belongs to: the mask's own, or the part before a "__"."""
     if stem in index.files:
         return stem
     at = stem.rfind("__")
@@ -281,7 +284,7 @@ def _side_by_side(root: Path) -> list[Photo]:
 
 
 def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[Photo]:
-    """Photos with their masks. Raises ValueError, naming all that don't belong together."""
+    """Photos with their masks. Raises ValueError, which lists all files that can't be paired."""
     orphans = [f"{group[0]}{index.nearly(stem)}" for stem, group in groups.items() if stem not in index.files]
     if orphans:
         raise ValueError(f"{len(orphans)} masks have no photo of their name in {index.folder}: {_listed(orphans)}")
@@ -301,7 +304,7 @@ def _grouped(index: Index, groups: dict[str, list[Path]], masks: Path) -> list[P
 
 
 def _write(photos: list[Photo], apart: list[File], config: DataConfig, part: str, folder: Path) -> None:
-    """pixels.bin, masks.bin (a bit a pixel) and index.json; without photos that are nearly the same as one of `apart`."""
+    """Writes pixels.bin, masks.bin (a bit for each pixel) and index.json, without photos nearly the same as `apart`."""
     remarks: list[str] = []
 
     def job(photo: Photo) -> tuple[np.ndarray, list[np.ndarray], bool, bool] | str:
@@ -355,13 +358,13 @@ def _small_copy(file: File) -> np.ndarray | None:
         with budget.job():
             return small_copy(load_image(file.read()))
     except (SrinError, OSError):
-        return None  # nothing can be nearly the same; who needs this photo says what is wrong with it
+        return None  # no photo can be compared with it; code that needs this photo reports the error
 
 
 def _read_photo(photo: Photo, config: DataConfig) -> tuple[np.ndarray, list[np.ndarray]]:
-    """uint8 (h, w, 3), and bool (h, w) masks: those that cover neither too little nor too much."""
+    """Reads a photo, uint8 (h, w, 3), and its masks, bool (h, w), that cover neither too little nor too much."""
     content = photo.image.read()
-    # One loader and one check for training and inference: sizes must agree, upright, and a mask selects something.
+    # Loaded and checked as in inference: rotated upright, sizes must agree, and a mask must select something.
     composites = [Composite.load(content, file.read()) for file in photo.masks]
     image = composites[0].image if composites else load_image(content)
     if not photo.masks and config.found and (found := found_mask(config.found, content)):

@@ -1,4 +1,4 @@
-"""What a person might click, simulated: photos cropped at all scales, and prompts for their objects."""
+"""Simulates a person's prompts: crops of photos at all scales, and clicks and boxes for their objects."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ import numpy as np
 
 from train.data.photos import Photos
 
-CELL = 4  # pixels of a picture to a cell of the network's masks, a side
+CELL = 4  # pixels of a picture, a side, for each cell of the network's masks
 CLICKS = 12  # of a prompt, at most
-SQUEEZE = 1.25  # how far a crop's sides may be stretched against each other
-MIN_CELLS, MAX_INSIDE = 10, 0.85  # of a mask in a crop: cells, and share of the crop
-KEPT = 0.4  # share of a mask that a crop must keep; of the subject, SUBJECT_KEPT
+SQUEEZE = 1.25  # largest change of a crop's aspect ratio
+MIN_CELLS, MAX_INSIDE = 10, 0.85  # of a mask in a crop: cells at least, and share of the crop at most
+KEPT = 0.4  # share of a mask that a crop must keep; of the subject's, SUBJECT_KEPT
 SUBJECT_KEPT = 0.75
-SUBJECT_SHARE, SECOND_SHARE = 0.05, 0.34  # of a photo: its subject's; of the subject: that of anything else beside it
-LOOSE = 0.25  # of a box's sides: room that is left around an object at most
+# Least share of a photo that its subject covers; largest area of another object, as a share of the subject's.
+SUBJECT_SHARE, SECOND_SHARE = 0.05, 0.34
+LOOSE = 0.25  # largest room around an object in a box, as a share of the box's sides
 ONE_THING = 0.7  # share of a mask in its largest piece; below it, the mask may merge several things
 
 
@@ -24,8 +25,8 @@ class Crop:
     """A piece of a photo as the network sees it.
 
     Attributes:
-        picture: uint8 (h, w, 3). masks: float32 (n, h/4, w/4), share of a cell inside. subject: the number of the mask
-            that is the photo's subject, or -1.
+        picture: uint8 (h, w, 3). masks: float32 (n, h/4, w/4), the share of each cell inside the object. subject: the
+            index of the mask that is the photo's subject, or -1.
     """
 
     picture: np.ndarray
@@ -37,9 +38,9 @@ class Crops:
     """An endless source of crops.
 
     Args:
-        weights: of each source, how often its photos are drawn; 1 where none is given. part_weights: of each source
-            whose first mask is the object and whose others are parts of it, the same for a part.
-        subjects: sources whose photos have one main object, where one mask is much larger than the others.
+        weights: how often photos of a source are drawn; 1 for sources not named. part_weights: for sources where a
+            photo's first mask is the object and the others are parts of it: how often a part is drawn.
+        subjects: sources whose photos have one main object, if one mask is much larger than the others.
     """
 
     def __init__(
@@ -112,13 +113,13 @@ class Crops:
 
 
 def is_one_thing(mask: np.ndarray) -> bool:
-    """Whether a mask (bool) is mostly in one piece; one in several may merge several things."""
+    """Whether a mask, bool (h, w), is mostly in one piece; a mask in several pieces may merge several things."""
     stats = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)[2]
     return bool(stats[1:, cv2.CC_STAT_AREA].max(initial=0) >= ONE_THING * mask.sum() > 0)
 
 
 def _window(target: np.ndarray, rng: np.random.Generator, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of a crop that has the target, or most of it."""
+    """A random crop, x0, y0, x1, y1, that has the target, or as much of it as fits."""
     height, width = target.shape
     wanted = size[1] / size[0]
     aspect = float(np.clip(width / height, wanted / SQUEEZE, wanted * SQUEEZE))
@@ -140,13 +141,13 @@ def _window(target: np.ndarray, rng: np.random.Generator, size: tuple[int, int])
 
 
 def _start(first: int, last: int, length: int, most: int, rng: np.random.Generator) -> int:
-    """Where a crop of a length begins, so that it holds as much of first..last as it can."""
+    """A random start for a crop of a given length, so that it holds as much of first..last as it can."""
     low, high = sorted((last - length, first))
     return int(np.clip(round(rng.uniform(low, high)), 0, max(0, most - length)))
 
 
 def _relit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (h, w, 3) under another light or from another camera."""
+    """A picture, uint8 (h, w, 3), as under another light or from another camera."""
     if rng.random() < 0.7:
         gamma, gain, balance = rng.uniform(0.7, 1.45), rng.uniform(0.7, 1.25), rng.uniform(0.88, 1.12, 3)
         steps = (np.arange(256) / 255.0) ** gamma * gain
@@ -162,14 +163,15 @@ def _relit(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 class Clicks:
-    """Prompts for N objects, to which clicks are added where a network's answer is most wrong.
+    """Prompts for N objects, to which clicks are added in the largest error of a network's answer.
 
     Args:
-        truth: float32 (N, h, w), share of a cell inside. rng: of everything random.
+        truth: float32 (N, h, w), the share of each cell inside the object. rng: for all random choices.
 
     Attributes:
         points: float32 (N, CLICKS, 2), x and y as fractions. labels: int64 (N, CLICKS), 1, 0, or -1: no click.
-        boxes: float32 (N, 4), x0, y0, x1, y1 as fractions; all 0: no box. single: bool (N,), one click alone.
+        boxes: float32 (N, 4), x0, y0, x1, y1 as fractions; all 0: no box. single: bool (N,), whether a prompt is a single
+            click.
     """
 
     def __init__(self, truth: np.ndarray, rng: np.random.Generator) -> None:
@@ -182,7 +184,7 @@ class Clicks:
         self.single = np.zeros(count, bool)
 
     def begin(self, number: int, kind: str) -> None:
-        """A first prompt. kind: "click", "box", "both", or "none"."""
+        """Makes the first prompt for an object. kind: "click", "box", "both", or "none"."""
         inside = self._inside[number]
         if kind in ("click", "both"):
             self.add(number, place(inside, self._rng), 1)
@@ -191,7 +193,7 @@ class Clicks:
             self.boxes[number] = _noisy_box(inside, self._rng)
 
     def correct(self, answers: np.ndarray) -> None:
-        """A click more for each, in the largest error. answers: bool (N, h, w)."""
+        """Adds a click to each prompt, in the largest error of the answers, bool (N, h, w)."""
         for number, (inside, answer) in enumerate(zip(self._inside, answers, strict=True)):
             found = correction(inside, answer, self._rng)
             if found is not None:
@@ -210,10 +212,10 @@ class Clicks:
 def correction(
     inside: np.ndarray, answer: np.ndarray, rng: np.random.Generator | None = None
 ) -> tuple[tuple[int, int], int] | None:
-    """A click into the largest error, as (row, column) and label; None where there is no error.
+    """A click in the largest error of an answer, as (row, column) and label; None if there is no error.
 
     Args:
-        inside: bool (h, w), what is meant. answer: bool (h, w). rng: None for the place deepest inside the error.
+        inside: bool (h, w), the true mask. answer: bool (h, w). rng: see `place`.
     """
     best, found = 0.0, None
     for wrong, label in ((inside & ~answer, 1), (answer & ~inside, 0)):
@@ -227,7 +229,7 @@ def correction(
 
 
 def place(inside: np.ndarray, rng: np.random.Generator | None = None) -> tuple[int, int]:
-    """Row and column of a click into a region: deepest inside; with an rng, often somewhere else in it."""
+    """Row and column of a click in a region: the point farthest from its border, or, with an rng, often another one."""
     depth = cv2.distanceTransform(np.pad(inside, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     if rng is not None and rng.random() < 0.6:
         least = 0.5 * depth.max() if rng.random() < 0.7 else 0.0
@@ -255,7 +257,7 @@ def _noisy_box(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def kinds(crop: Crop, rng: np.random.Generator, count: int) -> Iterator[tuple[int, str]]:
-    """`count` prompts for a crop: the number of a mask and the kind of prompt."""
+    """Draws `count` prompts for a crop: the index of a mask, and the kind of prompt, see `Clicks.begin`."""
     for k in range(count):
         chance = rng.random()
         if crop.subject >= 0 and chance < 0.18 and k == 0:

@@ -1,6 +1,6 @@
-"""Ways to make an object disagree with its photo. Pictures are float32 (H, W, 3) in [0, 1], masks bool (H, W).
+"""Recolours objects so that they don't match their photos. Pictures are float32 (H, W, 3) in [0, 1], masks bool (H, W).
 
-Every function recolours the whole picture; the caller keeps what lies inside the mask.
+Every function recolours the whole picture; the caller keeps the part inside the mask.
 """
 
 import cv2
@@ -10,9 +10,9 @@ from train.data import lights
 
 
 def statistics_lab(x: np.ndarray, mask: np.ndarray, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mean and standard deviation in CIELAB toward those of another object (after Reinhard et al. 2001).
+    """Moves mean and standard deviation in CIELAB toward those of another object (after Reinhard et al. 2001).
 
-    pixels: float32 (N, 3), the other object's.
+    pixels: float32 (N, 3), the other object's pixels.
     """
     a, b = cv2.cvtColor(x, cv2.COLOR_RGB2LAB), cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB)[0]
     strength = rng.uniform(0.4, 1)
@@ -23,7 +23,7 @@ def statistics_lab(x: np.ndarray, mask: np.ndarray, pixels: np.ndarray, rng: np.
 
 
 def statistics_rgb(x: np.ndarray, mask: np.ndarray, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mean and covariance in RGB toward those of another object (Xiao and Ma 2006). pixels: float32 (N, 3)."""
+    """Moves mean and covariance in RGB toward those of another object (Xiao and Ma 2006). pixels: float32 (N, 3)."""
 
     def power(covariance: np.ndarray, exponent: float) -> np.ndarray:
         values, vectors = np.linalg.eigh(covariance + 2.5e-4 * np.eye(3))
@@ -37,7 +37,7 @@ def statistics_rgb(x: np.ndarray, mask: np.ndarray, pixels: np.ndarray, rng: np.
 
 
 def tone(x: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gamma, saturation, a small turn of the hue, and contrast around the object's mean."""
+    """Changes gamma, saturation, hue (slightly), and contrast around the object's mean."""
     y = cv2.pow(x, 2 ** rng.uniform(-0.7, 0.75))
     y = lights.saturation(y, rng.uniform(0.4, 1.6))
     angle = rng.normal(0, 0.12)
@@ -49,7 +49,7 @@ def tone(x: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def curves(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random curve for each channel, mostly shared by the three."""
+    """Applies a random curve to each channel; the three curves are similar."""
     knots = np.linspace(0, 1, 6)
     shared = rng.uniform(-0.5, 0.5, 6)
     channels = []
@@ -62,6 +62,6 @@ def curves(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def uneven(x: np.ndarray, changed: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Light that varies across the object: another grade takes over beyond a border that runs through the object."""
+    """Varies the light across the object: beyond a soft border through the object, the picture is graded differently."""
     share = lights.border(mask.shape, rng, mask)
     return changed * (1 - share) + lights.grade(x, rng.uniform(0.4, 1), rng) * share

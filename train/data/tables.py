@@ -1,4 +1,4 @@
-"""CSV files as people's programs write them: with or without a byte-order mark, columns in any order."""
+"""Reads CSV files of various programs: with or without a byte-order mark, separated by commas, semicolons or tabs."""
 
 import csv
 from collections.abc import Sequence
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The rows, by column; missing optional columns are empty.
+    """The rows as mappings from column to text. Columns may be in any order; missing optional columns are empty.
 
     Raises:
-        ValueError: a required column is missing, or the file is no text; the message names it.
+        ValueError: a required column is missing, or the file is no text or no CSV; the message names it.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as stream:

@@ -1,1 +1,1 @@
-"""Scores of methods on composites with known truth: data -> methods -> scoring -> summary -> report and figures."""
+"""Scores methods on composites with known truth: data -> methods -> scoring -> summary -> report and figures."""

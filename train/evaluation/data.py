@@ -1,4 +1,4 @@
-"""Composites with known truth, from iHarmony4 or from a folder of composites, masks and real pictures."""
+"""Reads composites with known truth, from iHarmony4 or from a folder of composites, masks and real pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,19 +17,21 @@ from train.data.tables import read_table
 
 FOLDERS = ("composite", "mask", "real")
 LABELS = ("family", "rim", "source", "photo", "series", "second_object")
-# Families in which nothing is to be harmonized; `benchmarks.unaltered` makes the second.
+# Families without anything to harmonize; `benchmarks.unaltered` makes the second.
 UNALTERED = ("identity", "requantized")
-# Global recolourings of the object of kinds that training uses too. One row of a report shows them together.
+# Global recolourings of the object, of kinds that training uses too. One row of a report shows them together.
 PLAIN = ("camera", "tone", "lab", "rgbcov")
 
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """Attributes:
-    name: to be shown to people.
-    samples: the composites, in a fixed order.
-    labels: for some names, what else is known (see `from_folder`).
-    cache: None where pictures are harmonized at their own size; otherwise they are squeezed to its size first.
+    """A set of composites with known truth.
+
+    Attributes:
+        name: to be shown to people.
+        samples: the composites, in a fixed order.
+        labels: by the names of some samples, their labels (see `from_folder`).
+        cache: pictures are squeezed to its size before they are harmonized; None: they are harmonized at their own size.
     """
 
     name: str
@@ -50,10 +52,10 @@ class EvaluationData:
 
 
 def open_data(root: Path, subsets: Sequence[str] | None, cache: Path, size: int) -> EvaluationData:
-    """Finds out what a folder holds.
+    """Opens iHarmony4 or a folder of composites, whichever `root` is.
 
     Args:
-        root: iHarmony4's folder, of which the test split is taken, or one as in `from_folder`.
+        root: iHarmony4's folder, whose test split is taken, or a folder as in `from_folder`.
         subsets: sub-datasets of iHarmony4; None takes all.
         cache: folder for resized pictures of iHarmony4. size: their side in pixels.
 
@@ -74,11 +76,11 @@ def open_data(root: Path, subsets: Sequence[str] | None, cache: Path, size: int)
 def from_folder(root: Path) -> EvaluationData:
     """Reads composite/ID.png, mask/ID.png and real/ID.png (other formats too) and, if there, index.csv and labels.csv.
 
-    Both tables have a column "id" and any of LABELS; others are passed over. "family": the kind of recolouring, of
-    which UNALTERED ask for none. "rim": "clean" or "leak", whether the rim shows the true colours. "source": the data
-    set that the photo is from. "photo", "series": photos, and series of like photos, whose composites are not
-    independent of each other. "second_object": "yes" or "no", whether the photo shows more of the object's class beside
-    the mask. labels.csv is what `benchmarks.photo_labels` adds to a set.
+    Both tables have a column "id" and any of LABELS; other columns are ignored. "family": the kind of recolouring; for
+    those in UNALTERED there is none. "rim": "clean" or "leak", whether the rim shows the true colours. "source": the data
+    set that the photo is from. "photo", "series": the photo, and the series of similar photos, that a composite is from;
+    composites of one are not independent. "second_object": "yes" or "no", whether the photo shows more of the object's
+    class beside the mask. `benchmarks.photo_labels` writes labels.csv.
 
     Raises:
         SrinError: a folder is missing or empty, a file has no partner, or a table has no column "id".
@@ -111,7 +113,7 @@ def from_folder(root: Path) -> EvaluationData:
 
 
 def _read_labels(path: Path) -> dict[str, dict[str, str]]:
-    """What a table knows, by the stem of the files: its ids may have their extension."""
+    """A table's labels by the stem of the files; its ids may include the files' extension."""
     if not path.is_file():
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Markdown tables, and the published ones."""
+"""Writes Markdown tables, and reads the paper's published tables."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -18,6 +18,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def published(name: str) -> list[list[str]]:
-    """The cells of one of the paper's tables, its header first: a file of train/published, without ".csv"."""
+    """The cells of one of the paper's tables, its header first. name: of a file in train/published, without ".csv"."""
     with open(PUBLISHED / f"{name}.csv", newline="") as stream:
         return list(csv.reader(stream))

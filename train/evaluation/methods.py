@@ -1,4 +1,4 @@
-"""The methods to be scored: classical ones, the networks that come with the product, and any weights files."""
+"""The methods to be scored: classical ones, the networks that come with the app, and any weights files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ MAP_KINDS: tuple[MapKind, ...] = get_args(MapKind)
 
 @dataclass(frozen=True)
 class Method:
-    """A method as one of its weights files has it.
+    """A method with one of its weights files.
 
     Attributes:
-    name: unique in a report but for the seeds of one method.
-    seed: counts the weights files of a method that was trained several times, from 0.
-    harmonizer: what is run.
-    config, parameters: of its network; None and 0 for a classical method.
-    map: which semantic map it is given, of those that look at one: the picture's own, another picture's, or one
-        region a side, which tells it nothing.
+        name: unique in a report, except that the seeds of one method share it.
+        seed: index, from 0, among the weights files of a method that was trained several times.
+        harmonizer: runs the method.
+        config, parameters: of its network; None and 0 for a classical method.
+        map: the semantic map that it gets, if it uses one: the picture's own, another picture's, or one region on each
+            side, which holds no information.
     """
 
     name: str
@@ -46,9 +46,9 @@ def gather(
     """Loads everything that is to be scored.
 
     Args:
-        names: of METHODS; None takes all whose weights are there. A network that `weights` names too comes from there.
-        weights: names and files of further networks; of one network several files, if it was trained with several seeds.
-            Files in the same place of two networks are taken for a pair: trained with one seed, on the same data.
+        names: of METHODS; None takes all whose weights are there. A network of the same name in `weights` replaces one.
+        weights: names and files of further networks; several files of one network are its seeds. The files at the same
+            position of two networks count as a pair, trained with one seed on the same data.
         maps: each network that looks at a map is scored once with each kind.
         reference: the method that others are compared with.
 

@@ -1,4 +1,4 @@
-"""What a global colour transform could reach at best: a method that is shown the truth."""
+"""An upper bound for global colour transforms: a method that is given the truth."""
 
 import numpy as np
 
@@ -8,8 +8,8 @@ ORACLE = "affine oracle"  # its name in reports
 def affine_oracle(composite: np.ndarray, real: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The composite under the 3x4 colour transform of its foreground that is closest to the truth, by least squares.
 
-    The fit knows nothing of the range 0 to 255; its result is cut off there. So a transform with a slightly smaller
-    error may exist where many pixels are cut off.
+    The fit ignores the range 0 to 255; its result is clipped to it. So if many pixels are clipped, a transform with a
+    slightly smaller error may exist.
 
     Args:
         composite, real: uint8 (H, W, 3). mask: uint8 (H, W), foreground above 127.

@@ -24,7 +24,7 @@ HEADINGS = {
     "chroma": "chroma",
     "lightness": "lightness",
 }
-# Groups of pictures, in the order of tables, and what their rows are called.
+# Groups of pictures, in the order of the tables, and the labels of their rows.
 GROUPS = {
     "all": "all",
     "objects": "{}",
@@ -49,13 +49,13 @@ SLIPS = (
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that one evaluation found.
+    """The results of one evaluation.
 
     Attributes:
         protocol, size: as given to `train.evaluation.scoring.run`.
         reference: the method that others are compared with.
         stuff: sources that one group of pictures leaves out.
-        summary, pairs: from `train.evaluation.summary`, the latter of the networks.
+        summary: of `train.evaluation.summary.summarize`. pairs: of `compare` there, for the networks.
     """
 
     data: EvaluationData
@@ -90,7 +90,7 @@ class Report:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def json(self) -> str:
-        """The same and more, as one object; scores that are not finite are null."""
+        """The same content and more as one JSON object; scores that are not finite are null."""
         content = {
             "data": self.data.name,
             "protocol": self.protocol,
@@ -174,7 +174,7 @@ class Report:
         return f"{found}\n\n{meaning}" if meaning else found
 
     def _pairs(self, metric: str) -> str:
-        """What every network is ahead of every other, group by group."""
+        """The difference between every two networks, for each group."""
         pairs = self.pairs[self.pairs["metric"] == metric]
         if not len(pairs):
             return ""
@@ -189,7 +189,7 @@ class Report:
         return f"{found}\n\nA tie is a difference whose interval contains zero."
 
     def _seeds(self) -> str:
-        """Every seed of the networks that have several."""
+        """The scores of each seed, for networks with several seeds."""
         rows = self.scores.rows[self.scores.rows["changed"]]
         means = rows.groupby(["method", "seed"])[list(METRICS)].mean()
         lines = []
@@ -236,7 +236,7 @@ class Report:
         return section(title, header, rows)
 
     def _drift(self) -> str:
-        """How far each method drifts where nothing is wrong."""
+        """How much each method changes composites that have nothing to harmonize."""
         tables = []
         metrics = ("delta_e", "fmse", "chroma", "lightness")
         names = [name for name in self._names() if name != ORACLE]
@@ -248,7 +248,7 @@ class Report:
         return "\n\n".join(["## Drift where there is nothing to harmonize", *tables]) if tables else ""
 
     def _networks(self) -> str:
-        """What the networks are made of beside what they reach: the ablation."""
+        """The networks' settings beside their scores."""
         chosen = self._chosen("all", "all")
         networks = [m for m in self._first_seeds() if m.config]
         if not networks or not len(chosen):
@@ -270,7 +270,7 @@ class Report:
         return "\n\n".join(["## Published", SLIPS, *tables]) if tables else ""
 
     def _comparable(self) -> list[str]:
-        """The published tables that are about these pictures at this size."""
+        """The published tables of the same pictures at the same size."""
         subsets = set(self.scores.rows["subset"])
         if self.size == 1024:
             return ["table3_hadobe5k_1024"] if subsets == {"HAdobe5k"} else []
@@ -279,7 +279,7 @@ class Report:
         return []
 
     def _names(self) -> list[str]:
-        """Of the methods, in the order of tables."""
+        """The methods' names, in the order of the tables."""
         return [*dict.fromkeys(method.name for method in self.methods), ORACLE]
 
     def _first_seeds(self) -> list[Method]:
@@ -289,14 +289,14 @@ class Report:
         return [method.seed for method in self.methods if method.name == name]
 
     def _drawn(self) -> str:
-        """What the bootstrap draws."""
+        """A description of what the bootstrap resamples."""
         chosen = self.scores.rows
         photos, series = chosen["photo"].nunique(), chosen["series"].nunique()
         drawn = f"{photos} photos" + (f" in {series} series" if series < photos else "")
         return drawn + (" and over seeds" if any(method.seed for method in self.methods) else "")
 
     def _group_labels(self) -> list[tuple[str, str, str]]:
-        """Group, value and what to call it, of the groups that make rows."""
+        """Group, value and label of each row."""
         there = list(dict.fromkeys(zip(self.summary["group"], self.summary["value"], strict=True)))
         return [(g, v, name.format(v)) for group, name in GROUPS.items() for g, v in there if g == group]
 
@@ -338,7 +338,7 @@ def _difference(row: pd.Series) -> str:
 
 
 def _bracketed(row: pd.Series) -> str:
-    """The mean and its interval, which a single picture doesn't have."""
+    """The mean and its interval; a single picture has none."""
     return f"{row['mean']:.2f}" + (f" [{row['low']:.2f}, {row['high']:.2f}]" if math.isfinite(row["low"]) else "")
 
 

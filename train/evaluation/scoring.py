@@ -25,16 +25,18 @@ SEED = 7404  # of the order in which maps are shuffled and example pictures are 
 
 @dataclass(frozen=True)
 class Scores:
-    """Attributes:
-    rows: a row for every picture and method, the seeds of one method apart and ORACLE last: id, subset, those of
-        `data.LABELS` that are known for any picture, of which family, photo and series are always there (composites of
-        one real picture have one photo, and each photo is a series, unless the labels say otherwise); changed (whether
-        there is anything to harmonize), method, seed, and what `srin.metrics.score` returns.
-    left_out: pictures that are in no row, and why. A picture that one method can't do is left out for all of them, so
-        that all are compared on the same ones.
-    segmenters: who drew the maps.
-    examples: for some pictures "composite", "mask", what each method made of them, and "real": uint8 (H, W, 3), the mask
-        (H, W).
+    """The scores of one evaluation.
+
+    Attributes:
+        rows: a row for every picture, method and seed, with ORACLE last: id, subset, those of `data.LABELS` that are
+            known for any picture, changed (whether there is anything to harmonize), method, seed, and what
+            `srin.metrics.score` returns. The columns family, photo and series are always there: unless the labels say
+            otherwise, composites of one real picture have the same photo, and each photo is a series.
+        left_out: pictures without rows, and why. A picture on which one method fails is left out for all methods, so
+            that all are compared on the same pictures.
+        segmenters: what drew the maps.
+        examples: for some pictures "composite", "mask", each method's result, and "real": uint8 (H, W, 3), the mask
+            (H, W).
     """
 
     rows: pd.DataFrame
@@ -50,13 +52,13 @@ def run(
 
     Args:
         protocol: "composite" or "gt-background", see `srin.metrics.score`.
-        segmenter: who draws the semantic maps, see `srin.segmentation.semantic_map.segment`.
-        examples: how many pictures to keep, drawn by chance among those that need harmonization; of seeds the first's.
+        segmenter: what draws the semantic maps, see `srin.segmentation.semantic_map.segment`.
+        examples: how many pictures to keep, chosen at random among those that need harmonization, by the first seed.
 
     Raises:
-        SrinError: no picture could be scored; the message says why for the first.
+        SrinError: no picture could be scored; the message gives the reason for the first.
     """
-    # Each picture's map is needed twice, for itself and shuffled: in this order the two uses are next to each other.
+    # A picture's map is used twice, for itself and as another picture's: in this order, one right after the other.
     order = [data.samples[i] for i in np.random.default_rng(SEED).permutation(len(data.samples))]
     maps = _Maps(data, order, segmenter)
     rows: list[dict[str, Any]] = []
@@ -103,7 +105,7 @@ def run(
     if not rows:
         name, reason = left_out[0]
         raise SrinError(f"No picture could be scored. The first, {name}: {reason}")
-    # Back to the order of the data set; the sort is stable, so methods keep theirs.
+    # Sorts rows by the order of the data set; the sort is stable, so the methods keep their order.
     position = {(s.subset, s.name): i for i, s in enumerate(data.samples)}
     rows.sort(key=lambda row: position[row["subset"], row["id"]])
     return Scores(pd.DataFrame(rows), sorted(left_out), maps.segmenters, kept)

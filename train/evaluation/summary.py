@@ -1,4 +1,4 @@
-"""Means over groups of pictures and paired differences between methods, with intervals over photos and seeds."""
+"""Computes means over groups of pictures and paired differences between methods, with intervals over photos and seeds."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -11,7 +11,7 @@ from train.evaluation.data import PLAIN
 METRICS = ("psnr", "mse", "fpsnr", "fmse", "delta_e", "chroma", "lightness")
 HIGHER_IS_BETTER = {"psnr", "fpsnr"}
 SIGNED = {"chroma", "lightness"}  # best at zero
-RATIOS = {"0-5 %": (0.0, 0.05), "5-15 %": (0.05, 0.15), "15-100 %": (0.15, 1.01)}  # foreground's share, of the paper
+RATIOS = {"0-5 %": (0.0, 0.05), "5-15 %": (0.05, 0.15), "15-100 %": (0.15, 1.01)}  # the paper's foreground shares
 RESAMPLES = 2000
 
 
@@ -21,7 +21,7 @@ def summarize(rows: pd.DataFrame, reference: str, stuff: Sequence[str] = ()) -> 
     Args:
         rows: as `train.evaluation.scoring.Scores.rows`.
         reference: the method that every other is compared with, picture by picture.
-        stuff: sources that a group leaves out, because many of their objects are none.
+        stuff: sources that the group "objects" leaves out, because many of their masks show stuff, such as sky.
 
     Returns:
         Columns group ("all", "objects", "class", "plain", "subset", "rim", "family", "chroma", "ratio", "unchanged"),
@@ -51,14 +51,14 @@ def summarize(rows: pd.DataFrame, reference: str, stuff: Sequence[str] = ()) -> 
 
 
 def compare(rows: pd.DataFrame, methods: Sequence[str], stuff: Sequence[str] = ()) -> pd.DataFrame:
-    """Every two of some methods, group by group and metric by metric.
+    """Compares every two of some methods, for each group and metric.
 
     Args:
-        rows, stuff: as in `summarize`. methods: two or more for there to be anything to compare.
+        rows, stuff: as in `summarize`. methods: with fewer than two, the result is empty.
 
     Returns:
-        Columns group, value, method, other (of the two the one that stands first in `methods`), metric, difference (mean
-        of method - other), low, high (95 % interval), tie (whether zero lies in the interval, or there is none).
+        Columns group, value, method, other (of the two, the one that comes first in `methods`), metric, difference (mean
+        of method - other), low, high (95 % interval), tie (whether zero lies in the interval, or there is no interval).
     """
     columns = ["group", "value", "method", "other", "metric", "difference", "low", "high", "tie"]
     found = []
@@ -100,7 +100,7 @@ def _present(
 
 
 def _selections(changed: pd.DataFrame, stuff: Sequence[str]) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Groups that the labels and the command line ask for; they may be empty."""
+    """Groups that depend on the labels and on `stuff`; they may be empty."""
     if stuff and "source" in changed:
         yield "objects", "without stuff", changed[~changed["source"].isin(stuff)]
     if "second_object" in changed:
@@ -121,7 +121,7 @@ def _by_chroma(changed: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]
 
 
 def _badness(scores: np.ndarray) -> np.ndarray:
-    """Numbers of which the lower are the better, of scores whose last axis is METRICS."""
+    """Turns scores, whose last axis is METRICS, into numbers for which lower is better."""
     turned = [-1 if metric in HIGHER_IS_BETTER else 1 for metric in METRICS]
     return np.where([metric in SIGNED for metric in METRICS], abs(scores), scores * turned)
 
@@ -129,13 +129,13 @@ def _badness(scores: np.ndarray) -> np.ndarray:
 def _resampled(chosen: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
     """Scores of a group, their means, and RESAMPLES means of a bootstrap over photos and seeds.
 
-    Series are drawn with all their pictures, since those of one photo, or of photos of one place, are not independent.
-    Methods with the same number of seeds have theirs drawn together, since those are trained on the same data. Every
-    method sees the same draws, so that differences of draws are draws of the difference.
+    Series are drawn with all their pictures, since pictures of one photo, or of one place, are not independent. For
+    methods with the same number of seeds, seeds are drawn together, since they are trained on the same data. Every
+    method gets the same draws, so that differences of draws are draws of the difference.
 
     Returns:
-        Names of methods; scores (pictures, methods, metrics), mean over seeds; means (methods, metrics); draws
-        (RESAMPLES, methods, metrics), NaN where scores are not finite or there is but one series.
+        Names of methods; scores (pictures, methods, metrics), means over seeds; means (methods, metrics); draws
+        (RESAMPLES, methods, metrics), NaN if scores are not finite or there is only one series.
     """
     # Rows are ordered by picture, and every picture has the same methods and seeds.
     runs = chosen.loc[chosen["id"].eq(chosen["id"].iloc[0]) & chosen["subset"].eq(chosen["subset"].iloc[0]), "method"]
@@ -170,11 +170,12 @@ def _draws_of_means(values: np.ndarray, series: np.ndarray, rng: np.random.Gener
 
 
 def _quantiles(draws: np.ndarray) -> np.ndarray:
-    """The ends of the 95 % interval, (2, ...); NaN where draws are."""
+    """The ends of the 95 % interval, (2, ...); NaN where the draws are."""
     return np.quantile(draws, [0.025, 0.975], axis=0)
 
 
 def intervals(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """95 % percentile bootstrap intervals of the mean over the first axis; NaN where there are none."""
+    """95 % percentile bootstrap intervals of the mean over the first axis: low and high, NaN if values are not finite or
+    only one."""
     low, high = _quantiles(_draws_of_means(values, np.arange(len(values)), np.random.default_rng(0)))
     return low, high

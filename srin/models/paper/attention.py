@@ -1,4 +1,4 @@
-"""Attention from foreground positions to others, and the statistics that it borrows."""
+"""Attention from foreground positions to other positions, and statistics mixed by it."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ QUERY_CHUNK = 1024
 
 
 def with_logits(query: Tensor, logits: Logits) -> Tensor:
-    """Queries (B, N, D) such that their products with keys are the logits wanted, see `ModelConfig.logits`."""
+    """Scales queries (B, N, D) so that their products with keys are the wanted logits, see `ModelConfig.logits`."""
     if logits == "uniform":
         return torch.zeros_like(query)
     return query / query.shape[-1] ** 0.5 if logits == "scaled" else query
@@ -20,8 +20,8 @@ def with_logits(query: Tensor, logits: Logits) -> Tensor:
 def attend(query: Tensor, key: Tensor, value: Tensor, log_weight: Tensor | None = None) -> Tensor:
     """softmax(query key^T + log_weight) value, in memory linear in the number of queries and keys.
 
-    Queries go through in chunks of 1,024; while training, a chunk's attention is recomputed in the backward pass
-    instead of kept. Logits are not scaled by the square root of the dimension.
+    Queries are processed in chunks of 1,024. While training, a chunk's attention is recomputed in the backward pass
+    instead of being stored. Logits are not scaled by the square root of the dimension.
 
     Args:
         query: (B, N, D). key: (B, K, D). value: (B, K, E).
@@ -54,7 +54,7 @@ def attended_statistics(
     """Mean and standard deviation of the mixture of background parts that each query attends to.
 
     Args:
-        query: (B, N, D). key: (B, K, D), one a background part.
+        query: (B, N, D). key: (B, K, D), one for each background part.
         mean, second_moment: (B, K, C), E[x] and E[x^2] of each part. weight: (B, K), its area; 0 leaves it out.
 
     Returns:

@@ -9,7 +9,7 @@ from srin.models.paper.levels import Level, mean_std
 
 
 class BAIN(nn.Module):
-    """One layer between encoder and decoder. There is no public code; this is our reading.
+    """One layer between encoder and decoder. There is no public code; this is our reading of the paper.
 
     A = softmax(Q_f K_b^T), mu = A V_b, sigma = sqrt(A V_b^2 - mu^2), out = sigma * IN(F_f) + mu on the foreground, with
     Q and K 1x1 convolutions of the normalized features and V the features themselves.

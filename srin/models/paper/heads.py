@@ -1,4 +1,4 @@
-"""Ways to end the network: the harmonized colours (the paper's), or what is to be added to the composite's."""
+"""Output heads: one gives the harmonized colours (the paper's), the other a residual to add to the composite."""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ class RGBHead(nn.Module):
 
 
 class ResidualHead(RGBHead):
-    """The same, for what is added to the composite's colours: zero at the start (the identity)."""
+    """The same layers, for a residual that is added to the composite's colours. Its weights start at 0 (the identity)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)

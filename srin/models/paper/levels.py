@@ -1,4 +1,4 @@
-"""A composite as the paper's normalizations see it: a pyramid of weights and painted regions, one level a resolution."""
+"""Weights and painted regions of a composite for the paper's normalizations, one level for each feature resolution."""
 
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from srin.models.units import EXPORTED_REGIONS
 
 EMPTY = 1e-4  # summed weight below which a side counts as empty; one pixel of a 1024 px picture at H/8 weighs 0.016
 EPS = 1e-5
-BLOCK = 1 << 18  # numbers handled at a time: a temporary of 1 MiB stays in the cache, a larger one waits for memory
+BLOCK = 1 << 18  # numbers handled at a time: a temporary of 1 MiB stays in the cache
 MIN_BLOCK = 2048  # positions
 
 
@@ -43,7 +43,7 @@ class RegionPyramid:
 
     def at(self, height: int, width: int) -> "Level":
         """The level of a feature resolution; made once. H and W are multiples of it."""
-        # A list: while a network is exported sizes are symbols, which can be compared but are no keys.
+        # A list, because sizes are symbols while a network is exported: they can be compared, but can't be keys.
         for level in self._levels:
             if level.size == (height, width):
                 return level
@@ -52,7 +52,7 @@ class RegionPyramid:
 
 
 class Level:
-    """A pyramid at one feature resolution (h, w); all fp32, each computed when it is first asked for."""
+    """The pyramid at one feature resolution (h, w), in fp32. Each tensor is computed when it is first used."""
 
     def __init__(self, pyramid: RegionPyramid, size: tuple[int, int]) -> None:
         self._pyramid = pyramid
@@ -60,12 +60,12 @@ class Level:
 
     @cached_property
     def mask(self) -> Tensor:
-        """(B, 1, h, w), the area-resized foreground mask; mixes foreground and background results."""
+        """(B, 1, h, w), the area-resized foreground mask, by which foreground and background results are mixed."""
         return self._resized(self._pyramid.mask)
 
     @cached_property
     def foreground(self) -> Tensor:
-        """(B, 1, h, w), weights for the foreground's statistics; an empty side falls back to the whole picture."""
+        """(B, 1, h, w), weights for the foreground's statistics; the whole picture if the foreground is empty."""
         return self._resized(self._pyramid.foreground)
 
     @cached_property
@@ -80,7 +80,7 @@ class Level:
 
     @cached_property
     def inside(self) -> Tensor:
-        """int64 (n,), the positions, out of h * w, where any picture of the batch has foreground to mix in."""
+        """int64 (n,), the positions, out of h * w, where any picture of the batch has foreground (mask above 0)."""
         return _positions_with_weight(self.mask)
 
     @cached_property
@@ -89,7 +89,7 @@ class Level:
         return _positions_with_weight(self.background)
 
     def mix(self, aligned: Tensor, rest: Tensor) -> Tensor:
-        """aligned (B, C, n), given at `inside`, and rest (B, C, h, w) mixed by the mask: (B, C, h, w)."""
+        """Mixes aligned (B, C, n), given at `inside`, and rest (B, C, h, w) by the mask: (B, C, h, w)."""
         mask, flat = self.mask.flatten(2)[..., self.inside], rest.flatten(2)
         mixed = aligned * mask + flat[..., self.inside] * (1 - mask)
         return flat.index_copy(2, self.inside, mixed).view_as(rest)
@@ -104,10 +104,10 @@ class Level:
 def blocks(x: Tensor) -> list[slice]:
     """Slices of the last dimension of (B, C, N), for work whose temporaries should stay in the cache.
 
-    One while training, where every slice's gradient would be as large as the whole.
+    While training there is one slice, because each slice's gradient would be as large as the whole.
     """
     if torch.compiler.is_exporting() or torch.is_grad_enabled():
-        return [slice(None)]  # exported, their number must not depend on the size
+        return [slice(None)]  # in an exported network, the number of slices must not depend on the size
     length = max(MIN_BLOCK, BLOCK // (x.shape[0] * x.shape[1]))
     return [slice(start, start + length) for start in range(0, x.shape[2], length)]
 
@@ -124,7 +124,7 @@ def mean_std(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     x, weight = x.flatten(2), (weight / weight.sum((2, 3), keepdim=True)).flatten(2).mT
     parts = blocks(x)
     mean = torch.stack([x[..., part] @ weight[:, part] for part in parts]).sum(0)
-    # The variance doesn't change with the mean that is subtracted, to first order: its gradient needs none by that way.
+    # To first order, the variance doesn't depend on the mean that is subtracted, so no gradient has to flow through it.
     centre = mean.detach()
     variance = torch.stack([_squared(x[..., part] - centre) @ weight[:, part] for part in parts]).sum(0)
     return mean[..., None], (variance + EPS).sqrt()[..., None]

@@ -1,4 +1,4 @@
-"""RAIN: region-aware adaptive instance normalization, of the decoder (Ling et al., CVPR 2021)."""
+"""RAIN: region-aware adaptive instance normalization, used in the decoder (Ling et al., CVPR 2021)."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from srin.models.paper.levels import Level, blocks, mean_std
 
 
 class RAIN(nn.Module):
-    """Each side normalized by its own statistics; the foreground then takes the whole background's.
+    """Normalizes foreground and background each by its own statistics; the foreground then takes the background's.
 
     Four learnt vectors scale and shift the two sides:
 
@@ -27,10 +27,10 @@ class RAIN(nn.Module):
             f = x.float()
             fg_mean, fg_std = (s[..., 0] for s in mean_std(f, level.foreground))
             bg_mean, bg_std = (s[..., 0] for s in mean_std(f, level.background))
-            # Either side is scale * x + shift, and so is their mixture by the mask: one pass over the features.
+            # Both sides are scale * x + shift, and so is their mixture by the mask: one pass over the features is enough.
             fg_gain, bg_gain = 1 + self.foreground_gamma[..., 0], 1 + self.background_gamma[..., 0]
             fg_scale, bg_scale = bg_std / fg_std * fg_gain, bg_gain / bg_std
-            # Of features less the background's mean: their own may be so large that the sums would lose digits.
+            # The shift is for features minus the background's mean: with large means, the sums would lose digits.
             fg_shift = bg_mean * fg_gain + self.foreground_beta[..., 0] - (fg_mean - bg_mean) * fg_scale
             bg_shift = self.background_beta[..., 0].expand_as(bg_mean)
             scale, shift = torch.cat([fg_scale, bg_scale], 2), torch.cat([fg_shift, bg_shift], 2)

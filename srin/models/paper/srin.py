@@ -37,7 +37,7 @@ class SRIN(nn.Module):
         query, key, value = (y.flatten(2).mT for y in projected)
         query = with_logits(query[:, level.inside], self._logits)
         borrowed = attend(query, key, value) * level.mask.flatten(2)[..., level.inside].mT
-        # The 1x1 convolutions g, as products with a matrix: there may be no position at all.
+        # The 1x1 convolutions g are computed as matrix products, which also work without any position.
         gamma, beta = (F.linear(borrowed, g.weight.flatten(1), g.bias).mT for g in (self.gamma, self.beta))
         gamma = F.relu(gamma)
         if self._shift == "relu":

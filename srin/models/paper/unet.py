@@ -30,7 +30,7 @@ DECODER = ((3, 1, 8), (3, 1, 8), (4, 2, 8), (3, 1, 8), (4, 2, 4), (3, 1, 2), (4,
 
 
 class InstanceNorm(nn.InstanceNorm2d):
-    """Over the whole picture: what a layer before it gave the foreground stays different from the background."""
+    """Instance normalization over the whole picture, so that the foreground stays different from the background."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, affine=True)
@@ -76,8 +76,8 @@ class PaperNet(nn.Module):
             regions: int64 (B, H, W), the semantic map's region ids; None means one region.
 
         Returns:
-            (B, 3, H, W); the composite where the mask is 0; on the foreground in [-1, 1] by head "rgb", and by head
-            "residual" up to 1 beyond.
+            (B, 3, H, W); equal to the composite where the mask is 0. On the foreground it is in [-1, 1] with head "rgb",
+            and in [-2, 2] with head "residual".
         """
         height, width = composite.shape[2:]
         output = self._run(*_filled_up(composite, mask, regions))[:, :, :height, :width]
@@ -86,7 +86,7 @@ class PaperNet(nn.Module):
         return output * mask + composite * (1 - mask)
 
     def _run(self, composite: Tensor, mask: Tensor, regions: Tensor | None) -> Tensor:
-        """What the head gives, (B, 3, H, W); H and W are multiples of STRIDE."""
+        """The head's output, (B, 3, H, W); H and W are multiples of STRIDE."""
         pyramid = RegionPyramid(composite, mask, regions if self.config.slot == "srin" else None)
         skips = self._encode(composite, mask)
         x = skips.pop()
@@ -111,7 +111,7 @@ class PaperNet(nn.Module):
 
 
 def _filled_up(composite: Tensor, mask: Tensor, regions: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The same with both sides rounded up to multiples of STRIDE, by repeating the border."""
+    """The arguments with height and width padded to multiples of STRIDE, by repeating the border."""
     for dim in (-2, -1):
         size = composite.shape[dim]
         filled = (size + STRIDE - 1) // STRIDE * STRIDE
