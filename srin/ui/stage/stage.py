@@ -85,8 +85,8 @@ def _remarking(action: Action, session: SessionState, data: Data) -> str:
 
 
 def live(session: SessionState, event: gr.EventData) -> dict[str, Any]:
-    """The object, harmonized by the picked network on a small copy of the scene. The Stage asks when the object is let go,
-    and for a finer copy when all is at rest."""
+    """The object, harmonized by the picked network on a small copy of the scene. The Stage asks when the object is let
+    go, and for a finer copy when all is at rest."""
     data = data_of(event)
     place, method = placement(data.get("placement")), text(data, "method")
     changes = Offsets.clipped(data.get("offsets"))
