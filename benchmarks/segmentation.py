@@ -10,8 +10,9 @@ Protocol: the first candidate counts. The first click goes to the place deepest 
 the deepest place of the largest error. Earlier answers are not given to the segmenter. Boxes are the objects' own.
 A figure is first averaged over the objects of each source and size, then over these groups. "clicks to 85 %" is 20
 where clicks don't suffice. Boundary F allows 0.75 % of the diagonal. Two objects: of the pairs of objects that lie apart
-in one photo, the share in which each click's mask fits its own object better than the other one. Times are medians on this
-machine, of a first click: on objects above 15 % of the photo, and on those below 5 %, most of which are looked at twice.
+in one photo, the share in which each click's mask fits its own object better than the other one. Times are medians, on
+this machine, of a first click: on objects above 15 % of the photo, and on those below 5 %, most of which are looked at
+twice.
 """
 
 import argparse
