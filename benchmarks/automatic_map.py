@@ -1,15 +1,15 @@
-"""The adaptive automatic map against the library's own generator: how good, in how many decoded points, how fast.
+"""Compares the adaptive automatic map with the library's own generator: quality, decoded points, and time.
 
     python -m benchmarks.automatic_map [--corpus ../shared/corpus] [--photos 100] [--checkpoint FILE] [--json FILE]
 
-Covering: both ask the same oracle (srin/segmentation/oracle.py) on photos whose regions people drew, the first of them
-from bsds500, drawn with seed 0; the score is the segmentation covering of their regions. The library's masks overlap,
-so its figure is the best of three readings of them: as a label map with smaller masks on top, as one with surer masks
-on top, and each region's best mask (which no label map reaches). All three are printed.
+Covering: both ask the same oracle (srin/segmentation/oracle.py) on photos whose regions people drew, sampled with seed 0,
+first from bsds500. The score is the segmentation covering of those regions. The library's masks overlap, so they are
+scored in three ways: as a label map with smaller masks on top, as one with surer masks on top, and by each region's best
+mask (which no label map reaches). The best of the three counts; all are printed.
 
-Cost: encode, click and full map in seconds, decoded points and peak memory, each in a process of its own, on a photo of
-the examples. Without --checkpoint it is a vit_b with random weights, whose arithmetic is the same but whose masks are
-noise: only covering tells about quality. Seconds on a shared machine are not comparable between runs; ratios are.
+Cost: the seconds of encoding, a click and the full map, decoded points and peak memory, each in a process of its own, on
+an example photo. Without --checkpoint the model is a vit_b with random weights: the arithmetic is the same, but masks are
+noise, so only covering tells about quality. Seconds on a shared machine are not comparable between runs; ratios are.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class _OraclePredictor:
 
 
 def measure_covering(corpus: Path, count: int) -> dict[str, Any]:
-    """Mean covering and decoded points a photo, of both strategies on the same oracle."""
+    """Mean covering and decoded points per photo, of both strategies on the same oracle."""
     readings: dict[str, list[float]] = {"smaller on top": [], "surer on top": [], "best mask of each region": []}
     library_points, ours, our_points = [], [], []
     for index, (image, truth) in enumerate(tqdm(corpus_photos(corpus, count), total=count, unit="photo")):
@@ -109,7 +109,7 @@ def _by_score(masks: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def _best_masks(masks: np.ndarray, truth: np.ndarray) -> float:
-    """Covering by masks that may overlap: every region is given the one that matches it best."""
+    """Covering by masks that may overlap: each region counts the mask that matches it best."""
     total = 0.0
     for region in np.unique(truth):
         inside = truth == region
@@ -136,7 +136,7 @@ def _cost(checkpoint: str, work: str) -> dict[str, float]:
     began = time.perf_counter()
     engine.prepare()
     result = {"encode_seconds": time.perf_counter() - began}
-    engine.candidates([(10, 10)], [1])  # the first one also wakes threads and allocates
+    engine.candidates([(10, 10)], [1])  # the first call also starts threads and allocates memory
     began = time.perf_counter()
     if work == "click":
         for step in range(5):
@@ -156,7 +156,7 @@ def _peak() -> float:
 
 
 def random_vit_b(folder: Path) -> Path:
-    """A vit_b checkpoint of random weights, so sure of itself that its noise passes the generators' filters."""
+    """A vit_b checkpoint of random weights that rates its masks high, so that noise passes the generators' filters."""
     import torch
     from segment_anything import sam_model_registry
 

@@ -1,8 +1,8 @@
-"""Pictures a second of a folder, against a loop that takes one file after the other, in one run.
+"""Compares the speed of harmonizing a folder, in pictures a second, with a loop that takes one file after the other.
 
     python -m benchmarks.batch [--pictures 24] [--megapixels 2] [--method srin] [--json FILE]
 
-Both decode, harmonize (SRIN draws its maps from colour regions) and write PNG; loading the weights is not counted.
+Both decode, harmonize (SRIN draws its maps from colour regions) and write PNG, in one run. Loading weights isn't counted.
 """
 
 import argparse

@@ -2,13 +2,13 @@
 
     python -m benchmarks.big_pictures [--megapixels 48] [--tries 50] [--visitors 10] [--json FILE]
 
-Starts the app by itself. Measures, all within one run on one machine:
+Starts the app by itself, and measures within one run on one machine:
 
 - first picture: seconds from choosing a photo of that size until it is shown, and from Harmonize to the first result,
-- the others meanwhile: an example's first result, alone and while another visitor downloads with every method,
-- Cancel: seconds until the page is free and the process that was at work is gone, in each step of two downloads,
+- other visitors: seconds to an example's first result, alone and while another visitor downloads, with every method,
+- Cancel: seconds until the page is free and the download's process is gone, in each step of two downloads,
 - memory: the peak of a download's process, with each method,
-- visitors that go on after the server is killed (SIGKILL) and started again, in the middle of their work.
+- restart: how many visitors can go on after the server is killed (SIGKILL) in the middle of their work and started again.
 
 Needs Debian's chromium, Linux, and the weights.
 """
@@ -46,7 +46,7 @@ def workers() -> list[int]:
             if folder.name.isdecimal() and WORKER.encode() in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
         except OSError:
-            pass  # gone
+            pass  # it has ended
     return found
 
 
@@ -92,7 +92,7 @@ def first_result(page: Page) -> float:
 
 
 def large(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
-    """A background and an object of that size, cut out and placed."""
+    """Gives the page a background and an object of that size, cut out and placed."""
     paths = [enlarged(name, megapixels, folder) for name in ("mountain_lake.jpg", "otter.jpg", "otter_mask.png")]
     began = time.perf_counter()
     page.locator('input[data-for="background"]').set_input_files(paths[0])
@@ -105,8 +105,8 @@ def large(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
 
 
 def cancels(page: Page, method: str, kind: str, tries: int) -> dict[str, Any]:
-    """Cancel at random moments of a download, as many in each of its steps: seconds until the page is free, and until the
-    process is gone, the worst of all and of each step."""
+    """Cancels downloads at random moments, equally often in each step. Seconds until the page is free, and until the
+    process is gone: the worst of all and of each step."""
     page.locator(f'[data-method="{method}"] button').click()
     page.locator('[data-choice="format"]').select_option(kind)
     steps = steps_of(page)
@@ -119,7 +119,7 @@ def cancels(page: Page, method: str, kind: str, tries: int) -> dict[str, Any]:
         page.wait_for_timeout(1000 * seconds * generator.random())
         said = page.locator(".saved").inner_text().partition("…")[0]
         if not page.locator('[data-act="stop"]').is_visible():
-            continue  # it was quicker this time
+            continue  # the download ended before it
         began = time.perf_counter()
         page.locator('[data-act="stop"]').click()
         page.locator("#download:not([disabled])").wait_for()

@@ -1,10 +1,10 @@
-"""Makes the development set: the strict recipe's composites, of photos that are held out from training and testing.
+"""Makes the development set: composites by the strict recipe, from photos held out from training and testing.
 
     python -m benchmarks.development_set RECIPES OUT
 
 RECIPES is the folder of test_recipe.py and strict_recipe.py, with the corpus beside them. Writes OUT/0 to OUT/3 as
 strict_recipe.py does: every held-out photo four times, each time in another family and, where it has several objects,
-with another one. Settings are chosen on these; the strict set itself is for the figures of a release.
+with another one. Settings are chosen on this set; the strict set itself is only for the figures of a release.
 """
 
 import argparse
@@ -33,10 +33,10 @@ def held_out(corpus: Path) -> Rows:
 
 
 def in_turn(rows: Rows, turn: int) -> list[dict[str, str]]:
-    """One row for each photo, in the order that decides about families; turn: number of the round."""
+    """One row for each photo, in the order by which the recipe deals out families. turn: number of the round."""
     ordered = sorted(rows, key=lambda name: zlib.crc32(name.encode()))
     chosen = [rows[name][(place + turn) % len(rows[name])] for place, name in enumerate(ordered)]
-    # The recipe goes through seven families in turn, and leaves every twentieth photo as it is.
+    # Shifted, since the recipe takes seven families in turn by place, and leaves every twentieth photo as it is.
     return chosen[2 * turn :] + chosen[: 2 * turn]
 
 

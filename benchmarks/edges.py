@@ -1,13 +1,13 @@
-"""How well edges fit: what a person gets from the segmenter, and what "Hair" makes of it.
+"""Measures how well edges fit: those of the segmenter, and those that "Hair" makes of them.
 
     python -m benchmarks.edges [--corpus ../shared/corpus] [--objects 60] [--json FILE]
 
-Thin: street-fashion photos of the test split (ccp), shown to the network at a third of their size; boundary F and IoU
-at their own, against the drawn masks, whose edges are a pixel or two off themselves.
+Thin: street-fashion photos of the test split (ccp), which the network sees at a third of their size. Boundary F and IoU
+are measured at full size against the drawn masks, whose own edges are a pixel or two off.
 
-Hair: photos with large drawn masks, brought to 12 megapixels, with hairs of 1 to 3 pixels drawn around the object, over
-another photo: so the true alpha is known. The network is given the object's box. The mean error of alpha (of 255)
-within REACH of the hairs, for the mask as it is (`softened`) and with `feathered_alpha`.
+Hair: photos with large drawn masks, enlarged to 12 megapixels. Hairs of 1 to 3 pixels are drawn around the object, and it
+is pasted over another photo, so the true alpha is known. The network is given the object's box. Printed is the mean error
+of alpha (of 255) within REACH of the hairs, for the mask as it is (`softened`) and with `feathered_alpha`.
 """
 
 import argparse
@@ -30,8 +30,8 @@ THIRD = 3
 SHARES = (0.05, 0.8)  # of the photo that an object covers
 REACHES = (2, 4)  # pixels of the photo, for the first table
 SIDE = 4000  # pixels of the longer side
-PROXY = 1024  # of what the segmenter is given
-HAIRS, LENGTH = 600, (20, 90)  # pixels of 12 megapixels
+PROXY = 1024  # pixels of the longer side of what the segmenter is given
+HAIRS, LENGTH = 600, (20, 90)  # number; pixels, at 12 megapixels
 REACH = 0.0125  # of the longer side
 SEED = 0
 
@@ -98,7 +98,7 @@ def hairy(
     foreground = np.where(inside[..., None], colours, colour_of[nearest])
     ground = cv2.resize(behind, (width, height), interpolation=cv2.INTER_CUBIC)
     image = alpha[..., None] * foreground + (1 - alpha[..., None]) * ground
-    image += rng.normal(0, 2, image.shape)  # what enlarging took away: no two pixels are alike
+    image += rng.normal(0, 2, image.shape)  # noise, which enlarging took away
     near = cv2.dilate(hairs, np.ones((41, 41), np.uint8)) > 0
     return np.rint(image.clip(0, 255)).astype(np.uint8), alpha, near
 

@@ -1,13 +1,13 @@
-"""What the way to full resolution is worth, on composites with known truth, scored at their own size.
+"""Compares ways to bring a network's result to full resolution, on composites with known truth, scored at full size.
 
     python -m benchmarks.full_resolution FOLDER [--method baseline] [--json FILE]
 
-FOLDER holds composite/, mask/ and real/ of equal names, best of 1,000 pixels and more. The same network:
+FOLDER holds composite/, mask/ and real/ with files of equal names, preferably of 1,000 pixels and more. The same network:
 
-- carried: run at a working size, its transform carried to the original pixels (what `Harmonizer` does),
-- bilinear: the same without the weights of the mask,
-- enlarged: its small result enlarged bilinearly and pasted,
-- native: run on the picture at full size.
+- carried: runs at a working size, and its transform is applied to the original pixels (what `Harmonizer` does),
+- bilinear: the same, without weighing by the mask,
+- enlarged: its small result is enlarged bilinearly and pasted,
+- native: runs on the picture at full size.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from srin.metrics import delta_e, fpsnr
 from srin.segmentation.semantic_map import draw
 from srin.working_size import seen
 
-SIZES: tuple[int | None, ...] = (None, 128, 256, 512)  # working sizes; None: chosen by the photo
+SIZES: tuple[int | None, ...] = (None, 128, 256, 512)  # working sizes; None: as the photo's size requires
 
 
 def ways(network: HarmonizationNet, composite: Composite) -> dict[str, Callable[[], np.ndarray]]:

@@ -1,13 +1,13 @@
-"""Times and memory of every method, as ratios within one run.
+"""Measures times and memory of every method, as ratios within one run.
 
     python -m benchmarks.inference [--json FILE]
 
-- The whole call on composites of 1 and 12 megapixels, decoding and encoding not counted, against saving that picture as
+- The whole call on composites of 1 and 12 megapixels, without decoding and encoding, compared with saving that picture as
   PNG. For SRIN the call draws its semantic map too, from colour regions.
 - The networks at working sizes of 256, 512 and 1024 pixels and foregrounds of 6, 25 and 60 %, against the baseline: time
   and the peak of memory. SRIN gets its map here. BAIN is left out at 1024, where its attention takes minutes.
 
-Each pair that is compared takes turns. Ratios within one run are comparable; seconds on a shared machine are not.
+What is compared takes turns. Ratios within one run are comparable; seconds on a shared machine are not.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SIZES = (256, 512, 1024)
 
 
 def whole_calls() -> dict[str, float]:
-    """Ratios of every method's call to a PNG save, at 1 and 12 megapixels and a quarter of foreground."""
+    """Ratios of every method's call to saving a PNG, at 1 and 12 megapixels and a quarter of foreground."""
     ratios = {}
     for size, side in LONGER_SIDES.items():
         picture = composite(side, 0.25)
@@ -65,14 +65,14 @@ def network_call(method: str, side: int, foreground: float) -> Callable[[], obje
 
 
 def memory(method: str, side: int, foreground: float) -> float:
-    """Megabytes at the peak of `network_call`, in a process of its own: what others left behind would count otherwise."""
+    """Megabytes at the peak of `network_call`. In a process of its own, without what earlier calls left behind."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return pool.apply(_memory, (method, side, foreground))
 
 
 def _memory(method: str, side: int, foreground: float) -> float:
-    network_call(method, 64, foreground)()  # libraries set themselves up at the first call
+    network_call(method, 64, foreground)()  # libraries allocate memory at their first call
     return peak_megabytes(network_call(method, side, foreground))
 
 

@@ -1,10 +1,10 @@
-"""How far from the object lenders may be: gains when only a band of the background may lend.
+"""Measures how far from the object lenders may be: the gains when only a band of the background may lend.
 
     python -m benchmarks.lending_distance PHOTOS [--composites N] [--json FILE]
 
-Composites of held-out photos (train.data.composites), with one light and with two. The background within 16 px of the
-mask (of 128), between 16 and 40 px, and beyond, each as the only reference (`srin.reference`), beside all of it. Only
-composites count whose three bands each hold at least a tenth of the background, so that all columns are of the same ones.
+Composites are made of held-out photos (train.data.composites), with one light and with two, at 128 px. The reference
+(`srin.reference`) is the background within 16 px of the mask, between 16 and 40 px, beyond 40 px, and all of it. Only
+composites count whose three bands each hold at least a tenth of the background, so that all columns compare the same.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from train.data.photos import load_photos
 SIZE = 128
 SEED = 7
 NEAR, FAR = 16, 40  # pixels
-SMALLEST = 0.1  # of the background, in a band
+SMALLEST = 0.1  # share of the background that a band must hold
 KINDS = {"one light": (SCENE, OBJECT), "two lights": (TWO_LIGHTS,)}
 ALL = "all of it"
 
 
 def bands(mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Of a bool mask (H, W), the background's pixels (H, W) by their distance from it."""
+    """Bands of the background, bool (H, W), by their distance from a bool mask (H, W)."""
     distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return {
         ALL: ~mask,
@@ -58,7 +58,7 @@ def draw_samples(maker: Maker, kinds: tuple[int, ...], count: int) -> list[Sampl
 
 
 def gains(samples: list[Sample]) -> dict[str, dict[str, np.ndarray]]:
-    """Of every network and band, the gain in fPSNR over doing nothing, in dB, of each composite."""
+    """Gains in fPSNR over doing nothing, in dB: for every network and band, one for each composite."""
     harmonizers = {name: Harmonizer.from_pretrained(name) for name in NETWORKS}
     found: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
     for sample in tqdm(samples, unit="composite"):

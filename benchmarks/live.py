@@ -1,9 +1,9 @@
-"""The live preview: from letting the object go to the harmonized object on the canvas, in a real Chromium.
+"""Measures the live preview: from letting the object go to the harmonized object on the canvas, in a real Chromium.
 
     python -m benchmarks.live [--megapixels 12] [--json FILE]
 
 Starts the app by itself, with a background and an object of the given size, and measures how long a visitor waits for the
-first harmonized picture. Then it lets the object go a dozen times, and reads the time that the page measures and shows.
+first harmonized picture. Then it moves the object a dozen times, and reads the time that the page measures and shows.
 Also measures how long a frame takes during a drag, a stroke of the brush, and while the sliders of strength and feather
 move. The aim on two cores is 3 s for the first picture, 300 ms for the next ones, and 50 ms a frame. Needs the weights,
 and Debian's chromium.
@@ -69,8 +69,8 @@ def drag(page: Page, x: float, y: float, dx: float) -> None:
 
 
 def first_picture(page: Page, folder: Path, megapixels: float) -> float:
-    """Seconds that the page takes for three actions, choosing two photos and clicking on the object, until the harmonized
-    picture is there: what a visitor waits for, without the time between the actions."""
+    """Seconds that a visitor waits for the first harmonized picture. Counted is what the page takes for three actions,
+    choosing two photos and clicking on the object, without the time between them."""
     paths = [enlarged(name, megapixels, folder) for name in ("mountain_lake.jpg", "otter.jpg")]
     began = time.perf_counter()
     for role, path in zip(("background", "object"), paths, strict=True):
@@ -120,7 +120,7 @@ def measure(page: Page, folder: Path, megapixels: float) -> dict[str, float]:
 
 
 def frames_of(page: Page, act: Callable[[], object]) -> list[float]:
-    """How long each frame took, in milliseconds, while something was done."""
+    """The milliseconds of each frame while `act` runs."""
     page.evaluate(FRAMES)
     act()
     return page.evaluate("() => { const times = window.frames_; window.frames_ = null; return times; }")

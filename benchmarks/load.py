@@ -1,13 +1,14 @@
-"""Many at once: N clients, each with a picture of its own, harmonize on a running app until enough has been asked for.
+"""Measures the app under load: N clients harmonize at once, each with its own picture, until enough requests were made.
 
     python -m benchmarks.load [--clients 1 4 16 64] [--requests 500] [--method srin] [--large 0] [--keep 60] [--queue 40]
         [--json F]
 
 Starts the app with a short queue and a short life of files, and prints a Markdown table: errors other than "Queue is
-full" (the aim is none), answers whose background isn't the asker's own to the bit (none), the spread of waiting times
-(fair: nobody's mean is far from the others'), the server's memory per request (flat: near 0), each of which counts as
-a new visitor's, and its disk, which stops growing once files reach their age limit. With --large, so many more clients
-have pictures of 48 megapixels, whose waits are counted apart. Linux only: it reads /proc.
+full" (should be none), answers whose background isn't the client's own to the bit (should be none), and the spread of
+waiting times (no client's mean should be far from the others'). Also prints how the server's memory grows per request,
+each of which counts as a new visitor's (should be near 0), and how much disk it uses, which should stop growing once
+files reach their age limit. With --large, as many more clients have pictures of 48 megapixels; their waits are counted
+apart. Linux only: it reads /proc.
 """
 
 import argparse
@@ -31,11 +32,11 @@ from benchmarks.running_app import RunningApp, running_app
 
 SIZE = (128, 128)  # height and width of the pictures
 LARGE_SIZE = (6000, 8000)
-WINDOW = 50  # answers in a row
-WARM = 50  # first requests, during which memory may grow: threads, and visitors until they are forgotten
-SWEEPS = 16  # of old files in their life, see srin/ui/session/uploads.py
-PATIENCE = 300  # seconds that a client waits for the server's word
-RETRY = 5.0  # seconds, at the most, until a client that was told "busy" asks again
+WINDOW = 50  # successive answers, of which the lowest memory counts
+WARM = 50  # first requests, while memory may grow by threads, and by visitors until they are forgotten
+SWEEPS = 16  # how often old files are looked for in a file's life, see srin/ui/session/uploads.py
+PATIENCE = 300  # seconds that a client waits for an answer
+RETRY = 5.0  # seconds at the most until a client asks again that was told "busy"
 
 
 def disk_of(app: RunningApp) -> float:
@@ -46,14 +47,14 @@ def disk_of(app: RunningApp) -> float:
             try:
                 total += Path(parent, name).stat().st_size
             except FileNotFoundError:
-                pass  # just swept
+                pass  # deleted meanwhile
     return total / 1e6
 
 
 @dataclass
 class Log:
-    """What happened, from all clients' threads. waits: seconds from asking to the answer, by client. large: the same of
-    those with large pictures.
+    """What all clients' threads recorded. waits: seconds from asking to the answer, by client. large: those of clients
+    with large pictures.
     """
 
     waits: dict[int, list[float]] = field(default_factory=dict)
@@ -68,10 +69,10 @@ class Log:
 def client(
     number: int, running: RunningApp, left: Iterator[int], log: Log, folder: Path, method: str, size: tuple[int, int]
 ) -> None:
-    """One user: a picture of this size and a mask of its own, one request after the other until none is left."""
+    """One client with its own picture and mask of this size. Sends one request after the other until none is left."""
     rng = np.random.default_rng(number)
     height, width = size
-    interpolation = cv2.INTER_LINEAR if size == SIZE else cv2.INTER_NEAREST  # a large file that is sent quickly
+    interpolation = cv2.INTER_LINEAR if size == SIZE else cv2.INTER_NEAREST  # makes large files that are sent quickly
     image = cv2.resize(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8), (width, height), interpolation=interpolation)
     mask = np.zeros(size, np.uint8)
     x, y = (int(corner) for corner in rng.integers(height // 16, height // 2, 2))
@@ -81,7 +82,7 @@ def client(
         cv2.imwrite(path, array)
     results = str(folder / f"results-{number}")
     try:
-        # httpx gives up after 5 seconds, in which a small machine hasn't described itself to a crowd that comes at once.
+        # httpx gives up after 5 seconds. A small machine needs longer to describe its endpoints to many clients at once.
         caller = Client(running.address, verbose=False, download_files=results, httpx_kwargs={"timeout": PATIENCE})
     except Exception as error:
         with log.lock:
@@ -112,7 +113,7 @@ def client(
 
 
 def crowd(clients: int, requests: int, running: RunningApp, folder: Path, method: str, large: int) -> Log:
-    """So many clients, who share so many requests, and others with large pictures as long as there are any."""
+    """Runs clients that share a number of requests, and others with large pictures until these requests are used up."""
     folder.mkdir()
     left, log, guard = iter(range(requests)), Log(), threading.Lock()
     over = threading.Event()
@@ -215,7 +216,7 @@ def main() -> None:
         sys.exit("not one request was answered")
 
     warm = memory[min(WARM, len(memory) // 2) :]
-    # The lowest of some answers in a row: what is at work meanwhile, a large picture above all, is not counted.
+    # The lowest of WINDOW successive answers, without the memory of work in progress, such as on a large picture.
     low = [min(warm[start : start + WINDOW]) for start in range(0, len(warm), WINDOW)]
     slope = float(np.polyfit(WINDOW * np.arange(len(low)), low, 1)[0]) * 1024 if len(low) > 1 else float("nan")
     print(f"\nMemory: {slope:+.1f} KiB a request, over {len(warm)} after the first {len(memory) - len(warm)}.")

@@ -1,9 +1,9 @@
-"""Does the loader keep up? The training loop fed from disk, against the same loop on one batch kept in memory.
+"""Checks whether the loader keeps up: the training loop fed from disk, compared with one batch kept in memory.
 
     python -m benchmarks.loader [--size 256] [--width 32] [--workers 2] [--slot rain] [--steps 12] [--json FILE]
 
-The data is a small iHarmony4 made from the example photos; its resized cache is filled before anything is counted, as
-in all epochs but the first. SRIN's maps are drawn by the workers here, since no precomputed ones are given.
+The data is a small iHarmony4 made from the example photos; its cache of resized pictures is filled before measuring,
+as in all epochs but the first. SRIN's maps are drawn by the workers here, since no precomputed ones are given.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WARM_UP = 3  # steps that are not counted: the workers start, and the loader fil
 
 
 def images_a_second(config: TrainConfig, batches: Iterator[Batch], steps: int) -> float:
-    """Of forward pass, backward pass and Adam's step."""
+    """Images a second, with forward pass, backward pass and Adam's step."""
     network = start(config).train()
     objective, optimizer = Objective(network, config), torch.optim.AdamW(network.parameters(), config.lr)
     began = 0.0
@@ -65,7 +65,7 @@ def main() -> None:
         for _ in itertools.islice(feed.batches(0), PICTURES // BATCH):
             pass  # fills the cache
         first = next(feed.batches(0))
-        # In turns, the best of each: whatever else the machine does can only slow a loop down.
+        # The loops take turns and the best of each counts: other work on the machine can only slow a loop down.
         rates = {"cached": 0.0, "loader": 0.0}
         for _ in range(2):
             rates["cached"] = max(rates["cached"], images_a_second(config, itertools.repeat(first), arguments.steps))

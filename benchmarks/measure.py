@@ -1,4 +1,4 @@
-"""What the benchmarks share: pictures, times, and the peak of a call's memory."""
+"""Shared by the benchmarks: pictures, times, and the peak of a call's memory."""
 
 import time
 from collections.abc import Callable
@@ -17,7 +17,7 @@ REPEATS = 5
 def seconds(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]:
     """The shortest of each call's times, after one that is not counted.
 
-    The calls take turns, and whatever else the machine does can only lengthen a time.
+    The calls take turns. The shortest counts, since other work on the machine can only lengthen a time.
     """
     for call in calls:
         call()
@@ -31,7 +31,7 @@ def seconds(*calls: Callable[[], object], repeats: int = REPEATS) -> list[float]
 
 
 def peak_megabytes(call: Callable[[], object]) -> float:
-    """By how much a call raises the process's resident memory at its peak. Linux only: it resets the kernel's mark."""
+    """How much a call adds to the process's resident memory at its peak. Linux only: it resets the kernel's peak."""
     Path("/proc/self/clear_refs").write_text("5")
     before = megabytes("VmRSS")
     call()
@@ -54,7 +54,7 @@ def composite(side: int, foreground: float, name: str = "mountain_lake.jpg") -> 
 def megabytes(name: str, process: int | None = None) -> float:
     """Resident memory of a process, or of this one: VmRSS, now; VmHWM, at its peak. Linux only.
 
-    Raises OSError where the process is gone, StopIteration where it is about to be.
+    Raises OSError if the process is gone, StopIteration if it is about to end.
     """
     lines = Path(f"/proc/{process or 'self'}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024

@@ -26,10 +26,10 @@ from benchmarks.recipes import load_recipes, series_of
 from srin.errors import SrinError
 from srin.image_io import load_labels, write_whole
 
-CLASSES = {"voc_animals": {0, 255}, "ccp": {0}, "labelmefacade": {0}, "camvid": {0, 11}}  # sources: labels without class
-PART = 0.05  # of the mask
-LEAST = 0.005  # of the photo
-GROWN = 0.014  # of the photo's shorter side, as masks of the strict set are shrunk
+CLASSES = {"voc_animals": {0, 255}, "ccp": {0}, "labelmefacade": {0}, "camvid": {0, 11}}  # by source: labels of no class
+PART = 0.05  # share of the mask that a class must cover
+LEAST = 0.005  # share of the photo that a second object must cover
+GROWN = 0.014  # of the photo's shorter side; masks of the strict set are shrunk by as much
 
 
 def write_labels(recipes: Path, folder: Path) -> dict[str, int]:
@@ -69,7 +69,7 @@ def _second_object(recipe: ModuleType, recipes: Path, photo: dict[str, str]) -> 
 
 
 def has_second_object(labels: np.ndarray, mask: np.ndarray, void: set[int]) -> bool:
-    """Whether more of the mask's classes lies outside of it: see the module.
+    """Whether more of the mask's classes lies outside of the mask, see the module's description.
 
     Args:
         labels: integers (H, W), classes. mask: bool (H, W). void: labels that are no class.

@@ -1,4 +1,4 @@
-"""What is shared by the scripts about test sets: a frozen recipe's own code, and what a photo's name says."""
+"""Shared by the scripts about test sets: loads the code of frozen recipes, and reads a photo's series from its name."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -14,9 +14,9 @@ def load_recipes(folder: Path) -> tuple[ModuleType, ModuleType]:
     """Runs the code of test_recipe.py and strict_recipe.py in a folder.
 
     Returns:
-        Both as modules. Used of the first are photos() (rows of the manifest, in the order that ids of composites count)
-        and read(row) (photo and drawn mask); of the second, shrunk(photo, mask) (the mask without its rim, and the photo
-        whose rim is filled from the background).
+        Both as modules. The first has photos() (rows of the manifest, in the order of the composites' ids) and read(row)
+        (photo and drawn mask). The second has shrunk(photo, mask) (the mask without its rim, and the photo whose rim is
+        filled from the background).
 
     Raises:
         SrinError: one of them is not there.
@@ -42,5 +42,5 @@ def load_recipes(folder: Path) -> tuple[ModuleType, ModuleType]:
 
 
 def series_of(image: str) -> str:
-    """The series that a photo is from: LabelMe names its folder, of one place and day, before "__"; else itself."""
+    """A photo's series: the part of its name before "__", where LabelMe has a folder of one place and day; or all."""
     return image.split("__")[0]

@@ -1,9 +1,9 @@
-"""How well maps that need no checkpoint cover the regions that people drew.
+"""Measures how well maps that need no checkpoint cover the regions that people drew.
 
     python -m benchmarks.region_maps [--corpus ../shared/corpus] [--split test] [--json FILE]
 
 Segmentation covering (`srin.segmentation.automatic.covering`) on the photos of bsds500: colour regions as `draw` makes
-them for a composite, the same at their full proxy as the page makes them of a photo, and the embedded network's own.
+them for a composite, colour regions of the full proxy, as the page makes them, and the embedded network's regions.
 """
 
 import argparse

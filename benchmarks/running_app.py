@@ -1,4 +1,4 @@
-"""The app in a process of its own, and a browser that visits it, for benchmarks, tests and screenshots."""
+"""Runs the app in a process of its own, and a browser, for benchmarks, tests and screenshots."""
 
 import os
 import shutil
@@ -45,8 +45,8 @@ class RunningApp:
         """Starts it, and returns when it answers.
 
         Args:
-            arguments: of `python app.py`. root: where that is. port: None: a free one. log: where all that it says goes;
-                None: its errors here, and nothing else. settings: variables of its environment.
+            arguments: of `python app.py`. root: the folder of app.py. port: None for a free one. log: takes all its
+                output; None: only errors are shown, here. settings: variables of its environment.
 
         Raises:
             RuntimeError: it ended, or didn't answer in time.
@@ -59,7 +59,7 @@ class RunningApp:
         self.start()
 
     def start(self) -> None:
-        """Once more, at the same address, after `kill`."""
+        """Starts the app; after `kill`, again at the same address."""
         self.process = subprocess.Popen(
             self._command, cwd=self._root, env=self._environment, stdout=self._log or subprocess.DEVNULL, stderr=self._log
         )
@@ -74,14 +74,14 @@ class RunningApp:
         raise RuntimeError("the app ended before it answered, or did not answer; see what it said")
 
     def kill(self) -> None:
-        """As a machine that fails does."""
+        """Kills the app without warning, as when a machine fails."""
         self.process.kill()
         self.process.wait()
 
 
 @contextmanager
 def running_app(folder: Path, **settings: Any) -> Iterator[RunningApp]:
-    """See RunningApp. It ends with the block."""
+    """Runs the app as long as the block, see RunningApp."""
     app = RunningApp(folder, **settings)
     try:
         yield app

@@ -1,17 +1,18 @@
-"""How well clicks, boxes and "Select subject" find objects, on photos that nothing was trained on: a table.
+"""Measures how well clicks, boxes and "Select subject" find objects, on photos that no training has used.
 
     python -m benchmarks.segmentation [--corpus ../shared/corpus] [--objects FILE.csv] [--json FILE]
 
 Objects: those of segmentation_objects.csv beside this file, from the corpus's test split: up to 12 of each source and
 size (below 5 %, 5 to 15 %, above 15 % of the photo), drawn with seed 0 by --draw. Masks in several pieces, of which none
-holds 70 %, are left out: a click can't mean them.
+holds 70 %, are left out: one click can't stand for them.
 
-Protocol: the first candidate counts. The first click goes to the place deepest inside the object, each further one
-to the deepest place of the largest error, and what was answered before is not given back. Boxes are the objects' own.
-A figure is the mean over an object's source and size first, then over these. "clicks to 85 %" counts 20 where they
-don't suffice. Boundary F allows 0.75 % of the diagonal. Two objects: of the pairs of objects that lie apart in one
-photo, the share in which each click's mask fits its own object better than the other one. Times are medians on this
-machine, of a first click: on objects above 15 % of the photo, and on those below 5 %, most of which are looked at twice.
+Protocol: the first candidate counts. The first click goes to the place deepest inside the object, each further one to
+the deepest place of the largest error. Earlier answers are not given to the segmenter. Boxes are the objects' own.
+A figure is first averaged over the objects of each source and size, then over these groups. "clicks to 85 %" is 20
+where clicks don't suffice. Boundary F allows 0.75 % of the diagonal. Two objects: of the pairs of objects that lie apart
+in one photo, the share in which each click's mask fits its own object better than the other one. Times are medians, on
+this machine, of a first click: on objects above 15 % of the photo, and on those below 5 %, most of which are looked at
+twice.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def draw_objects(corpus: Path) -> list[dict[str, str]]:
 
 
 def first_mask(ask: Callable[[], list[Candidate]], size: tuple[int, int]) -> np.ndarray:
-    """bool (H, W): the first candidate; nothing where nothing was found."""
+    """bool (H, W): the first candidate's mask; False everywhere if nothing was found."""
     try:
         return ask()[0].mask(*size) > 127
     except SegmentationError:
@@ -74,7 +75,7 @@ def first_mask(ask: Callable[[], list[Candidate]], size: tuple[int, int]) -> np.
 
 
 def boundary_f(found: np.ndarray, truth: np.ndarray) -> float:
-    """Harmonic mean of the shares of each outline that lie near the other."""
+    """Harmonic mean of two shares: of each outline, the part that lies near the other."""
     reach = max(1, round(TOLERANCE * float(np.hypot(*truth.shape))))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
 
@@ -124,7 +125,7 @@ def measure_object(engine: Engine, truth: np.ndarray, clicks: int) -> dict[str, 
 
 
 def told_apart(results: list[tuple[np.ndarray, np.ndarray]]) -> list[float]:
-    """For pairs of objects (truth, mask) of one photo that lie apart: whether each mask fits its own the better."""
+    """For pairs of objects (truth, mask) of one photo that lie apart: whether each mask fits its own object better."""
     answers = []
     for i, (one, mask) in enumerate(results):
         for other, second in results[i + 1 :]:
@@ -186,7 +187,7 @@ def measure(
 
 
 def subjects_of(corpus: Path, photos: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
-    """Photos among these with one main object, and its mask: of all their masks, one large one that the others lie in."""
+    """The photos with one main object, and its mask: a large one that the photo's other masks mostly lie in."""
     masks: dict[str, list[str]] = {}
     for row in read_table(corpus / "manifest.csv", ("source", "image", "mask"), ()):
         if row["source"] in SUBJECTS and row["image"] in photos:

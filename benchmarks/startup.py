@@ -1,9 +1,9 @@
-"""How long it takes to be ready: `srin --help`, and the page after `import gradio`.
+"""Measures start-up times: of `srin --help`, and of the page after `import gradio`.
 
     python -m benchmarks.startup [--json FILE]
 
-CPU seconds beyond Python's own start for the first (the aim is 0.5); seconds from the end of `import gradio` to the
-page's answer for the second (the aim is 1.5; torch and the weights load after that). The shortest of five.
+For `srin --help`: CPU seconds beyond Python's own start (the aim is 0.5). For the page: seconds from the end of `import
+gradio` to its answer (the aim is 1.5; torch and the weights load after that). The shortest of five counts.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def answer_once() -> None:
     """Starts the page in this process, prints the seconds until it answered, and ends the process."""
-    import gradio  # noqa: F401 - what it takes is not counted
+    import gradio  # noqa: F401 - imported first, so that its time is not counted
 
     began = time.perf_counter()
     from srin.ui.blocks import build, launch_settings

@@ -1,10 +1,10 @@
-"""What training takes: one step is measured here, and the hours of a whole run follow from an assumed speed.
+"""Estimates what training takes: measures one step here, and derives the hours of a run from an assumed speed.
 
     python -m benchmarks.training_step paper [key=value ...] [--images 65742] [--tflops 10 40] [--json FILE]
 
-For a config that trains one network: the seconds of a step on this machine, its floating-point operations, the memory
-that it keeps for the backward pass, with weights, gradients and Adam's moments, and the hours of the whole run if a GPU
-reaches the speeds of --tflops on it. A step is measured; the speeds, and with them the hours, are assumptions.
+For a config that trains one network, prints the seconds of a step on this machine, its floating-point operations, its
+memory (what is kept for the backward pass, weights, gradients and Adam's moments), and the hours of the whole run if a
+GPU reaches the speeds of --tflops. The step is measured; the speeds, and with them the hours, are assumptions.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from train.config import TrainConfig, load_config
 from train.data.composites import Batch
 from train.objective import Objective
 
-IHARMONY4 = 65_742  # pictures of its training part
+IHARMONY4 = 65_742  # pictures of iHarmony4's training part
 REPEATS = 2
 ADAM = 4  # numbers kept for each weight: itself, its gradient and two moments
 
 
 def made_up(config: TrainConfig) -> Batch:
-    """A batch of noise, a quarter of each picture foreground, a map of 22 regions. What a step costs hangs on no more."""
+    """A batch of noise, a quarter of each picture foreground, a map of 22 regions: a step costs the same as on photos."""
     size, count = config.data.size, config.batch
     mask = torch.zeros(count, 1, size, size)
     mask[..., : size // 2, : size // 2] = 1

@@ -1,4 +1,4 @@
-"""Composites in which there is nothing to harmonize, of all test photos: how far does a method drift?
+"""Makes composites of all test photos in which there is nothing to harmonize, to see how far a method drifts.
 
     python -m benchmarks.unaltered RECIPES OUT
     python -m train.evaluate OUT -o REPORT
@@ -8,10 +8,10 @@ filled as in the strict set; OUT is laid out like it. Each photo is there twice:
 
     ID               family identity: the object is untouched
     ID-requantized   family requantized: the object is darkened, rounded to 8 bits, brightened back and rounded again.
-                     A recolouring leaves such gaps in a histogram; an untouched object could be told by their absence.
-                     (Noise of half a level would change nothing: rounding takes it away.)
+                     Recolouring leaves such gaps in a histogram, and their absence could give an untouched object away.
+                     (Noise of half a level would not help: rounding takes it away.)
 
-Both have the untouched photo for their truth.
+The truth of both is the untouched photo.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from srin.errors import OutputError, SrinError
 from srin.image_io import save_image, write_whole
 
 SMALLEST = 150  # pixels of a shrunk mask, as in the strict set
-DARKENED = (0.6, 0.9)  # by a factor of its own for each channel
+DARKENED = (0.6, 0.9)  # range of the factor, drawn for each channel
 SEED = 7406
 
 
@@ -68,7 +68,7 @@ def write_unaltered(recipes: Path, out: Path) -> int:
 
 
 def requantized(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The picture, at most a level off, in fewer levels: see the module.
+    """The picture in fewer levels, at most one level off, see the module's description.
 
     image: uint8 (H, W, 3), as is the result.
     """

@@ -23,7 +23,7 @@ WANTED = {OBJECT: 6, SCENE: 6, TWO_LIGHTS: 3}
 
 
 def samples() -> list[Sample]:
-    """The first composites of each wanted kind; photos without an object get another photo's mask."""
+    """The first composites of each wanted kind. Photos without an object get another photo's mask."""
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder) / "manifest.csv", "w", newline="") as stream:
             writer = csv.writer(stream)

@@ -2,8 +2,8 @@
 
     python -m docs.failures
 
-Cases where the truth is known: objects that are in their own photos already, and one in light that varies across it.
-Beside each composite stands what the method makes of it, and the truth.
+Shows cases with known truth: objects that are in their own photos already, and one in light that varies across it. Beside
+each composite are the method's result and the truth.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ SIZE = (TILE, TILE * 3 // 4)
 
 
 def lit_from_the_left(image: np.ndarray) -> np.ndarray:
-    """Three stops from edge to edge, in linear light."""
+    """The picture in light that changes by three stops from edge to edge."""
     stops = np.linspace(1.5, -1.5, image.shape[1])[None, :, None]
     return 255 * np.clip((image / 255) ** 2.2 * 2**stops, 0, 1) ** (1 / 2.2)
 

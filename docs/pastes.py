@@ -2,7 +2,7 @@
 
     python -m docs.pastes
 
-Best first, as judged by eye. No truth is known for them.
+The best come first, as judged by eye. No truth is known for them.
 """
 
 from pathlib import Path

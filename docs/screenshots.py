@@ -37,7 +37,7 @@ def take(page: Page) -> None:
 
 
 def take_states(page: Page, folder: Path) -> None:
-    """Empty, an error, cutting out, busy, done."""
+    """Takes pictures of the page: empty, with an error, cutting out, busy, and done."""
 
     def take_all(state: str, before: Callable[[], None] = lambda: None) -> None:
         for width in WIDTHS:

@@ -1,4 +1,4 @@
-"""What tests need from outside, and what happens where it is absent; the app and a browser for the page's tests."""
+"""Fixtures: data that may be missing, the running app, and a browser for the page's tests."""
 
 import os
 import shutil
@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.running_app import FLAGS, RunningApp, free_port
 
-# Networks as small as the tests' take longer on two threads than on one, and sums of one thread are the same to the bit.
-# Read when torch and numba are imported; servers and commands that tests start inherit them. Without the second, a call
-# of pymatting's would set the number of OpenMP's threads, torch's too, to that of the cores.
+# The tests' small networks are slower on two threads than on one, and sums of one thread are the same to the bit. torch
+# and numba read these variables when they are imported; servers and commands that tests start inherit them. Without the
+# second one, pymatting would set the number of OpenMP's threads, torch's too, to that of the cores.
 os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 # The tests' data beside the checkout; users don't have it.
@@ -21,7 +21,7 @@ PATIENCE = 60_000  # milliseconds that the page may take for anything, on a busy
 
 
 def require(there: bool, what: str) -> None:
-    """Skips a test that lacks something; fails it where everything must be there, as in CI."""
+    """Skips a test that lacks something. Fails it if SRIN_REQUIRE_ALL is set, as in CI."""
     if there:
         return
     if os.environ.get("SRIN_REQUIRE_ALL"):
@@ -38,15 +38,15 @@ def corpus() -> Path:
 
 @pytest.fixture(scope="session")
 def app_address(tmp_path_factory):
-    """The app as a user starts it; its address."""
+    """The address of the app, started as a user starts it."""
     with running_app(tmp_path_factory.mktemp("server")) as address:
         yield address
 
 
 @contextmanager
 def running_app(folder, *arguments, **how):
-    """The app's address; see RunningApp. folder: for its log and its files. It ends by SIGKILL: stopping in order takes
-    seconds."""
+    """Runs the app, see RunningApp, and gives its address. folder: for its log and its files. It is killed at the end,
+    since stopping in order takes seconds."""
     (folder / "files").mkdir(exist_ok=True)
     with open(folder / "log", "w") as log:
         try:
@@ -61,12 +61,12 @@ def running_app(folder, *arguments, **how):
 
 @contextmanager
 def app_in_this_process(folder):
-    """The app where tests can reach into it; its address. folder: for its files."""
+    """Runs the app in the tests' process, and gives its address. folder: for its files."""
     from srin.ui.blocks import build, launch_settings
     from srin.ui.gallery import gallery
 
     for computed_once in (gallery._results, gallery._opening):
-        computed_once.cache_clear()  # their pictures lie in the folder of the app that was here before
+        computed_once.cache_clear()  # their pictures lie in the former app's folder
     environment = pytest.MonkeyPatch()
     environment.setenv("GRADIO_TEMP_DIR", str(folder))
     port = free_port()
@@ -99,7 +99,7 @@ def open_page(app_address, browser):
 
 @pytest.fixture(scope="module")
 def open_shared_page(app_address, browser):
-    """As `open_page`, for pages that serve a module's tests."""
+    """As `open_page`, for pages that a module's tests share."""
     yield from _page_opener(app_address, browser)
 
 

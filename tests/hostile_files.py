@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 WIDTH, HEIGHT = 64, 48
 KINDS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP", "tif": "TIFF", "gif": "GIF", "bmp": "BMP", "ppm": "PPM"}
 KINDS |= {"avif": "AVIF"}
-# What takes seconds, because it is as large as pictures may be, or runs into the time limit.
+# Files that take seconds, being as large as pictures may be, or running into the time limit.
 SLOW = {"really_98_megapixels_png.png", "header_of_96_megapixels_jpg.jpg", "ten_thousand_scans_jpg.jpg"}
 SLOW |= {"extensions_without_end_gif.gif", "comments_without_end_ppm.ppm", "directory_of_65535_tif.tif"}
 CUTS = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)
@@ -25,7 +25,7 @@ FLIPS = 8  # variants of each kind with bits flipped
 
 @cache
 def hostile_files(seed: int = 0) -> dict[str, bytes]:
-    """Contents by name: no two stems are equal, and names end in the extension of what a file claims to be."""
+    """Contents of files by name. No two stems are equal, and the extension is that of what a file claims to be."""
     rng = random.Random(seed)
     files: dict[str, bytes] = {}
     for parts in (_damaged(rng), _bombs(), _wrong_extensions(), _not_pictures(rng), _metadata(rng), _tricky()):
@@ -48,7 +48,7 @@ def encoded(image: Image.Image, kind: str, **options) -> bytes:
 
 
 def _damaged(rng: random.Random) -> dict[str, bytes]:
-    """Cut short, and with flipped bits, the header's among them."""
+    """Files cut short, and files with flipped bits, also in the header."""
     files = {}
     for extension, kind in KINDS.items():
         whole = encoded(photo(), kind)
@@ -225,14 +225,14 @@ def _not_pictures(rng: random.Random) -> dict[str, bytes]:
 
 
 def memory_bomb(size: int) -> bytes:
-    """EXIF data, or a TIFF, of which every entry claims to be half of it: a reader that keeps them needs size^2 / 24."""
+    """EXIF data, or a TIFF, whose entries each claim half of its size: keeping them all takes size^2 / 24 bytes."""
     count = (size - 14) // 12
     rows = b"".join(struct.pack("<HHII", 1000 + i, 1, size // 2, 0) for i in range(count))
     return (b"II*\0" + struct.pack("<IH", 8, count) + rows).ljust(size, b"\0")
 
 
 def _with_segments(jpeg: bytes, exif: bytes) -> bytes:
-    """A JPEG with EXIF data in as many segments as they take, and no resolution of its own."""
+    """A JPEG with EXIF data in as many segments as needed, and without a resolution in its header."""
     parts = [exif[at : at + 65_000] for at in range(0, len(exif), 65_000)]
     segments = [b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts]
     return jpeg[:2] + b"".join(segments) + jpeg[jpeg.index(b"\xff\xdb") :]
@@ -293,7 +293,7 @@ def _metadata(rng: random.Random) -> dict[str, bytes]:
         broken = bytearray(srgb)
         for _ in range(1 + 4 * i):
             broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
-        # Another name, or it would be taken for sRGB itself, and not be looked at.
+        # Another name: under sRGB's own the profile would not be read.
         renamed = bytes(broken).replace("sRGB".encode("utf-16-be"), "fuzz".encode("utf-16-be"))
         files[f"profile_flipped_{i}.{'png' if i % 2 else 'webp'}"] = encoded(
             image, "PNG" if i % 2 else "WEBP", icc_profile=renamed

@@ -7,7 +7,7 @@ import numpy as np
 
 
 def write_photos(folder, count=40, side=(72, 96), seed=0):
-    """Photos with a disc of one colour on clouds, as a corpus; the first is for tests. Returns the folder."""
+    """Writes a corpus of photos with a disc of one colour on clouds; the first is for tests. Returns the folder."""
     rng = np.random.default_rng(seed)
     cloudy = np.random.default_rng((seed, 1))
     height, width = side
@@ -15,7 +15,7 @@ def write_photos(folder, count=40, side=(72, 96), seed=0):
     for i in range(count):
         ramp = np.linspace(0, 1, width)[None, :, None] * rng.uniform(60, 160, 3)
         image = np.broadcast_to(ramp + rng.uniform(20, 60, 3), (height, width, 3)) + rng.normal(0, 6, (height, width, 3))
-        image = image + cv2.resize(cloudy.normal(0, 30, (4, 5, 3)), (width, height))  # no photo is like another
+        image = image + cv2.resize(cloudy.normal(0, 30, (4, 5, 3)), (width, height))  # so that no two photos are alike
         mask = np.zeros((height, width), np.uint8)
         centre = (int(rng.integers(width // 3, 2 * width // 3)), height // 2)
         cv2.circle(mask, centre, int(rng.integers(height // 6, height // 3)), 255, -1)

@@ -1,4 +1,4 @@
-"""What the tests of the page do again and again."""
+"""Helpers of the page's tests."""
 
 from urllib.parse import urljoin
 
@@ -9,7 +9,7 @@ NUMBERS = ("x", "y", "scale", "rotation")
 
 
 def write(path, image):
-    """uint8 (H, W), (H, W, 3) or (H, W, 4), RGB, to a PNG or JPEG."""
+    """Writes uint8 (H, W), (H, W, 3) or (H, W, 4), RGB, to a PNG or JPEG."""
     order = [2, 1, 0, 3][: image.shape[2]] if image.ndim == 3 else None
     cv2.imwrite(str(path), image if order is None else np.ascontiguousarray(image[..., order]))
     return path
@@ -56,7 +56,7 @@ def settle(page):
 
 
 def harmonized(page):
-    """Waits until the canvas shows what a network made: not a first look, and as fine as it gets."""
+    """Waits until the canvas shows the final live preview: not a first look, and as fine as it gets."""
     settle(page)
     page.locator(".stage-live", has_text="Harmonized by").wait_for()
     page.locator('.stage-picture[aria-busy="false"]').wait_for()
@@ -73,7 +73,7 @@ def selected(page):
 
 
 def only(page, *methods):
-    """Chooses methods to be run."""
+    """Chooses these methods alone to be run."""
     for method in page.locator(".methods input:enabled:visible").all():
         method.set_checked(method.input_value() in methods)
 
@@ -90,7 +90,7 @@ def set_numbers(page, *values):
 
 
 def at(page, size, x, y):
-    """Where on the page a point (fractions) of the shown picture of `size` (width, height) is, with all of it in view."""
+    """Where on the page a point (fractions) of the picture on the canvas is; size: width, height. It is shown whole."""
     box = page.locator(".stage-marks").bounding_box()
     scale = 0.94 * min(box["width"] / size[0], box["height"] / size[1])
     return (

@@ -25,7 +25,7 @@ def rng(seed):
 
 
 def randomise(module, seed=0, scale=0.5):
-    """Gives every parameter a random value: much of what starts at zero would make a test trivial."""
+    """Gives every parameter a random value, since parameters that start at zero would make tests trivial."""
     generator = rng(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -34,7 +34,7 @@ def randomise(module, seed=0, scale=0.5):
 
 
 def network(slot, head="residual", seed=0):
-    """A tiny network with nothing at zero; what does not start at zero stays as it starts."""
+    """A tiny network without zeros: parameters that start at zero get random values, others keep theirs."""
     torch.manual_seed(seed)
     net = build(ModelConfig(slot, "paper", head=head, width=2))
     generator = rng(seed)
@@ -76,7 +76,7 @@ def scene_batch():
     mask[2] = blob(HEIGHT, WIDTH, (7, 10), 5)
     mask[4] = 1
     regions = quarters(mask)
-    # Somebody else's map: it runs across the mask and leaves ids out.
+    # A map from elsewhere: it runs across the mask and leaves ids out.
     labels = torch.randint(0, 4, (HEIGHT // 2, WIDTH // 2), generator=generator)
     regions[0] = 2 * labels.repeat_interleave(2, 0).repeat_interleave(2, 1)
     return composite, mask, regions

@@ -2,7 +2,7 @@
 
     python -m tests.planted_faults [NUMBER ...]        # prints a Markdown table; fails if a fault goes unnoticed
 
-A fault is a small edit that a hurried hand might make. Tests that can't see it are not worth their time.
+A fault is a small edit that might be made in a hurry. The tests that are named with it ought to fail.
 """
 
 import argparse
@@ -19,7 +19,7 @@ COPIED = ("app.py", "srin", "train", "tests", "benchmarks", "assets", "docs", "p
 
 
 class Fault(NamedTuple):
-    """tests: the file that ought to notice. `old` stands in `file` exactly once."""
+    """A fault: `new` in place of `old`, which stands in `file` exactly once. tests: the file that ought to notice."""
 
     what: str
     file: str
@@ -616,7 +616,7 @@ def main() -> None:
 
 
 def _plant(copy: Path, fault: Fault) -> str | None:
-    """The first test that fails with the fault in place, or None."""
+    """Runs the tests with the fault in place. Returns the first that fails, or None."""
     file = copy / fault.file
     sound = file.read_text()
     assert sound.count(fault.old) == 1, f"{fault.old!r} stands {sound.count(fault.old)} times in {fault.file}"

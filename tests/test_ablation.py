@@ -19,7 +19,7 @@ from train.objective import fpsnr, has_task
 
 
 def test_the_list_that_is_shipped_differs_where_it_may(tmp_path):
-    """In its groups the slot alone differs; the two presets have data, budget and tuning in common."""
+    """Within a group only the slot differs. The two presets share data, budget and tuning."""
     loaded = ablation.load_ablation("ablation", [f"output_dir={tmp_path}"])
     assert set(loaded.groups) == {"default", "paper"}
     models, common = {}, set()
@@ -110,14 +110,14 @@ def test_variants_are_trained_once_and_compared_on_the_same_composites(tmp_path,
     assert set(found["maps"]) == {"srin"} and set(found["maps"]["srin"]) == {"shuffled", "one-region"}
     assert found["composites"] > 10 and found["seeds"] == [0, 1]
 
-    # Nothing is left to train: the same table once more. Other settings are another run.
+    # Nothing is left to train, so the table is the same. Other settings are another run.
     monkeypatch.setattr(ablation, "train", None)
     run(monkeypatch, config)
     assert capsys.readouterr().out == first
     with pytest.raises(SystemExit, match="train.ablation: .*seed_0 holds a run with another lr"):
         run(monkeypatch, config, "lr=0.1")
     (tmp_path / "runs" / "rain" / "seed_0" / "weights.safetensors").write_bytes(b"")
-    with pytest.raises(TypeError):  # an empty file is trained again, by what this test has put away
+    with pytest.raises(TypeError):  # an empty file is trained again, by the function that this test has replaced by None
         run(monkeypatch, config)
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -139,7 +139,7 @@ def test_maps_of_others_and_one_region_tell_the_network_something_else(tmp_path,
     for b in range(4):
         assert not set(others[b][inside[b]].tolist()) & set(others[b][~inside[b]].tolist())
         assert set(others[b].flatten().tolist()) == set(range(int(others[b].max()) + 1))
-        # Names apart it is the neighbour's map.
+        # But for the names of regions, it is the neighbour's map.
         pairs = torch.stack([others[b][~inside[b]], batch.regions[b - 1][~inside[b]]], 1)
         assert len(pairs.unique(dim=0)) == len(pairs[:, 0].unique()) == len(pairs[:, 1].unique())
 

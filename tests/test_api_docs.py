@@ -1,4 +1,4 @@
-"""docs/api.md: its code runs as it stands there, but for the address, and does what it says."""
+"""The code in docs/api.md runs as written, except for the address, and does what the page says."""
 
 import re
 import shutil
@@ -19,7 +19,7 @@ EXAMPLES = ROOT / "assets" / "examples"
 @pytest.mark.parametrize("language", ["python", "sh", "js"])
 def test_the_examples_harmonize(app_address, tmp_path, language):
     program = {"python": sys.executable, "sh": shutil.which("curl") and "sh", "js": shutil.which("node")}[language]
-    if program is None:  # also in CI, which has what the repository asks for
+    if program is None:  # CI may lack it too
         pytest.skip(f"nothing here runs {language}")
     script = tmp_path / {"python": "script.py", "sh": "script.sh", "js": "script.mjs"}[language]
     script.write_text(BLOCKS[language].replace("http://127.0.0.1:7860", app_address), encoding="utf-8")

@@ -56,7 +56,7 @@ def test_a_faulty_decoder_is_seen_through(seed):
 
 
 def test_people_are_matched_on_photos(corpus):
-    """A few photos of the benchmark's other half: the whole of it is benchmarks/automatic_map.py."""
+    """On a few photos only; benchmarks/automatic_map.py measures on many."""
     scores = []
     for index, path in enumerate(sorted((corpus / "segments").glob("bsds500*"))[5:400:100]):
         truth = load_labels(path)

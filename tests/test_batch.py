@@ -44,7 +44,7 @@ def test_resuming_skips_what_is_newer_than_its_sources(folders, capsys):
     assert names(folders[2]) == list("abcefg")
     assert "6 of 7 pictures harmonized" in capsys.readouterr().err
     before = {path.name: path.stat().st_mtime_ns for path in folders[2].iterdir()}
-    os.utime(folders[1] / "b.png")  # a mask that was painted again
+    os.utime(folders[1] / "b.png")  # as if the mask had been painted again
     (folders[2] / "c.png").unlink()
     assert main(command(folders, "--resume")) == 1
     said = capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_baseball(tmp_path):
 
 
 def votes_of(raters, items, chance, rng):
-    """Two methods; each rater has a taste of their own, so that more items don't make up for few raters."""
+    """Votes on two methods. Each rater has their own preference, so more items can't make up for few raters."""
     taste = np.clip(chance + rng.choice([-0.25, 0.25], raters), 0, 1)
     return [
         [f"r{r}", f"i{i}", "a", "b", "a" if rng.random() < taste[r] else "b"] for r in range(raters) for i in range(items)
@@ -77,7 +77,7 @@ def test_intervals_know_that_votes_of_one_rater_hang_together(tmp_path):
 
     few, many = width(10, 160), width(40, 40)  # 1600 votes in both
     assert many < 0.75 * few
-    assert width(1, 100) > 0.1  # a single rater: over items
+    assert width(1, 100) > 0.1  # with a single rater, items are resampled
 
 
 # Preferences among six brands of chocolate pudding, two at a time: R. R. Davidson, Journal of the American Statistical
@@ -106,7 +106,7 @@ def test_puddings_with_ties(tmp_path):
 
 
 def test_a_tie_says_that_two_are_alike(tmp_path):
-    """Two methods: the chances that the model gives to winning, losing and tying are the shares that were counted."""
+    """For two methods, the model's chances of winning, losing and tying are the shares of the votes."""
     rows = [["r", "1", "a", "b", "tie"], ["r", "2", "a", "b", "b"], ["r", "3", "b", "a", "a"], ["r", "4", "a", "b", "b"]]
     ranking = bradley_terry(read_votes(write(tmp_path / "v.csv", rows)))
     b, a = ranking.scores
@@ -121,7 +121,7 @@ def test_a_tie_says_that_two_are_alike(tmp_path):
 
 
 def test_agreement_counts_pairs_of_raters_who_judged_the_same(tmp_path):
-    """Two pictures: three raters of whom two agree, and two raters who agree; the third pair has but one rater."""
+    """One pair has three raters, of whom two agree; one has two raters who agree; the third has only one rater."""
     rows = [["r", "1", "a", "b", "a"], ["s", "1", "b", "a", "a"], ["t", "1", "a", "b", "b"], ["r", "2", "a", "b", "b"]]
     rows += [["s", "2", "a", "b", "b"], ["t", "2", "a", "b", "tie"], ["r", "1", "a", "c", "c"]]
     assert agreement(read_votes(write(tmp_path / "v.csv", rows))) == (2 / 4, 4)

@@ -46,7 +46,7 @@ def test_folder_overwrites_inputs(case):
 
 
 def test_folder_silently_skipped(case, capsys):
-    """All are looked at; the mask of one belongs to another picture."""
+    """All files are looked at. The mask of one belongs to another picture."""
     assert run("harmonize", case / "c", case / "m", "-o", case / "out", "--method", "reinhard") == 1
     assert "6 of 7" in (said := capsys.readouterr().err) and "g.HEIC: The mask has 225 x 126 pixels" in said
 

@@ -1,4 +1,4 @@
-"""Weights come back as they were written, and a sentence says whatever is wrong with a file."""
+"""Weights are read as they were written, and errors in a file are told in a sentence."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def written(path, tensors, config=None, **metadata):
 
 
 def refused(path, *words):
-    """The file must be refused in a sentence that names it and says the words."""
+    """Checks that a file is refused in a sentence that names it and contains these words."""
     with pytest.raises(WeightsError) as raised:
         load_weights(path)
     message = str(raised.value)

@@ -116,7 +116,7 @@ def test_histogram_interpolates_for_values_found_only_in_a_soft_edge():
 
 
 def test_soft_edges_are_recoloured_like_the_foreground():
-    """blend() weighs them by the mask afterwards; with old colours a contour would show where it is 127."""
+    """blend() weighs them by the mask afterwards. With their old colours a contour would show where the mask is 127."""
     image = np.full((60, 80, 3), 100, np.uint8) + RNG.integers(0, 20, (60, 80, 3), dtype=np.uint8)
     mask = np.zeros((60, 80), np.uint8)
     mask[20:40, 30:50] = 255
@@ -175,7 +175,7 @@ def test_poisson_solves_its_equation(shape):
 @pytest.mark.parametrize("size", [(200, 240), (800, 900)])
 @pytest.mark.parametrize("place", ["inside", "at the border", "apart"])
 def test_poisson_restores_what_was_only_brightened(size, place):
-    """The object is the background's own content, lit otherwise: without any shift the photo comes back."""
+    """The object is part of the photo in another light: the photo comes back, without any shift."""
     height, width = size
     mask = np.zeros(size, np.uint8)
     if place == "inside":
@@ -193,7 +193,7 @@ def test_poisson_restores_what_was_only_brightened(size, place):
     inside = mask > 127
     harmonized = poisson(image, mask).astype(float)
     error = harmonized[inside] - real[inside]
-    assert np.abs(error).mean() < 3.5  # the photo's own slope across an outline is taken for a jump
+    assert np.abs(error).mean() < 3.5  # a slope of the photo across the outline is taken for a jump
     assert np.abs(image[inside] - real[inside].astype(float)).mean() > 20
     # The texture is where it was: a shift by one pixel would double the error of the noise.
     texture = error - np.median(error, axis=0)
@@ -223,7 +223,7 @@ def test_poisson_sees_past_a_soft_edge():
 
 
 def test_poisson_of_a_part_that_is_soft_all_over():
-    """Its own pixels tell its colour, though another part has a hard core elsewhere."""
+    """The colour of such a part comes from its own pixels, even if another part has a hard core."""
     real = RNG.integers(90, 110, (60, 80, 3), dtype=np.uint8)
     mask, image = np.zeros((60, 80), np.uint8), real.copy()
     mask[10:20, 10:20], mask[40:50, 60:70] = 255, 180

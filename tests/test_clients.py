@@ -113,7 +113,7 @@ def test_harmonize_and_segment_equal_the_command_line_to_the_bit(client, files, 
 
 
 def test_offsets_are_those_of_python(client, files):
-    """On top of what the network decided, which the report tells all the same."""
+    """They are added to what the network decided. The report tells the network's decision without them."""
     image, mask = map(handle_file, files)
     result, about = client.predict(image, mask, "srin", exposure=0.5, saturation=1.5, api_name="/harmonize")
     offsets = Offsets(exposure=0.5, saturation=1.5)
@@ -131,7 +131,7 @@ def test_compare_equals_the_command_line_but_for_the_times(client, files, tmp_pa
     ours, theirs = load_image(sheet), load_image(tmp_path / "sheet.png")
     assert ours.shape == theirs.shape
     height = load_image(files[0]).shape[0]
-    for row in range(3):  # of tiles; the captions below them tell the times
+    for row in range(3):  # rows of tiles; the captions below them tell times, which differ
         top = GAP + row * (height + CAPTION + GAP)
         assert np.array_equal(ours[top : top + height], theirs[top : top + height])
     assert not np.array_equal(ours[GAP : GAP + height, :167], ours[GAP : GAP + height, -177:-10])
@@ -199,7 +199,7 @@ def test_warnings_come_with_the_result(client, files, tmp_path):
 
 
 def routes(router):
-    """Methods and paths of all that a router answers, with something in place of the parameters."""
+    """Methods and paths of all routes of a router, with values in place of the parameters."""
     for route in router.routes:
         if hasattr(route, "path"):
             for method in getattr(route, "methods", None) or ["GET"]:
@@ -227,7 +227,7 @@ def test_nothing_but_the_login_page_answers_before_login(walled, files):
         assert http.post("/login", data={"username": USER[0], "password": "guess"}).status_code == 400
         assert http.get("/config", auth=(USER[0], "guess")).status_code == 401
         assert http.get("/config", auth=USER).status_code == 200
-        assert http.get("/config").status_code == 401  # the header opens nothing for others
+        assert http.get("/config").status_code == 401  # the header logs in nobody else
         assert http.post("/login", data={"username": USER[0], "password": USER[1]}).status_code == 200
         assert http.get("/config").status_code == 200
 

@@ -114,7 +114,7 @@ def test_a_shrunken_picture_keeps_its_detail():
 
 @pytest.mark.parametrize(("scale", "rotation", "x"), [(0.3, 0, 0.5), (0.55, 21, 0.51), (1.4, -40, 0.6)])
 def test_no_fringe_at_the_edge(scale, rotation, x):
-    """White on white stays white, though its own photo was black around it; so does black on black."""
+    """A white object from a black photo stays white on white, and a black one from a white photo stays black on black."""
     y, column = np.mgrid[:100, :120] + 0.5
     soft = np.clip(40 - np.hypot(column - 60, y - 50), 0, 1)
     mask = np.rint(255 * soft).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Training composites: no leak between object and background, every kind as promised, and the map of serving."""
+"""Training composites: no leak between object and background, all kinds as described, and maps as in serving."""
 
 from collections import Counter
 
@@ -68,7 +68,7 @@ def test_kinds_come_in_their_shares(samples):
 
 
 def test_no_pixel_of_the_true_background_lies_in_a_mask(folder, tmp_path):
-    """Photos whose object is pure red and whose background has no red at all: known masks, to the pixel."""
+    """The objects are pure red, and the backgrounds have no red at all, so the masks are known to the pixel."""
     rng = np.random.default_rng(0)
     for i in range(12):
         mask = np.zeros((96, 120), np.uint8)
@@ -189,7 +189,7 @@ def test_the_map_is_the_one_that_the_product_draws_on_the_composite(samples):
 
 
 def test_the_map_is_of_the_composite_and_not_of_the_true_photo():
-    """An object of one colour whose halves were recoloured apart: the composite has a region more."""
+    """The halves of an object of one colour are recoloured differently, so the composite has one region more."""
     mask = np.zeros((SIZE, SIZE), bool)
     mask[SIZE // 4 : -SIZE // 4, SIZE // 4 : -SIZE // 4] = True
     real = np.where(mask[..., None], (90, 120, 60), (30, 60, 140)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""`python -m srin cut`: one photo, folders, and what is said when something is wrong."""
+"""`python -m srin cut`: one photo, folders, and error messages."""
 
 import shutil
 

@@ -28,7 +28,7 @@ def test_what_nobody_sees_and_what_is_seen(picture):
     assert looks_alike(lab, lab)
     assert looks_alike(lab, lab_sample(brighter(image, mask, 2), mask))
     assert not looks_alike(lab, lab_sample(brighter(image, mask, 8), mask))
-    # A tenth of the object that is plainly another colour is seen, however small the average.
+    # A clearly different colour on a tenth of the object is seen, however small the average.
     spot = image.copy()
     spot[10:20, 20:40] = 255 - spot[10:20, 20:40]
     few = np.zeros_like(mask)

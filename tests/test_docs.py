@@ -14,14 +14,14 @@ from srin.image_io import load_image
 from srin.project import Mask, Photo, Project
 
 EXAMPLES = ROOT / "assets" / "examples"
-# Why a command isn't run: it sets up (and starts the app or these tests), needs the network, several GPUs, or data that
-# the repository doesn't have. Others run some: test_batch.py torchrun, test_export.py the export, test_recipe_sets.py
-# those with RECIPES.
+# Commands that are not run here: they set up (and start the app or these tests), or need the network, several GPUs, or
+# data that the repository doesn't have. Other files run some of them: test_batch.py torchrun, test_export.py the export,
+# test_recipe_sets.py those with RECIPES.
 LEFT_OUT = ("pip install", "--download", "accelerate launch", "torchrun", "export")
 LEFT_OUT += ("data.root=", "RECIPES")
 PLACES = {"PROJECT.srin": "project.srin", "PHOTOS": "photos", "COMPOSITES": "runs/composites", "VOTES.csv": "votes.csv"}
 PLACES |= {"MORE": "more"}
-# Fewer composites, on which others of the commands work; and no checkpoint of Segment Anything comes with the repository.
+# Fewer composites, which other commands use; and the repository has no checkpoint of Segment Anything.
 LESS = {"--count 100": "--count 8", "--segmenter sam": "--segmenter colour"}
 
 
@@ -36,7 +36,7 @@ def commands(document):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where a reader of the documents might be: a composite with its mask, photos, votes."""
+    """A folder like a reader's, with a composite and its mask, photos, and votes."""
     folder = tmp_path_factory.mktemp("reader")
     for name in ("composites", "masks", "photos"):
         (folder / name).mkdir()

@@ -73,7 +73,7 @@ def test_a_complete_part_needs_no_network(tiny, server):
 
 @pytest.mark.parametrize("kept", [b"", b"x" * 1000])
 def test_wrong_content_is_deleted(tiny, server, kept):
-    """Whether the server sends it, or an old .part holds it."""
+    """Wrong content may come from the server, or from an old .part file."""
     if kept:
         leave_part(tiny, kept)
     else:

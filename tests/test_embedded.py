@@ -41,7 +41,7 @@ def box_of(truth):
     return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
-# The masks have what the animals sit on too. Pixels: the otter's outline from below, and where there is branch alone.
+# The masks include what the animals sit on. In pixels: the otter's outline from below, and where there is only branch.
 OTTER_FROM_BELOW = [(500, 200), (690, 300), (700, 330), (655, 345), (760, 380), (790, 395), (860, 395), (900, 415)]
 OTTER_FROM_BELOW += [(1000, 432), (1200, 455), (1300, 455), (1420, 430), (1480, 410), (1520, 370), (1560, 320)]
 OTTER_FROM_BELOW += [(1580, 290)]
@@ -84,7 +84,7 @@ FLOORS = {"otter": (0.8, 0.8, 0.8), "osprey": (0.8, 0.8, 0.8)}  # one click, a b
 
 
 def test_another_click_gives_another_object(photos):
-    """Two photos side by side: a network that only looks for what stands out would answer both clicks alike."""
+    """Two photos side by side. A network that only looks for salient objects would answer both clicks alike."""
     (one, first), (other, second) = (
         (cv2.resize(image, (600, 420)), cv2.resize(mask.astype(np.uint8), (600, 420)) > 0)
         for image, mask in (photos[name] for name in MASKED)
@@ -115,7 +115,7 @@ def test_candidates_are_few_different_and_the_best_comes_first(photos, engines):
 
 
 def test_more_clicks_correct_the_mask(photos, engines):
-    """From a click at the object's rim on; each further one goes into the largest error."""
+    """The first click is at the object's rim, each further one in the largest error."""
     name = MASKED[1]
     truth, engine = photos[name][1], engines[name]
     rim = np.argwhere(truth & ~cv2.erode(truth.astype(np.uint8), np.ones((25, 25))).astype(bool))
@@ -173,7 +173,7 @@ def test_a_photo_is_encoded_once(photos, encodings):
 
 
 def test_a_small_object_is_looked_at_again(photos, encodings, monkeypatch):
-    """An object of 1 % of the photo: once more, closer, and the better for it."""
+    """An object of 1 % of the photo is looked at again from closer by, which gives a better mask."""
     image, truth = photos[MASKED[1]]
     scenery = load_image(EXAMPLES / "mountain_lake.jpg")
     rgb, alpha = crop_to_mask(image, truth.astype(np.uint8) * 255)
@@ -236,7 +236,7 @@ def test_broken_weights_are_said(tmp_path, monkeypatch, photos):
 
 
 def resident():
-    """Megabytes."""
+    """Resident memory in megabytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
 

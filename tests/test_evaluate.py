@@ -1,4 +1,4 @@
-"""Scoring on miniature data sets, whose right scores are known from how they are made."""
+"""Scoring on miniature data sets that are made so that the right scores are known."""
 
 import json
 import math
@@ -78,7 +78,7 @@ def test_a_folder_from_the_command_line(folder, tmp_path, capsys):
     text = (out / "report.md").read_text()
     assert text == capsys.readouterr().out[:-1]
 
-    # Copy-paste's errors are those that were built in: at 40 px no rows are mixed.
+    # Copy-paste's errors are those that were put in, since rows aren't mixed at 40 px.
     table = pd.read_csv(out / "pictures.csv", dtype={"id": str})
     assert len(table) == 4 * 4  # the oracle is always there
     ours = table[table["method"] == "copy-paste"].set_index("id")
@@ -92,13 +92,13 @@ def test_a_folder_from_the_command_line(folder, tmp_path, capsys):
     assert (content["protocol"], content["size"], content["published"]) == ("composite", 40, {})
     groups = {(g["group"], g["value"], g["method"], g["metric"]): g for g in content["groups"]}
     overall = groups["all", "all", "copy-paste", "fmse"]
-    assert overall["pictures"] == 3  # identity is apart
+    assert overall["pictures"] == 3  # the family identity is reported apart
     assert overall["mean"] == pytest.approx((900 + 400 + 100) / 3)
     assert groups["rim", "clean", "copy-paste", "fmse"]["pictures"] == 2
     assert groups["family", "tone", "copy-paste", "fmse"]["mean"] == 400
     for value, mean in (("0-5 %", 900 / 40), ("5-15 %", 40), ("15-100 %", (100 + 25) / 2)):
         assert groups["ratio", value, "copy-paste", "mse"]["mean"] == mean
-    assert groups["unchanged", "identity", "copy-paste", "psnr"]["mean"] is None  # infinite
+    assert groups["unchanged", "identity", "copy-paste", "psnr"]["mean"] is None  # PSNR is infinite
 
     assert "Protocol **composite**" in text and "Published" not in text and "left out" not in text
     assert f"| copy-paste | {groups['all', 'all', 'copy-paste', 'psnr']['mean']:.2f} [" in text
@@ -146,7 +146,7 @@ def test_both_protocols_are_named_and_differ_outside_the_foreground(folder, tmp_
 
 
 def rows_of(scores, **about):
-    """Rows for `summarize`: of each method, arrays (pictures, seeds) of one number that all metrics share."""
+    """Rows for `summarize`, from arrays (pictures, seeds) by method. All metrics have the same value."""
     table = []
     pictures = len(next(iter(scores.values())))
     for i in range(pictures):
@@ -159,7 +159,7 @@ def rows_of(scores, **about):
 
 
 def test_means_intervals_and_paired_differences():
-    """Two methods that differ by a constant on pictures that differ a lot: only pairing shows it."""
+    """Two methods differ by a constant, on pictures that differ a lot, so only pairing shows it."""
     rng = np.random.default_rng(0)
     base = rng.normal(30, 4, (200, 1))
     better = base + 1 + 0.1 * rng.normal(size=(200, 1))
@@ -190,7 +190,7 @@ def test_a_signed_error_is_better_near_zero():
 
 
 def test_seeds_are_drawn_too_and_together_where_methods_have_as_many():
-    """Pictures are all alike, so that nothing but the seeds varies: one in 27 draws of three is the lowest thrice."""
+    """All pictures are alike, so only the seeds vary. One in 27 draws of three seeds has the lowest three times."""
     one, three = np.full((5, 1), 10.0), np.full((5, 3), 10.0) + [0, 1, 2]
     table = rows_of({"copy-paste": one, "a": three, "b": three + 0.5})
     summary = summarize(table, "copy-paste").set_index(["group", "method", "metric"]).sort_index()
@@ -206,7 +206,7 @@ def test_seeds_are_drawn_too_and_together_where_methods_have_as_many():
 
 
 def test_pictures_of_one_series_are_drawn_together():
-    """Series of one and of three pictures: a draw of two series has the mean 0, 3 or 4, and each end in a quarter."""
+    """Series of one and of three pictures: the mean of a draw is 0, 3 or 4, and a quarter of the draws give each end."""
     values = [[0], [4], [4], [4]]
     together = summarize(rows_of({"copy-paste": values}, series=["a", "b", "b", "b"]), "copy-paste").iloc[0]
     assert together[["pictures", "series", "mean", "low", "high"]].tolist() == pytest.approx([4, 2, 3, 0, 4])
@@ -276,7 +276,7 @@ def test_the_affine_oracle_by_hand():
     real = np.array([20, 30, 50, 60, 99], np.uint8)[None, :, None].repeat(3, 2)
     mask = np.array([[255, 255, 255, 128, 127]], np.uint8)
     assert affine_oracle(composite, real, mask)[0, :, 0].tolist() == [19, 33, 47, 61, 77]
-    # Of three channels that mix: the truth is a transform of the composite, cut off at 255.
+    # With three channels that mix: the truth is a transform of the composite, clipped at 255.
     rng = np.random.default_rng(2)
     composite = rng.integers(0, 256, (30, 30, 3), dtype=np.uint8)
     exact = composite @ np.array([[0.5, 0.2, 0.0], [0.1, 0.3, 0.3], [0.0, 0.1, 0.4]]) + [10, 20, 30]
@@ -287,7 +287,7 @@ def test_the_affine_oracle_by_hand():
 
 
 class Reads:
-    """Is given the truth, by the foreground's rows, and makes of it what `make` does."""
+    """A method that knows the truth, by the foreground's rows, and returns what `make` makes of it."""
 
     needs_map = False
 
@@ -411,10 +411,10 @@ class Recorder:
 
 
 def test_maps_are_the_own_anothers_or_one_region(tmp_path):
-    """Each background has stripes of a number of its own, so a map tells whose it is."""
+    """Each background has its own number of stripes, so a map tells which picture it is of."""
     stripes = {6: 1, 8: 2, 10: 4}  # the foreground's rows: the background's regions
     for rows, count in stripes.items():
-        width = 60 if rows != 10 else 80  # of another shape, so that the map must be fitted
+        width = 60 if rows != 10 else 80  # another shape, so that the map must be fitted
         image = np.full((90, width, 3), 250, np.uint8)
         edges = np.linspace(rows, 90, count + 1).astype(int)
         for i in range(count):
@@ -563,7 +563,7 @@ def test_iharmony4_with_published_tables_apart(iharmony4, tmp_path, capsys):
     composite, mask, real = pictures(4, 20, 3, 4)
     table = pd.read_csv(tmp_path / "out" / "pictures.csv").set_index(["method", "subset"])
     row = table.loc[("copy-paste", "HCOCO")]
-    assert row["photo"] == row["series"] == "HCOCO/x"  # the real picture, of which there may be more composites
+    assert row["photo"] == row["series"] == "HCOCO/x"  # the real picture, which several composites may share
     assert row["fmse"] == pytest.approx(score(composite, real, mask)["fmse"], rel=0.02)
 
     command(iharmony4, *out, "--subsets", "HAdobe5k", "--size", 1024)

@@ -59,7 +59,7 @@ def test_an_example_shows_its_object(example):
     # Cropped to the object, so that the placement means the same before and after `crop_to_mask`.
     mask = object_mask(example)
     assert cv2.boundingRect(mask) == (0, 0, mask.shape[1], mask.shape[0])
-    # Where its own photo cut the object off, the frame of the scene must do so too: no straight edge inside.
+    # Where its own photo cuts the object off, the scene's frame must do so too, or a straight edge would show.
     for side in range(4):
         if (np.rot90(mask, side)[0] > 127).mean() > 0.08:
             assert (np.rot90(composite.mask, side)[0] > 127).mean() > 0.05

@@ -1,4 +1,4 @@
-"""What is said of a region is what leaving it out does."""
+"""A region's reported effect is that of leaving it out."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_the_pictures_are_of_what_was_measured(scene, harmonizers):
 
 
 def test_what_may_not_lend_is_not_explained(scene, harmonizers):
-    """With a reference, effects are those on the picture that it makes."""
+    """With a reference, effects are on the result with that reference."""
     composite, semantic_map = scene
     image = np.concatenate([composite.image, composite.image[::-1] // 2])
     mask = np.concatenate([composite.mask, np.zeros_like(composite.mask)])
@@ -119,7 +119,7 @@ def test_as_long_as_lenders_lend_by_area_the_heat_is_even(scene):
     outside = composite.mask <= 127
     assert shown.heat[~outside].max() == 0
     far = outside.copy()
-    far[15:85, 25:105] = False  # the rim is in no statistics
+    far[15:85, 25:105] = False  # pixels along the rim are in no statistics
     assert np.allclose(shown.heat[far], 1, atol=0.15)
     # It changes nothing yet, so nothing makes a difference.
     assert all(region.effect < HARDLY and not region.words for region in shown.regions)
@@ -130,7 +130,7 @@ def test_a_preference_shows_in_the_heat(scene):
     composite, semantic_map = scene
     net = network("srin")
     with torch.no_grad():
-        # The score sees the lender's colourfulness alone, and likes it.
+        # The score depends on the lender's colourfulness alone, and grows with it.
         first, _, last = net.heads[0].slot.score
         first.weight.zero_()
         first.weight[0, -1], first.bias[0] = 1.0, 3.0

@@ -24,7 +24,7 @@ GREY = 119
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """A paste that hides the border of a blue and an orange half."""
+    """A session whose pasted object hides the border of a blue and an orange half."""
     folder = tmp_path_factory.mktemp("why")
     scene, (photo, mask) = halves(400, 640), kite(240, 300)
     session = SessionState()
@@ -61,7 +61,7 @@ def test_pictures_show_the_object_without_the_region_and_the_change(session):
         scene, change = decoded(told["scene"]), decoded(told["change"])
         assert scene.shape == run.composite.image.shape
         assert change.shape[1] / change.shape[0] == pytest.approx(16 / 9, 0.02)
-        # Which region it is shows in the picture: it alone is as bright as it was.
+        # The picture shows which region it is: that one alone keeps its brightness.
         ratio = scene.astype(float).sum(2) / run.composite.image.sum(2)
         names = [name for name in np.unique(labels[outside]) if np.median(ratio[(labels == name) & outside]) > 0.9]
         assert len(names) == 1
@@ -74,7 +74,7 @@ def test_pictures_show_the_object_without_the_region_and_the_change(session):
         reference = (~region).astype(np.uint8) * 255
         without = harmonizer.harmonize_composite(run.composite, run.semantic_map, reference=reference)
         whole = harmonizer.harmonize_composite(run.composite, run.semantic_map)
-        assert np.abs(scene.astype(int) - without)[inside].mean() < 3  # as WebP
+        assert np.abs(scene.astype(int) - without)[inside].mean() < 3  # WebP loses something
         assert told["effect"] == pytest.approx(np.abs(without.astype(int) - whole)[inside].mean(), rel=0.3, abs=1)
         corners = [change[:12, :12], change[-12:, -12:]]
         assert all(np.abs(corner.astype(int) - GREY).max() <= 4 for corner in corners), "nothing beside the object"
@@ -82,7 +82,7 @@ def test_pictures_show_the_object_without_the_region_and_the_change(session):
 
 
 def test_the_mark_counts_here_too(session):
-    """What may not lend is no reason."""
+    """Regions that may not lend are not listed as reasons."""
     before = len(explained(compared(session, "reinhard"))["SRIN"]["regions"])
     click(session, (0.1, 0.5), place=PLACE)
     try:

@@ -1,4 +1,4 @@
-"""Kills, full disks, read-only folders, broken devices and files: nothing half-written is taken for whole, and a word."""
+"""Kills, full disks, read-only folders, broken devices: half-written files are never used, and problems are told."""
 
 import errno
 import os
@@ -141,7 +141,7 @@ builtins.open = opened
 
 
 def test_a_full_disk_is_said_everywhere(visitor, pair, tmp_path, monkeypatch, capsys, caplog):
-    """The error is raised where the files are opened, also in the process that makes downloads; nothing fills a disk."""
+    """No disk is filled: opening files raises the error, also in the process that makes downloads."""
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "sitecustomize.py").write_text(FULL_DISK)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "full"))
@@ -152,7 +152,7 @@ def test_a_full_disk_is_said_everywhere(visitor, pair, tmp_path, monkeypatch, ca
     *_, run = compare.start(visitor, Event({"methods": ["histogram"], "run": 2}))
     assert "no space is left on the disk" in run["run"]["text"]
     with pytest.raises(gr.Error, match="no space is left on the disk"):
-        # Another photo, of which no preview can be kept.
+        # Another photo, whose preview can't be kept.
         path = tmp_path / "uploads" / "other.png"
         path.write_bytes(encoded(photo(30, 30), "PNG"))
         list(stage.act(visitor, Event({"kind": "photo", "role": "picture", "path": str(path)})))
@@ -162,7 +162,7 @@ def test_a_full_disk_is_said_everywhere(visitor, pair, tmp_path, monkeypatch, ca
 
 
 def test_files_that_may_not_grow_leave_nothing_half_written(tmp_path):
-    """A real limit of the process: most results are too large for it, one is not."""
+    """The process has a real limit on file sizes, which most results exceed, and one does not."""
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     sizes = {"large": (300, 200), "small": (16, 12), "wide": (400, 100)}
@@ -203,7 +203,7 @@ def test_a_read_only_cache_is_said(tiny, server, cache, pair, monkeypatch, capsy
 
 @pytest.fixture
 def no_devices(monkeypatch):
-    """Nothing known of devices and networks, before and after."""
+    """Forgets devices and networks before and after the test."""
     for function in (best_device, checked_device, harmonizer._network):
         function.cache_clear()
     yield
@@ -212,7 +212,7 @@ def no_devices(monkeypatch):
 
 
 def test_a_gpu_that_does_not_work(no_devices, pair, tmp_path, monkeypatch, capsys, caplog):
-    """A driver that says there is a GPU, on which nothing runs."""
+    """The driver reports a GPU, but nothing runs on it."""
     ones = torch.ones
 
     def broken(*size, device="cpu", **how):

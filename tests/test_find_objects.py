@@ -24,7 +24,7 @@ OBJECTS = ("osprey", "otter")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Photos of which two have masks, two have an object without a mask, and one has none; and what was found."""
+    """Photos, of which two have masks, two have an object without a mask, and one has no object; with what was found."""
     root = tmp_path_factory.mktemp("photos")
     photos, found = root / "photos", root / "found"
     photos.mkdir()
@@ -85,7 +85,7 @@ def test_they_become_training_photos_shrunk_twice_as_far(folder, tmp_path):
     assert sum(with_them.masks) == sum(without.masks) + count and sum(with_them.found) == count
     assert not any(without.found)
     assert sum(load_photos(config(photos, found=found), "validation").found) == 0
-    # The same composites, but for the masks' shrinking.
+    # The same composites, except that masks are shrunk differently.
     makers = [Maker(with_them, config(photos), 64) for _ in range(2)]
     other = load_photos(config(photos, found=found), "train")
     other.found = [False] * len(other)
@@ -117,7 +117,7 @@ def test_what_can_not_be_done_is_said(folder, tmp_path):
 
 
 def test_what_the_mirror_image_does_not_show_is_not_sure(monkeypatch):
-    """A segmenter that always takes the left half: in the mirror image that is another half."""
+    """A segmenter that always takes the left half finds another half in the mirror image."""
     left = np.full((8, 8), -9.0, np.float32)
     left[:, :4] = 9
 

@@ -37,7 +37,7 @@ def transforms(h=6, w=8, seed=0):
 
 
 def network(slot="rain", head=None, seed=0):
-    """A network that does something: one of ours, or with a head one of the paper's, small."""
+    """A small network that changes pictures: one of ours or, with `head`, one of the paper's."""
     torch.manual_seed(seed)
     if head is None:
         net = build(ModelConfig(slot, working_size=64))
@@ -100,7 +100,7 @@ def test_the_background_stays_to_the_bit_at_odd_sizes(slot, head):
 
 
 def test_what_the_network_says_of_the_background_does_not_reach_the_object():
-    """Cells without foreground say black; a bilinear interpolation would draw a dark rim."""
+    """In cells without foreground the transform gives black, so bilinear interpolation would draw a dark rim."""
     image, mask = np.full((240, 320, 3), 150, np.uint8), np.zeros((240, 320), np.uint8)
     mask[80:160, 80:240] = 255  # whole cells of 40 pixels
     cells = (torch.zeros(1, 12, 6, 8) + IDENTITY).clone()
@@ -111,7 +111,7 @@ def test_what_the_network_says_of_the_background_does_not_reach_the_object():
 
 
 def test_a_fit_carries_a_change_of_colours_without_blur():
-    """Texture at full size survives what a small picture can't show: far better than the small result enlarged."""
+    """Texture at full size is kept, far better than by enlarging the small result, which has none."""
     rng = np.random.default_rng(0)
     coarse = cv2.resize(rng.uniform(40, 200, (12, 16, 3)), (640, 480), interpolation=cv2.INTER_CUBIC)
     real = np.clip(coarse + rng.normal(0, 20, coarse.shape), 0, 255).astype(np.uint8)
@@ -171,6 +171,6 @@ print(peak_megabytes(lambda: harmonizer.harmonize_composite(composite)))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_memory_stays_near_one_copy_of_the_picture():
-    """25 megapixels, map drawn too: the result takes 75 MB; 2 GB at 100 megapixels would allow 500 MB here."""
+    """25 megapixels, with drawing the map. The result takes 75 MB. 2 GB at 100 megapixels would mean 500 MB here."""
     said = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True).stdout
     assert 70 < float(said) < 400

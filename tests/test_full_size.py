@@ -1,4 +1,4 @@
-"""Downloads at full size are made in processes: the same pictures as in this one, stopped at any time, foretold."""
+"""Downloads at full size are made in processes: same pictures as here, stopped at any time, with time estimates."""
 
 import io
 import threading

@@ -1,4 +1,4 @@
-"""HEIC: turned once, in its own colours, 10 bits, the primary one of several; bombs and broken files are sentences."""
+"""HEIC: turned once, in its own colours, 10 bits, the primary of several pictures; bad files give error messages."""
 
 import io
 import struct
@@ -38,8 +38,8 @@ def test_a_heic_is_read_whatever_it_is_called(tmp_path):
 
 
 def test_no_opener_is_registered(tmp_path):
-    """Pillow itself still can't open HEIC: every file goes through our limits. In a process of its own, since other
-    libraries that tests use register one."""
+    """Pillow itself still can't open HEIC, so every file goes through our limits. This runs in a process of its own,
+    since libraries that other tests use register an opener."""
     path = tmp_path / "photo.heic"
     path.write_bytes(encoded(Image.fromarray(SMOOTH)))
     script = """
@@ -58,7 +58,7 @@ except UnidentifiedImageError:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_it_is_turned_once(orientation, tmp_path):
-    """As phones write it: a turn in the file itself, and the same in EXIF."""
+    """Phones write the same turn twice: in the file itself, and in EXIF."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Model] = "Phone 3"
@@ -104,7 +104,7 @@ def test_the_primary_of_several():
 
 
 def with_size(content, width, height):
-    """Promises another size, in every box that says one."""
+    """The file with another size in every box that states one."""
     at = -1
     content = bytearray(content)
     while (at := content.find(b"ispe", at + 1)) >= 0:
@@ -128,7 +128,7 @@ def test_bombs_and_broken_files(change, words):
 
 
 def test_the_decoder_is_kept_within_memory_and_time(tmp_path, monkeypatch):
-    """A decoder that asks for too much, or never ends, is a sentence."""
+    """A decoder that asks for too much memory, or never ends, gives an error message."""
     content = encoded(Image.fromarray(SMOOTH))
     worker = heic.WORKER.read_text()
     endless = "exec('while True: pass')"

@@ -1,4 +1,4 @@
-"""Malformed files, odd names and arbitrary values: answered in a sentence, in time, and inside their folders."""
+"""Malformed files, odd names and arbitrary values: answered by a sentence, in time, and without leaving the folders."""
 
 import json
 import logging
@@ -75,7 +75,7 @@ def test_python_answers_in_pictures_or_sentences(files, tmp_path, monkeypatch):
 
 
 def readable(path):
-    """Its size, or None."""
+    """The size of a file's picture, or None if it can't be read."""
     try:
         return load_image(path).shape[:2]
     except ImageError:
@@ -90,17 +90,17 @@ def half(size):
 
 
 def ours(caplog):
-    """What we logged: Pillow has its own remarks on odd files."""
+    """What SRIN Studio logged, without Pillow's remarks on odd files."""
     return [record for record in caplog.records if record.name.startswith("srin")]
 
 
 def run_main(*arguments):
-    """Of the command line, in this process: its exit status, and that nothing was logged as unexpected."""
+    """Runs the command line in this process. Returns its exit status; checks that nothing was logged as unexpected."""
     return main([str(argument) for argument in arguments])
 
 
 def test_a_folder_on_the_command_line_loses_only_the_bad_ones(files, tmp_path, monkeypatch):
-    """One process, in which every file that Python can read gives a result, and every other one a sentence."""
+    """In one process, every file that Python can read gives a result, and every other one an error message."""
     monkeypatch.setattr(image_io, "DECODE_SECONDS", SECONDS)
     (tmp_path / "masks").mkdir()
     expected = set()
@@ -110,7 +110,7 @@ def test_a_folder_on_the_command_line_loses_only_the_bad_ones(files, tmp_path, m
             expected.add(f"{path.stem}.png")
         Image.fromarray(half(size or (48, 64))).save(tmp_path / "masks" / f"{path.stem}.png", compress_level=1)
     before = tree(tmp_path)
-    # Its own peak: that of a process's children counts what the process itself held when it started them.
+    # Its own peak: the peak of a process's children includes what the process held when it started them.
     program = (
         "import sys, srin.cli; code = srin.cli.main(sys.argv[1:]); print(open('/proc/self/status').read()); exit(code)"
     )
@@ -131,7 +131,7 @@ def test_masks_and_maps_may_be_hostile_too(files, tmp_path, monkeypatch, capsys,
     (tmp_path / "images").mkdir()
     (tmp_path / "good").mkdir()
     for path in files:
-        if path.name in SLOW:  # other tests wait for these
+        if path.name in SLOW:  # other tests read these
             path.unlink()
             continue
         photo().save(tmp_path / "images" / f"{path.stem}.png")
@@ -181,7 +181,7 @@ def test_names_and_links_in_folders(tmp_path, monkeypatch, capsys, caplog):
     assert run_main("harmonize", "images", "masks", "-o", "out", "--method", "histogram") == 1
     said = capsys.readouterr().err
     assert not ours(caplog) and "Traceback" not in said
-    assert f"{len(NAMES)} of {len(NAMES) + len(odd)} pictures harmonized" in said  # the secret counts, the folder doesn't
+    assert f"{len(NAMES)} of {len(NAMES) + len(odd)} pictures harmonized" in said  # counts the secret, not the folder
     assert tree(tmp_path) - before == {f"out/{name}" for name in NAMES[1:]}
     assert secret.read_text() == "nobody's business" and "nobody's business" not in said
     assert "\x1b" not in said and "\u202e" not in said
@@ -210,7 +210,7 @@ def upload(folder, name, content):
 
 
 def acted(visitor, **data):
-    """What the page is told, as it travels."""
+    """What the page is told, as it is sent."""
     [(_, update)] = stage.act(visitor, Event(data))
     state = update["state"]
     orjson.dumps(state)
@@ -219,7 +219,7 @@ def acted(visitor, **data):
 
 
 def rectangle(width, height):
-    """A mask with something of both kinds, however narrow the picture."""
+    """A mask with foreground and background, however narrow the picture."""
     return encoded(Image.fromarray(half((height, width))), "PNG")
 
 
@@ -343,7 +343,7 @@ requests = st.dictionaries(names, values, max_size=8) | values
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A session with everything that there is to work on, which the requests then change at will."""
+    """A session with all kinds of photos, masks and results, which requests may then change."""
     folder = tmp_path_factory.mktemp("prepared")
     visitor = SessionState()
     with pytest.MonkeyPatch.context() as patch:
@@ -359,7 +359,7 @@ def prepared(tmp_path_factory):
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(sorted(set(stage.ACTIONS) - {"example"})), data=requests)  # which is of megapixels
 def test_arbitrary_values_from_the_browser(prepared, kind, data):
-    """Whatever arrives is answered by what can be sent, and nothing is logged as a failure of ours."""
+    """Any request gets an answer that can be sent, and nothing is logged as an error of the app."""
     failures = []
     handler = logging.Handler(logging.ERROR)
     handler.emit = failures.append

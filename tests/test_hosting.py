@@ -1,4 +1,4 @@
-"""Where the app runs: as on a Space, whose environment and folders are given, and where GPUs are lent by the call."""
+"""Hosting: the app as on a Space, with its environment and folders, and with GPUs that are lent for each call."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ from srin.segmentation.checkpoints import fetch_from_hub, find_checkpoint
 
 EXAMPLES = ROOT / "assets" / "examples"
 LARGEST = 10 * 2**20  # bytes of a file that Spaces take without LFS
-# Stands for the package that lends GPUs: what it wraps gets copies, as from another process.
+# Replaces the package that lends GPUs: functions that it wraps get copies, as in another process.
 SPACES = """
 import functools, os, pickle, sys
 assert "torch" not in sys.modules, "too late"
@@ -42,7 +42,7 @@ def files_of(folder):
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory):
-    """The repository as a Space has it: nothing but what it needs, in a folder that can't be written."""
+    """The repository as a Space has it: only the files that it needs, in a read-only folder."""
     folder = tmp_path_factory.mktemp("space") / "app"
     for name in ("srin", "assets"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyi"))
@@ -81,7 +81,7 @@ def test_the_repository_runs_as_a_space_that_lends_gpus(space, tmp_path):
     lent = [line.split() for line in (tmp_path / "lent").read_text().splitlines()]
     assert [name for name, _ in lent][-2:] == ["_transform", "_explain"]
     pixels = load_image(pair[0]).size
-    assert all(int(size) < 4 * pixels for _, size in lent)  # pictures travel, networks don't
+    assert all(int(size) < 4 * pixels for _, size in lent)  # pictures are sent, networks aren't
     assert files_of(space) == before
     assert "SRIN_OFFLINE=1 forbids" in (tmp_path / "log").read_text()
 

@@ -30,7 +30,7 @@ def write(path, value):
 
 @pytest.fixture
 def root(tmp_path):
-    """Two sub-datasets; every picture has a grey of its own, by which a wrong pairing is noticed."""
+    """Two sub-datasets. Every picture has its own grey, so a wrong pairing would be noticed."""
     root = tmp_path / "iHarmony4"
     value = 10
     for subset in NAMES:
@@ -114,7 +114,7 @@ def test_pictures_are_resized_once_and_shared(root, tmp_path, monkeypatch):
     for again, kept in zip(ResizedCache(tmp_path / "cache", 16).load(first), (composite, mask, real), strict=True):
         assert np.array_equal(again, kept)
     ResizedCache(tmp_path / "cache", 16).load(second)
-    assert [path for path in decoded if root in path.parents] == [second.composite]  # mask and truth are there
+    assert [path for path in decoded if root in path.parents] == [second.composite]  # mask and truth are in the cache
 
 
 def test_changed_sources_and_sizes_are_not_mixed_up(root, tmp_path):

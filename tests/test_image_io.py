@@ -1,4 +1,4 @@
-"""Every kind of picture comes out as upright 8-bit sRGB; whatever is no picture gets its own sentence."""
+"""Every kind of picture is read as upright 8-bit sRGB; each kind of bad file has its own error message."""
 
 import errno
 import io
@@ -25,7 +25,7 @@ def encoded(image, kind="PNG", **options):
 
 
 def png_header(width, height):
-    """A PNG that promises width x height pixels and holds none: only its header can be read."""
+    """A PNG whose header says width x height pixels, and which holds none."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -131,7 +131,7 @@ SRGB = np.array([[0.43607, 0.38515, 0.14307], [0.22249, 0.71687, 0.06061], [0.01
 
 
 def display_p3():
-    """Display P3 has the tone curve of sRGB."""
+    """A profile of Display P3, which has the tone curve of sRGB."""
     return renamed_srgb(P3, "P3__")
 
 

@@ -1,4 +1,4 @@
-"""What people really bring: colours, transparency, masks of every kind, and what is said about them."""
+"""Files as people have them: colours, transparency, all kinds of masks, and remarks on them."""
 
 import io
 import struct
@@ -413,7 +413,7 @@ def rights_after_saving(content, path):
 
 
 def as_exif(text):
-    """What Pillow makes of UTF-8 in EXIF."""
+    """UTF-8 in EXIF, as Pillow reads it."""
     return text.encode().decode("latin-1")
 
 

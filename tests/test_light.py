@@ -115,7 +115,7 @@ def test_canvas_comparison_and_download_take_the_light_from_there(session, metho
 
 
 def test_the_papers_networks_borrow_from_all_of_it_and_say_no_other(session):
-    """They have no way to be told who lends; a mark changes nothing about them, in a run, a download or a project."""
+    """These networks take no reference, so a mark changes nothing for them, in a run, a download or a project."""
     method = "paper-srin"
     before = compared(session, method).picture(method)
     click(session, LEFT)
@@ -157,7 +157,7 @@ def painted(session, paint):
 
 
 def test_where_nothing_is_left_it_is_said_and_nothing_is_lost(session):
-    """The mark lies beneath the object: networks can't, the others can, and elsewhere it would do."""
+    """The mark lies beneath the object: networks fail, others don't, and networks work with the object elsewhere."""
     stage.take_light(session, {"path": painted(session, lambda mask: mask[160:180, 230:270].fill(255)), "only": True})
     before = session.scene
     with pytest.raises(SrinError, match=NOTHING):
@@ -171,7 +171,7 @@ def test_where_nothing_is_left_it_is_said_and_nothing_is_lost(session):
 
 
 def test_slivers_beyond_a_border_do_not_lend(session):
-    """A region's border is off by a pixel, and the colours beyond it are another light's."""
+    """If a region's border is off by a pixel, colours in another light beyond it are not used."""
     click(session, LEFT)
     mark = session.scene.mark
     exact = job(session, "baseline").coefficients
@@ -183,7 +183,7 @@ def test_slivers_beyond_a_border_do_not_lend(session):
     thin = np.zeros_like(wider)
     thin[:, 3] = 255
     session.take_light(thin, True)
-    job(session, "baseline")  # all of it is rim, and lends
+    job(session, "baseline")  # a mark that is nothing but rim lends
 
 
 def test_undo_goes_back_to_a_former_mark_and_forged_ones_are_refused(session):
@@ -273,7 +273,7 @@ def upload_of(content):
 
 
 def test_in_a_finished_composite_too(photos):
-    """There the regions are those of the composite, which has no photo beneath its object."""
+    """The regions are those of the composite, since there is no photo beneath its object."""
     session = SessionState()
     stage.set_way(session, {"way": "ready"})
     picture = load_image(photos["background"])

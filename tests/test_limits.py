@@ -1,4 +1,4 @@
-"""What protects the host: numbers from the environment, patience with a request, what is deleted and forgotten."""
+"""Limits that protect the host: settings from the environment, time limits, deleted files and forgotten sessions."""
 
 import os
 import threading
@@ -64,7 +64,7 @@ def test_steps_share_one_deadline(monkeypatch):
 
 
 def test_small_pictures_overtake_large_ones_at_the_endpoints(monkeypatch):
-    """The large one is at work until the small one is through."""
+    """The large request is still at work when the small one is answered."""
     monkeypatch.setattr(limits, "LARGE", 5000)
     end, order = threading.Event(), []
 
@@ -89,7 +89,7 @@ def test_small_pictures_overtake_large_ones_at_the_endpoints(monkeypatch):
 
 
 def test_the_stages_work_is_given_up_too(monkeypatch):
-    """And whatever it does afterwards is not seen."""
+    """What it still does afterwards is thrown away."""
 
     class Event:
         _data = {"kind": "way", "method": "srin"}

@@ -123,7 +123,7 @@ def test_the_protocols_differ_in_the_background_alone():
 
 
 def test_score_averages_over_areas_and_rounds():
-    """Each scored pixel is the mean of 2 x 2, here ending in .75, which truncation turns to another error."""
+    """Each scored pixel is the mean of 2 x 2. These means end in .75, so truncation would give another error."""
     block = np.array([[0, 1], [1, 1]], np.uint8)
     image = np.repeat(np.tile(block, (256, 256))[..., None], 3, axis=2) + np.uint8(99)
     real = np.full((512, 512, 3), 90, np.uint8)

@@ -1,4 +1,4 @@
-"""Slot, transform and the whole network: formulas in float64, what must hold exactly, and that no part is idle."""
+"""Slot, transform and the whole network: formulas in float64, exact properties, and that every part has an effect."""
 
 import copy
 
@@ -53,7 +53,7 @@ def networks():
 
 @pytest.mark.parametrize("slot", ["bain", "srin"])
 def test_every_method_starts_as_rain(slot):
-    """As long as the score's last layer is zero, and the foreground is one region."""
+    """All slots equal RAIN while the score's last layer is zero and the foreground is one region."""
     rain, other = network("rain"), network(slot)
     other.load_state_dict(rain.state_dict(), strict=False)
     torch.nn.init.zeros_(other.heads[0].slot.score[-1].weight)
@@ -244,7 +244,7 @@ def test_no_weight_is_idle(networks, slot):
             state[name] = values.roll(1, 0) * 0.5 + 0.37
             changed.load_state_dict(state)
             difference = (changed(composite, mask, regions) - before).abs().max()
-            # A bias before a softmax moves all scores alike, and nothing.
+            # A bias before a softmax shifts all scores alike, so it changes nothing.
             if name.endswith("slot.score.2.bias"):
                 assert difference < 1e-3
             else:
@@ -324,7 +324,7 @@ def test_regions_turn_smoothly_into_each_other(networks):
         grid = net.spread_out(decision, mask, regions)[:, 0]
     assert grid.min() >= -1e-5 and grid.max() <= FOREGROUND_REGIONS - 1 + 1e-5
     assert (grid[:, :, 1:] - grid[:, :, :-1]).abs().max() < 2.5  # no jump from one transform to a far one
-    assert torch.allclose(grid[:, 0, -1], torch.tensor(2.0))  # far from the foreground: the object's
+    assert torch.allclose(grid[:, 0, -1], torch.tensor(2.0))  # far from the foreground: the object's transform
     # One unit: the same transform everywhere.
     with torch.inference_mode():
         even = networks["rain"].coefficients(composite, mask)

@@ -1,4 +1,4 @@
-"""A person's changes to what a network decided: nothing at rest, as much as asked otherwise, and only on the object."""
+"""A person's changes to a network's decision: none at rest, otherwise as much as asked, and only on the object."""
 
 import math
 
@@ -80,7 +80,7 @@ def test_strength_goes_with_them(harmonizer, composite):
 
 
 def test_colours_at_the_edge_of_what_there_is(harmonizer):
-    """Extremes of everything, on black, white and plain colours: no warning, no number that is none."""
+    """Extremes of all offsets, on black, white and plain colours, give no warning and no NaN."""
     for mean in (np.zeros(3), np.ones(3), np.array([1.0, 0, 0]), np.full(3, 0.5)):
         for low_or_high in (0, 1):
             offsets = Offsets(**{name: limits[low_or_high] for name, limits in LIMITS.items()})

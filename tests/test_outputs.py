@@ -1,4 +1,4 @@
-"""Results never replace inputs, "done" means made like this and whole, and folders are listed and paired."""
+"""Results never replace inputs, only whole results of the same settings count as done, and folders are paired."""
 
 import json
 import os
@@ -252,7 +252,7 @@ def test_links_pipes_and_unreadable_folders(tmp_path):
 
 
 def test_threads_share_the_largest_picture(monkeypatch):
-    """Two of more than half the limit never at once; those that wait for each other don't wait for ever."""
+    """Two pictures of more than half the limit are never open at once, and threads don't wait for each other for ever."""
     import threading
 
     monkeypatch.setattr(budget, "MAX_PIXELS", 100)
@@ -327,7 +327,7 @@ def test_a_thousand_pictures_thirty_bad_ones_and_ten_kills(tmp_path):
             elif kind < 28:
                 (masks / f"{name}.bmp").write_bytes(encoded(Image.fromarray(disc(24, 32)), "BMP"))
             else:
-                (out / f"{name}.png").write_bytes(content)  # somebody else's
+                (out / f"{name}.png").write_bytes(content)  # a file of other origin
         (images / f"{name}{suffix}").write_bytes(content)
         if its_mask is not None:
             (masks / f"{name}.png").write_bytes(its_mask)

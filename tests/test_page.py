@@ -43,7 +43,7 @@ def test_from_the_empty_page_to_the_downloaded_picture(page):
 
 @pytest.mark.browser
 def test_the_papers_networks_are_there_for_who_asks(page):
-    """Shut away and not chosen at first; chosen, they have results that differ, and stay chosen on another page."""
+    """They are folded away and not chosen at first. Once chosen, they have results that differ, and stay chosen."""
     group = page.locator(".of-paper")
     boxes = group.locator("input")
     assert boxes.count() == len(PAPER_NETWORKS) and group.locator("input:checked").count() == 0
@@ -73,7 +73,7 @@ def test_the_papers_networks_are_there_for_who_asks(page):
 
 @pytest.mark.browser
 def test_harmonize_before_the_example_has_settled(page):
-    """Pressed at once after choosing, it waits for the example and leaves nothing disabled."""
+    """Pressed right after an example is chosen, it waits for the example and leaves nothing disabled."""
     only(page, *CHEAP)
     page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").wait_for()
@@ -106,7 +106,7 @@ def test_a_broken_upload_gets_a_sentence_and_loses_nothing(page, tmp_path):
     assert page.locator("#harmonize").is_enabled()
 
 
-# A quick machine is done before a click from here arrives.
+# On a quick machine the run would be done before a click from here arrives.
 CANCEL_AT_ONCE = """() => new MutationObserver((_, observer) => {
     const cancel = document.querySelector('#cancel:not([disabled])');
     if (cancel) { observer.disconnect(); cancel.click(); }
@@ -132,8 +132,8 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
 
 @pytest.mark.browser
 def test_a_full_queue_only_delays(app_address, browser):
-    """What the server refuses is asked for again, and said; nothing is lost."""
-    page, refused = browser.new_page(), []  # of its own: the browser reports every refusal as an error
+    """Refused requests are repeated, and the page says so; nothing is lost."""
+    page, refused = browser.new_page(), []  # a page of its own: the browser reports every refusal as an error
     page.set_default_timeout(PATIENCE)
     page.goto(app_address)
     page.locator(".stage-marks").wait_for()

@@ -1,4 +1,4 @@
-"""Another object: the picture as a download would give it becomes the background, as a step that undo takes back."""
+"""Another object: the picture, as a download gives it, becomes the background in a step that can be undone."""
 
 import io
 from hashlib import sha256
@@ -30,7 +30,7 @@ SIZES = {
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Paths: a background that knows who made it and where, and two objects with their own transparency."""
+    """Paths: a background with its author and place in EXIF, and two objects with their own transparency."""
     folder = tmp_path_factory.mktemp("another")
     exif = Image.Exif()
     exif[ExifTags.Base.Artist] = "Ada"
@@ -70,7 +70,7 @@ def state(page):
 
 
 def another(page):
-    """Adds one, and waits until the browser keeps the background. Returns its SHA-256."""
+    """Adds another object, and waits until the browser keeps the new background. Returns its SHA-256."""
     page.locator(ANOTHER).click()
     page.locator('.stage-waiting [data-choose="object"]').wait_for()
     settle(page)

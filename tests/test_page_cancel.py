@@ -16,13 +16,13 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def app_address(tmp_path_factory):
-    """Here its methods can be held up."""
+    """The address of an app whose methods the tests can hold up."""
     with app_in_this_process(tmp_path_factory.mktemp("files")) as address:
         yield address
 
 
 class Held:
-    """Runs of the methods that wait before each step until `go` is set, and say when they have ended."""
+    """Makes the methods' runs wait before each step until `go` lets them through, and records when they have ended."""
 
     def __init__(self):
         self.go, self.ended, self.steps = threading.Semaphore(0), threading.Event(), 0
@@ -44,7 +44,7 @@ def held(monkeypatch):
 
 
 def begun(page):
-    """Harmonize is pressed on an example, with methods that cost little."""
+    """Presses Harmonize on an example, with methods that cost little."""
     only(page, "copy-paste", "reinhard", "histogram")
     page.locator(".example:visible").nth(0).click()
     page.locator("#harmonize:not([disabled])").click()
@@ -55,7 +55,7 @@ STEPS = {0: "Starting", 1: "Preparing", 3: "2 of 3"}  # what is said after so ma
 
 
 def test_updates_that_come_after_cancel_change_nothing(page, held, monkeypatch):
-    """As if the server heard of Cancel only when all was done: at each step the page is free, and stays so."""
+    """The server hears of Cancel only when all is done. At each step the page is free, and stays so."""
     monkeypatch.setattr(Newest, "goes_on", lambda newest, number: True)
     begun(page)
     for allowed, said in STEPS.items():
@@ -68,7 +68,7 @@ def test_updates_that_come_after_cancel_change_nothing(page, held, monkeypatch):
         assert page.locator("#harmonize").is_enabled() and page.locator("#cancel").is_disabled()
         held.go.release(10)
         assert held.ended.wait(60)
-        # What the server sent for the cancelled run has come when a later request's answer has.
+        # When a later request is answered, all that the server sent for the cancelled run has come.
         page.locator('[data-act="map"]').click()
         page.locator(".stage-live", has_text="regions, drawn by").wait_for()
         page.locator('[data-act="map"]').click()
@@ -88,7 +88,7 @@ def test_the_server_stops_between_methods_and_the_next_run_goes_on(page, held):
     page.locator("#cancel").click()
     page.locator(".run-status", has_text="Cancelled").wait_for()
     page.locator("#harmonize").click()  # the next run waits for the method at work alone
-    held.go.release(1)  # its step, which nobody takes
+    held.go.release(1)  # its step, which is thrown away
     held.go.release(5)
     page.locator(".run-status", has_text="methods done").wait_for()
     assert held.steps == 2 + 1 + 5, "no further step of the run that was cancelled"
@@ -97,7 +97,7 @@ def test_the_server_stops_between_methods_and_the_next_run_goes_on(page, held):
 
 
 def test_why_can_be_cancelled_and_asked_again(page, monkeypatch):
-    """The page is free at once, the server stops at the next few regions, and what it still says changes nothing."""
+    """The page is free at once, the server stops after a few regions, and what it still sends changes nothing."""
     go, ended, asked, real = threading.Semaphore(0), threading.Event(), [], explain.explain_network
 
     def held(network, composite, point, semantic_map, allowed, proceed):
@@ -165,7 +165,7 @@ def test_the_method_that_is_looked_at_comes_first(page, monkeypatch):
 
 
 def test_a_download_can_be_cancelled_in_the_middle_of_a_native_step(page, monkeypatch):
-    """Its process is gone at once, the page free, and the next download comes, alone and once."""
+    """Its process is gone at once, the page is free, and the next download comes once, and no other."""
     started = []
     start = full_size.subprocess.Popen
 

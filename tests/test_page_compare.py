@@ -1,4 +1,4 @@
-"""Comparing, taking away, two visitors at once, accessibility and looks, in a real Chromium."""
+"""Comparing, downloads, two visitors at once, accessibility and looks, in a real Chromium."""
 
 import base64
 import io
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 CHEAP = ("copy-paste", "reinhard")
 LOOKS = ROOT / "tests" / "looks"
-SAME_LOOK = 6.0  # grey levels of mean difference that fonts and scaling may make
+SAME_LOOK = 6.0  # grey levels: the mean difference that fonts and scaling may make
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_where_the_truth_is_known_the_scores_are_shown(compared):
 
 
 def zooms(page):
-    """(tiles, 6): the matrices of their pictures."""
+    """(tiles, 6): the transforms of the tiles' pictures."""
     transforms = page.evaluate(
         "() => [...document.querySelectorAll('.tile .after')].map((image) => getComputedStyle(image).transform)"
     )
@@ -216,7 +216,7 @@ def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_p
     settle(page)
     settle(compared)
     assert "recoloured" in compared.locator('[data-role="picture"] .slot-name').inner_text()
-    # Preferences outlive the page, pictures don't. Not by a reload: it would cut off what the Stage asks meanwhile.
+    # Preferences are kept for the next page, pictures aren't. A reload would cut off requests of the Stage.
     only(page, "histogram")
     page.locator('[data-act="live"]').click()
     page.locator('[data-tool="brush"]').click()
@@ -232,12 +232,12 @@ def test_two_visitors_never_see_each_others_pictures_and_preferences_stay(open_p
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 def test_the_empty_page_looks_as_it_did(open_page, width, scheme):
-    """Against a picture of it; after a wanted change, delete the old one and run this again."""
+    """Compares it with a stored picture. After an intended change, delete that one and run this again."""
     page = open_page(width=width, height=900, color_scheme=scheme)
     page.locator(".opening").wait_for()
     page.wait_for_timeout(500)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    pictures = [page.locator(".opening"), page.locator(".stage-offer-cards")]  # other weights make others
+    pictures = [page.locator(".opening"), page.locator(".stage-offer-cards")]  # they depend on the weights
     shot = page.locator("#stage").screenshot(mask=pictures, mask_color="#808080")
     look = cv2.imdecode(np.frombuffer(shot, np.uint8), cv2.IMREAD_COLOR)
     small = cv2.resize(look, (240, round(240 * look.shape[0] / look.shape[1])), interpolation=cv2.INTER_AREA)

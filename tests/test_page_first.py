@@ -134,7 +134,7 @@ def test_strength_goes_from_nothing_to_twice(first):
     shown = {}
     for percent in (0, 50, 100, 150, 200):
         slider.fill(str(percent))
-        harmonized(first)  # what strengths above 1 need comes with the first of them
+        harmonized(first)  # the first strength above 1 asks for a second picture
         shown[percent] = canvas(first)
     changed = np.abs(shown[100] - shown[0]).max(2) > 6
     assert changed.mean() > 0.01
@@ -185,7 +185,7 @@ def test_a_click_in_the_inset_corrects_and_the_object_stays(first):
     after = selected(first)
     assert not np.array_equal(before, after)
     assert first.locator(".stage-placing").is_visible()
-    # The mask's box may differ now, and with it the numbers; what was there before lies where it lay.
+    # The mask's box, and the numbers with it, may differ now. What was there before stays in its place.
     old, new = (cv2.boundingRect((mask > 127).astype(np.uint8)) for mask in (before, after))
     scale = placed[2] / old[3]
     moved = [numbers(first)[0] - placed[0], numbers(first)[1] - placed[1]]
@@ -198,7 +198,7 @@ def test_a_click_in_the_inset_corrects_and_the_object_stays(first):
 
 
 def test_the_download_is_what_comparing_gives(first, photos):
-    """To the bit; the scene is untouched outside the mask; the settings are inside."""
+    """They are equal to the bit, untouched outside the mask, and contain the settings."""
     set_numbers(first, 50, 50, 60, 0)
     first.locator('[data-look="strength"]').fill("140")
     name, data = take(first, "picture")
@@ -281,7 +281,7 @@ def test_photos_pasted_from_the_clipboard(open_page):
 
 
 def test_at_rest_the_object_is_as_fine_as_the_scene(open_page, photos, tmp_path):
-    """The first live preview has 512 px, the board twice as many: stripes of two pixels come with the second."""
+    """The first live preview has 512 px, the canvas twice as many: only the second one shows stripes of two pixels."""
     page = open_page(width=1600, height=1000)
     texture = np.where(np.arange(1200)[:, None, None] // 2 % 2, 90, 170).astype(np.uint8)
     texture = np.broadcast_to(texture, (1200, 1200, 3)).copy()

@@ -1,4 +1,4 @@
-"""Marking where the light comes from, at laptop and phone size: by clicks, paint, keys; undone, kept and taken away."""
+"""Marking where the light comes from, at laptop and phone size: by clicks, paint, keys; undone, kept and cleared."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def laptop(open_page, photos):
 
 
 def press(page, selector):
-    """By finger or mouse, whichever the page has."""
+    """Presses by finger or mouse, whichever the page has."""
     button = page.locator(selector)
     button.scroll_into_view_if_needed()
     button.tap() if page.evaluate("navigator.maxTouchPoints") else button.click()
@@ -83,7 +83,7 @@ def warmth(page):
 
 
 def hatching(page):
-    """float (h, w): how opaque what is drawn over the picture is."""
+    """float (h, w): the opacity of what is drawn over the picture."""
     page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     data = page.evaluate(
         """() => {

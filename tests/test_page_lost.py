@@ -1,4 +1,4 @@
-"""What breaks in the middle of work loses nothing: connections, downloads that are cancelled, waits that are left."""
+"""Interruptions lose no work: lost connections, cancelled downloads, and pages that are left while they wait."""
 
 import time
 
@@ -13,7 +13,7 @@ from srin.ui.session.scene import Scene
 
 pytestmark = pytest.mark.browser
 
-# In place of the worker: says a step of its plan, and then is in the middle of something that takes for ever.
+# Replaces the worker: announces a step of its plan, and then works on it for ever.
 STUCK = """
 import json, sys, time
 from pathlib import Path
@@ -30,7 +30,7 @@ SOON = 1.0  # seconds
 
 @pytest.fixture(scope="module")
 def app_address(tmp_path_factory):
-    """Here its downloads can be held up."""
+    """The address of an app whose downloads the tests can hold up."""
     with app_in_this_process(tmp_path_factory.mktemp("files")) as address:
         yield address
 
@@ -40,7 +40,7 @@ def test_a_connection_that_is_lost_and_comes_back_loses_nothing(app_address, vis
     before = begin(page, photos)
     visitor.context.set_offline(True)
     page.locator('[data-tool="brush"]').click()
-    page.locator('[data-act="grow"]').click()  # it reaches nobody
+    page.locator('[data-act="grow"]').click()  # the request doesn't reach the server
     page.locator('[data-tool="place"]').click()
     page.locator('[data-number="x"]').fill("44")
     page.locator('[data-number="x"]').press("Enter")
@@ -50,7 +50,7 @@ def test_a_connection_that_is_lost_and_comes_back_loses_nothing(app_address, vis
     assert after[0][0] == 44 and after[0][1:] == before[0][1:], "also what was done without a connection"
     assert after[1:] == before[1:]
     page.locator('[data-tool="brush"]').click()
-    page.locator('[data-act="grow"]').click()  # and the work goes on
+    page.locator('[data-act="grow"]').click()  # work can go on
     settle(page)
     page.locator('[data-tool="place"]').click()
     assert state(page)[4] != before[4]
@@ -61,7 +61,7 @@ def files_in(paths):
 
 
 def test_a_download_can_be_cancelled_at_each_step(page, monkeypatch):
-    """The page is free within a second, the process gone, nothing of its file left; and the next download comes."""
+    """The page is free within a second, the process and its file are gone, and the next download works."""
     started, rendering = [], full_size.subprocess.Popen
     step = {}
 
@@ -108,7 +108,7 @@ def test_a_first_look_is_followed_up_after_a_while_on_the_cut_out(page, monkeypa
 
 
 def test_a_picture_that_cannot_be_loaded_is_a_sentence(page):
-    """And no error in the page: it goes on."""
+    """A message is shown, no error is thrown, and the page works on."""
     page.locator(".example:visible").first.click()
     harmonized(page)
     page.route("**/preview.jpg", lambda route: route.fulfill(content_type="image/jpeg", body=b"no picture"))

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 EXAMPLES = ROOT / "assets" / "examples"
 SIZES = {"upright": (360, 740), "on its side": (740, 360)}
 TARGET = 44  # CSS pixels that a finger needs
-# What is smaller than a finger: name, width and height of the control, or of the label that can be tapped for it.
+# Controls that are too small for a finger: name, width and height, or those of the label that can be tapped instead.
 SMALL = """(target) => [...document.querySelectorAll("button, select, input:not([type=file])")]
     .filter((control) => control.offsetParent && !control.closest("footer"))
     .map((control) => {
@@ -42,7 +42,7 @@ def middle(page, selector):
 
 
 def swipe(page, dx, dy):
-    """Over the middle of the canvas."""
+    """Swipes over the middle of the canvas."""
     x, y = middle(page, ".stage-marks")
     finger(page, *[(x + dx * step / 8, y + dy * step / 8) for step in range(9)])
 
@@ -117,7 +117,7 @@ def test_on_a_slow_network_nothing_that_is_clicked_is_swallowed(app_address, bro
 
 
 def test_what_is_not_ready_looks_it_and_can_not_be_clicked(app_address, open_page):
-    """Before its script runs, a component is as the server sends it: inert."""
+    """Until its script runs, a component is inert, as the server sends it."""
     with urllib.request.urlopen(app_address) as answer:
         sent = answer.read().decode().replace("\\u003c", "<").replace("\\u003e", ">")
     components = [part[: part.index(">")] for part in sent.split("<section class=")[1:]]

@@ -26,7 +26,7 @@ SIZE = (320, 240)
 
 @pytest.fixture(scope="module")
 def app_address(tmp_path_factory):
-    """Here its model can be held up."""
+    """The address of an app whose model the tests can hold up."""
     with app_in_this_process(tmp_path_factory.mktemp("files")) as address:
         yield address
 
@@ -49,7 +49,7 @@ def held(monkeypatch):
 
 @pytest.fixture
 def slow(monkeypatch):
-    """Of a download, one chunk comes for each release."""
+    """Lets one chunk of a download through for each release."""
     allowed, read = threading.Semaphore(0), checkpoints._read
 
     def waiting(*arguments):
@@ -139,7 +139,7 @@ def test_a_button_gets_it_and_photos_that_are_open_use_it(tiny, server, open_pag
     settle(page)
     assert page.locator(".stage-maker").text_content() == "Selected by: sam (tiny)"
     page.locator('[data-tool="place"]').click()
-    page.locator('[data-act="map"]').click()  # drawn anew, when they have come
+    page.locator('[data-act="map"]').click()  # drawn again, now with the regions
     page.locator(".stage-live", has_text="regions, drawn by sam (tiny)").wait_for()
 
 
@@ -148,7 +148,7 @@ def test_two_visitors_share_a_download_and_cancel_is_ones_own(tiny, server, slow
     boxes = [lacking(page, tmp_path, seed) for seed, page in enumerate(pages)]
     boxes[0].locator('[data-get="get"]').click()
     boxes[0].locator("p", has_text="Getting Segment Anything: 0 of").wait_for()
-    boxes[1].locator('[data-get="get"]').click()  # it may know already that the other one gets it, or not
+    boxes[1].locator('[data-get="get"]').click()  # this page may or may not know already that the other one downloads it
     boxes[1].locator("p", has_text="Getting Segment Anything").wait_for()
     boxes[0].locator('[data-get="cancel"]').click()
     boxes[0].locator("p", has_text="Somebody else has asked for it too, so it goes on.").wait_for()
@@ -182,7 +182,7 @@ def test_what_goes_wrong_is_told_and_tried_again(tiny, server, open_page, tmp_pa
     box.locator("button", has_text="Get Segment Anything").click()
     box.locator("p", has_text=words).wait_for()
     assert not tiny.path.exists()
-    give(page, "object", busy_photo(tmp_path / "other.png", 9))  # all else works
+    give(page, "object", busy_photo(tmp_path / "other.png", 9))  # everything else works
     assert selected(page) is None
     page.mouse.click(*at(page, SIZE, 0.5, 0.5))
     assert selected(page) is not None
@@ -211,14 +211,14 @@ def test_no_button_where_there_is_no_room_or_downloads_are_forbidden(tiny, serve
             box = lacking(page, tmp_path)
             box.locator("p", has_text=said).wait_for()
             assert box.locator("button:visible").count() == 0
-            page.evaluate("() => document.querySelector('[data-get=get]').click()")  # nor for those who insist
+            page.evaluate("() => document.querySelector('[data-get=get]').click()")  # not even a forced click asks
             settle(page)
             assert page.locator('[data-choice="segmenter"]').input_value() == "auto"
     assert server.requests == []
 
 
 def test_hair_gives_a_soft_edge(cache, open_page, tmp_path):
-    """An edge of photo and mask that differ by fine lines, as hair does: the alpha follows the photo."""
+    """The photo has fine lines at the mask's edge, as hair does: the alpha follows the photo."""
     page = open_page()
     photo = gradient(*SIZE[::-1], (40, 90, 40))
     photo[60:180, 80:240] = (190, 60, 170)

@@ -1,4 +1,4 @@
-"""The Stage in a real Chromium: every tool by mouse, touch and keyboard, and the server's composite as on the canvas."""
+"""The Stage in a real Chromium: all tools by mouse, touch and keyboard; the server's composite equals the canvas."""
 
 import base64
 
@@ -40,7 +40,7 @@ def shared_page(open_shared_page, photos):
 
 
 def live_off(page):
-    """The live preview would redraw the object by a network, where a test compares what it placed."""
+    """Switches the live preview off, which would change the placed objects that tests compare."""
     if page.locator('[data-act="live"]').get_attribute("aria-pressed") == "true":
         page.locator('[data-act="live"]').click()
 
@@ -103,7 +103,7 @@ def test_keys_place_and_undo_goes_back_through_all_of_it(placed):
     canvas.press("Shift+ArrowRight")
     canvas.press("ArrowUp")
     assert numbers(placed)[:2] == pytest.approx([start[0] + 5, start[1] - 0.5], abs=0.1)
-    placed.wait_for_timeout(300)  # keys that follow each other are one step
+    placed.wait_for_timeout(300)  # keys in quick succession are one step
     canvas.press("]")
     canvas.press("f")
     assert placed.locator('[data-act="flip"]').get_attribute("aria-pressed") == "true"
@@ -286,7 +286,7 @@ def test_editing_the_mask_leaves_the_object_where_it_was(cutting, photos):
     drag(cutting, at(cutting, OBJECT, 0.05, 0.96), at(cutting, OBJECT, 0.15, 0.96))
     settle(cutting)
     cutting.locator('[data-tool="place"]').click()
-    assert numbers(cutting)[2] > 61  # the mask's box has grown, and with it what the height means
+    assert numbers(cutting)[2] > 61  # the height is that of the mask's box, which has grown
     after = canvas_pixels(cutting)
     magenta = before[..., 0].astype(int) - before[..., 1] > 60
     assert np.abs(after[magenta].astype(int) - before[magenta]).mean() < 3
@@ -378,7 +378,7 @@ def test_a_composite_with_its_mask(page, photos, tmp_path):
     assert page.locator(".stage-problem").is_hidden()
     page.locator("#harmonize:not([disabled])").click()
     page.locator(".run-status", has_text="methods done").wait_for()
-    # Back and forth loses nothing.
+    # Going back and forth loses nothing.
     page.locator('[data-way="pair"]').click()
     settle(page)
     page.locator('[data-way="ready"]').click()

@@ -1,4 +1,4 @@
-"""Photos on their way: progress, a small copy to begin with, lost connections, and the original in the end."""
+"""Uploads of photos: progress, small copies to begin with, lost connections, and originals in the end."""
 
 import re
 from hashlib import sha256
@@ -56,7 +56,7 @@ class Line:
         self._client.send("Network.emulateNetworkConditions", conditions)
 
     def watch(self):
-        """From now on uploads are counted, and those from the number `lost` on are cut."""
+        """Counts uploads from now on, and cuts those from the number `lost` on."""
 
         def handle(route):
             self.sent += 1
@@ -73,7 +73,7 @@ def slot(page, role, part):
 
 
 def choose(page, role, path):
-    """As `give`, without waiting for what takes long."""
+    """As `give`, without waiting until the page has the photo."""
     page.locator(f'input[data-for="{role}"]').set_input_files(path)
     slot(page, role, "img:not([hidden])").wait_for()
 
@@ -95,7 +95,7 @@ def taken(page, what):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_work_begins_while_twelve_megapixels_still_travel(open_page, photos, size):
-    """At 1.5 Mbit/s and 400 ms; what needs the originals waits, says so, and has their size."""
+    """At 1.5 Mbit/s and 400 ms latency. Actions that need the originals wait, say so, and give results of their size."""
     page = open_page(**SIZES[size])
     line = Line(page)
     line.speed(SLOW)

@@ -1,4 +1,4 @@
-"""Work outlives a reload, the back button, another tab, a killed server; storage that is blocked or full; forgetting."""
+"""Work is kept across reloads, the back button, tabs and killed servers; blocked or full storage; forgetting."""
 
 from hashlib import sha256
 
@@ -13,7 +13,7 @@ from benchmarks.running_app import free_port
 pytestmark = pytest.mark.browser
 
 KEPT = '.stage-work[data-state="kept"]'
-# All that the browser has stored: records, and the files' SHA-256.
+# Everything that the browser has stored: records, and the files' SHA-256.
 STORED = """async () => {
     const opened = (request) => new Promise((done) => { request.onsuccess = () => done(request.result); });
     const database = await opened(indexedDB.open("srin"));
@@ -52,7 +52,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def visitor(browser):
-    """Opens pages of one visitor. Reloads and dead servers make the browser report errors: only the page's own count."""
+    """Opens pages of one visitor. Reloads and dead servers make the browser report errors, so only the page's count."""
     wrong, context = [], browser.new_context(viewport={"width": 1280, "height": 900})
 
     def open_one(address):
@@ -70,7 +70,7 @@ def visitor(browser):
 
 
 def begin(page, photos):
-    """Photos, a mask with a stroke on it, a placement, the strength, and more light."""
+    """Begins work: photos, a mask with a stroke on it, a placement, the strength, and a higher exposure."""
     for role in ("background", "object", "mask"):
         give(page, role, photos[role])
     page.locator('[data-tool="brush"]').click()
@@ -143,7 +143,7 @@ def test_another_tab_is_offered_it_for_a_week(app_address, visitor, photos):
 
 
 def test_a_killed_server_loses_nothing(visitor, photos, tmp_path):
-    """Nor does one that has forgotten the session, because too many others came."""
+    """The same holds for a server that has forgotten the session because too many others came."""
     port = free_port()
     with running_app(tmp_path, port=port) as address:
         page = visitor(address)

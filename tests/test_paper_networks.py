@@ -183,7 +183,7 @@ def test_the_number_of_parameters_is_the_published_one():
 def test_the_baseline_matches_its_table_layer_by_layer(head):
     net = network("rain", head)
     with torch.no_grad():
-        # Far enough out on the tanh to tell it from a line, and not so far that nothing else is seen.
+        # Values where the tanh differs from a line, but does not yet saturate.
         net.head.convolution.weight.mul_(3 if head == "rgb" else 1)
     composite, mask = pictures(1, 24, 32), blob(24, 32, (14, 12), 7)[None]
     expected = naive_baseline(weights_of(net), composite[0].double().numpy(), mask[0].double().numpy(), head)

@@ -47,7 +47,7 @@ def test_an_untrained_network_that_adds_to_colours_changes_nothing(slot):
 @pytest.mark.parametrize("head", HEADS)
 def test_srin_looks_at_the_map_but_not_at_the_names_of_its_regions(head):
     net = network("srin", head)
-    # Colours in patches: in white noise all regions have the same, and the paper's queries know nothing else.
+    # Colours in patches: in white noise all regions have the same colour, and the paper's queries depend on nothing else.
     composite = F.interpolate(pictures(1, 4, 4), (32, 32))
     mask = blob(32, 32, (12, 14), 9)[None]
     regions = quarters(mask)
@@ -208,7 +208,7 @@ def test_statistics_of_the_layer_between_stay_in_full_precision_under_autocast(s
     expected = layer(x, RegionPyramid(composite, mask, regions).at(ROWS, COLUMNS))
     with torch.autocast("cpu", torch.bfloat16):
         actual = layer(x, RegionPyramid(composite, mask, regions).at(ROWS, COLUMNS))
-    # bf16 keeps 8 bits: of a variance of 0.04 as a difference of numbers around 9 nothing is left.
+    # bf16 keeps 8 bits: a variance of 0.04, computed as a difference of numbers around 9, would be lost.
     assert (actual - expected).abs().max() < 0.05
 
 

@@ -140,7 +140,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(trained, tmp_path):
     numbers = []
 
     class Stopping(PhotoFeed):
-        """Time is up after three batches, however long they take."""
+        """A feed that says that time is up after three batches, however long they take."""
 
         def batches(self, start):
             for number, batch in enumerate(super().batches(start)):
@@ -183,7 +183,7 @@ def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_network_can_learn_one_batch_by_heart(method, config, tmp_path):
-    """What can't fit eight composites can't learn from many."""
+    """A network that can't fit eight composites can't learn from many."""
     base = dataclasses.replace(
         config.base, batch=8, warm_up=10, output_dir=tmp_path, model=dataclasses.replace(config.base.model, width=8)
     )

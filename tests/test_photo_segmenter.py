@@ -1,4 +1,4 @@
-"""A photo to be asked about: what happens in the background, and what people are told of it."""
+"""A photo's segmenter: its work in the background, and what people are told of it."""
 
 import threading
 import time
@@ -107,7 +107,7 @@ def test_without_a_checkpoint_the_embedded_network_says_so(cache, photo):
 
 @pytest.mark.parametrize("is_mapped", [True, False])
 def test_a_checkpoint_that_comes_later_is_used(tiny, photo, monkeypatch, is_mapped):
-    """By photos that are open; also where it comes while the map is drawn without it."""
+    """Open photos use it, even if it comes while the map is drawn without it."""
     begun, go_on, automatic = threading.Event(), threading.Event(), EmbeddedEngine.automatic
 
     def slow(engine, *arguments):

@@ -84,7 +84,7 @@ def test_a_second_folder_of_zips_is_for_training_alone(photos_folder, tmp_path):
 
 
 def test_what_is_nearly_a_photo_for_testing_is_not_trained_on(photos_folder, tmp_path, capsys):
-    """The test photo and a held-out one come again as smaller JPEGs, brighter and cut a little."""
+    """Near copies of the test photo and a held-out one: smaller JPEGs, a little brighter and cropped."""
     _, held_out = split_photos(find_photos(photos_folder))
     more = tmp_path / "more"
     more.mkdir()

@@ -1,4 +1,4 @@
-"""The planted faults can still be planted. Running them takes minutes: nobody would notice that the code has moved on."""
+"""The planted faults still fit the code. Running them takes minutes, so nobody would notice otherwise."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Project files: nothing is lost on the way, no place is in them, and hostile ones get a sentence and touch nothing."""
+"""Project files: saving loses nothing but the place, and hostile files get an error message and change nothing."""
 
 import io
 import json
@@ -188,7 +188,7 @@ def test_lights_come_back_and_projects_without_any_are_read(tmp_path):
     allowed = found.allowed(composite)
     left = np.arange(composite.mask.shape[1]) < composite.mask.shape[1] / 3
     assert np.array_equal(allowed, ~left[None] | (composite.mask > 0))
-    path.write_bytes(changed(version=1))  # as they were saved before
+    path.write_bytes(changed(version=1))  # as earlier versions saved them
     assert Project.open(path).lights == {} and Project.open(path).allowed(composite) is None
     path.write_bytes(packed({**good(), "background light": light.content}.items()))
     assert Project.open(path).lights["background"].only
@@ -237,7 +237,7 @@ def packed(members, method=zipfile.ZIP_STORED):
 
 
 def changed(**values):
-    """PAIR's members with another description."""
+    """The members of PAIR with another description."""
     stream = io.BytesIO()
     members = list(good().items())
     described = json.loads(members[0][1]) | values
@@ -254,7 +254,7 @@ def good():
 
 
 def hostile():
-    """Files by name."""
+    """Hostile project files by name."""
     members = good()
     whole = packed(members.items())
     described = members[DESCRIPTION]

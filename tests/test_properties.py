@@ -73,7 +73,7 @@ def test_colours_profiles_and_orientations(seed, size, orientation, name, kind):
             transform = ImageCms.profileToProfile(
                 image,
                 ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                # Written to bytes a profile is rounded, and ours is: one that never was may give the next level.
+                # Writing a profile to bytes rounds it, and ours is written. An unrounded one may give the next level.
                 ImageCms.ImageCmsProfile(io.BytesIO(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())),
                 ImageCms.Intent.RELATIVE_COLORIMETRIC,
                 flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,

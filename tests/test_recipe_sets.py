@@ -1,4 +1,4 @@
-"""What is derived from the frozen test sets' recipes, on recipes and photos made up here."""
+"""Sets and labels derived from the frozen test recipes, on recipes and photos made up here."""
 
 import csv
 import sys

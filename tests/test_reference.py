@@ -1,4 +1,4 @@
-"""Who may not lend has no influence, to the bit; and what a reference must be."""
+"""Pixels that may not lend have no influence, to the bit; and what references must be like."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def composite():
 @pytest.mark.parametrize("slot", NAMES)
 @pytest.mark.parametrize("colour", [(255, 0, 0), (0, 0, 0), "noise"])
 def test_repainting_what_may_not_lend_changes_nothing(composite, slot, colour):
-    """With the map drawn by us, too: it may not see the excluded pixels either."""
+    """Also if the map is drawn here: it must not see the excluded pixels either."""
     allowed = np.zeros(composite.mask.shape, np.uint8)
     allowed[:, :70] = 255
     excluded = (allowed == 0) & (composite.mask == 0)

@@ -64,7 +64,7 @@ REST = ["histogram", 1.0, None, "auto", False, None, 0.0, 0.0, 0.0, 1.0, 1.0]  #
 
 
 def harmonize(client, image, mask):
-    """Plain HTTP, see docs: the files as the request names them."""
+    """Calls the endpoint by plain HTTP, see docs/api.md. The files are as a request names them."""
     files = [{**file, "meta": {"_type": "gradio.FileData"}} for file in (image, mask)]
     data = {"data": [*files, *REST]}
     return event(client, client.post("/gradio_api/call/harmonize", json=data))
@@ -112,7 +112,7 @@ def test_an_upload_stays_in_its_folder_whatever_its_name(client):
 
 
 def test_uploaded_pages_and_drawings_are_not_shown_as_pages(client):
-    """Else a link to an upload would run its script as if it were ours."""
+    """Otherwise a link to an upload would run its script with the rights of the app's page."""
     for name in ("page.html", "drawing.svg", "page.xhtml", "script.js", "page.png.html"):
         path = upload(client, b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", name).json()[0]
         answer = client.get(f"/gradio_api/file={path}")
@@ -185,7 +185,7 @@ def test_oversized_and_malformed_bodies_are_refused_and_the_app_goes_on(client):
     odd = {"data": [float("nan")], "fn_index": -1, "session_hash": "\ud800"}
     answer = client.post("/gradio_api/queue/join", content=json.dumps(odd), headers=JSON)
     assert answer.status_code < 600 and "Traceback" not in answer.text
-    assert httpx.get(client.base_url, timeout=60).status_code == 200  # anew: the refused ones were cut off
+    assert httpx.get(client.base_url, timeout=60).status_code == 200  # a new connection: the refused ones were cut off
 
 
 def test_other_web_pages_can_not_use_a_visitors_own_app(client):
@@ -218,7 +218,7 @@ def test_gradios_own_tools_are_closed(client):
 
 @pytest.mark.hostile
 def test_while_a_file_runs_into_the_time_limit_the_page_is_served(tmp_path):
-    """With a limit that every machine runs into."""
+    """With a limit that the file exceeds on every machine."""
     with running_app(tmp_path, SRIN_DECODE_SECONDS="4") as address, httpx.Client(base_url=address, timeout=60) as client:
         slow = {"path": upload(client, hostile_files()["ten_thousand_scans_jpg.jpg"], "slow.jpg").json()[0]}
         mask, ends = {"path": upload(client).json()[0]}, []

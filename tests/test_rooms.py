@@ -1,4 +1,4 @@
-"""The house is as CONTRIBUTING.md says: every file has its place in the list, and imports go one way."""
+"""The modules are as CONTRIBUTING.md says: each is listed under its folder, and imports go one way."""
 
 import ast
 import re
@@ -12,7 +12,7 @@ MODULES = sorted(path for part in ("srin", "train") for path in (ROOT / part).rg
 
 
 def imported(module):
-    """Names of all modules that a parsed one imports, with what it imports from them."""
+    """Names of all that a parsed module imports, with their modules."""
     names = set()
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
@@ -24,7 +24,7 @@ def imported(module):
 
 
 def room(path):
-    """The lines of the list that tell of a file's folder."""
+    """The lines of the list that describe a file's folder."""
     folder = path.parent.relative_to(ROOT).parts
     if folder[-1] == "paper":
         folder = folder[:-1]
@@ -53,12 +53,12 @@ def test_every_place_that_is_named_is_there():
             assert all((ROOT / "srin" / f"{name}.py").is_file() for name in line.split(", ")), line
 
 
-# Of the page's folders: each imports those after it alone.
+# The page's folders: each imports only those after it.
 DOWN = ("server", "", "stage", "compare", "gallery study", "page session", "answering")
 
 
 def floor(name):
-    """How far down a module's folder is; blocks and api are in none."""
+    """The index of a module's folder in DOWN; blocks and api are in no folder."""
     folder = name.split(".")[2] if (ROOT / "srin" / "ui" / name.split(".")[2]).is_dir() else ""
     return next(number for number, names in enumerate(DOWN) if folder in (names.split() or [""]))
 
@@ -73,7 +73,7 @@ def test_the_pages_imports_go_down(path):
 
 
 def test_imports_have_no_circles():
-    """Those of modules by each other, also within functions and for types alone."""
+    """Imports between modules, also those within functions and for types alone."""
     named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in MODULES}
     sorter = TopologicalSorter()
     for name, path in named.items():

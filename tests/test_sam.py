@@ -335,7 +335,7 @@ def test_shorter_numbers_only_where_masks_agree(tiny, cache, monkeypatch):
 
 
 def test_a_model_of_another_size_is_built_from_its_tensors(tiny_weights, cache, photo):
-    """As from a fresh clone: nothing is registered."""
+    """As in a fresh clone, where no model is registered."""
     loaded = load_sam(tiny_weights, "cpu")
     assert loaded.architecture == "32 channels wide"
     assert loaded.model.image_encoder.img_size == 256

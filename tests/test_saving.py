@@ -1,4 +1,4 @@
-"""What is taken away: colours and camera data kept, the place not, the settings inside."""
+"""Downloads keep colours and camera data, drop the place, and contain the settings."""
 
 import io
 import json
@@ -55,7 +55,7 @@ P3 = np.array([[0.51512, 0.29198, 0.15710], [0.24120, 0.69225, 0.06657], [-0.001
 
 
 def srgb_curve(values):
-    """From encoded values to linear light, 0 to 1."""
+    """Linear light of encoded sRGB values, both 0 to 1."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
 
 

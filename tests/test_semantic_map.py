@@ -1,4 +1,4 @@
-"""What needs no segmenter's answer: semantic maps and how they are composed, refined edges."""
+"""Semantic maps, composing them, and refined edges: all that needs no network."""
 
 import cv2
 import numpy as np

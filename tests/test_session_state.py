@@ -60,7 +60,7 @@ def test_a_forged_number_hurts_nobody_else(monkeypatch):
             list(sessions[0].answer(forged + 20 + number, 0, done.append))
     threads += [asking(session, forged, done) for session in sessions[1:]]
     assert left(threads, request_queue.MOST_PATIENT) and done == [1, forged], "few wait, of all visitors"
-    for session in sessions:  # their patience ends
+    for session in sessions:  # so that they wait no longer
         session._queue.answered = 10 * forged
         with session._queue._changed:
             session._queue._changed.notify()
@@ -68,7 +68,7 @@ def test_a_forged_number_hurts_nobody_else(monkeypatch):
 
 
 def left(threads, count):
-    """Whether so many threads go on, after those that end had time to."""
+    """Whether so many threads still run, after the others had time to end."""
     until(lambda: sum(thread.is_alive() for thread in threads) <= count)
     return sum(thread.is_alive() for thread in threads) == count
 
@@ -170,7 +170,7 @@ def test_the_old_background_leaves_the_edge(size):
 
 
 def test_a_first_look_is_told_from_the_picture_with_regions(monkeypatch):
-    """Only a network that looks at a map is asked again once the photos' regions are found, and not without end."""
+    """Only a network that uses a map is asked again once the photos' regions are found, and only until then."""
     session = SessionState()
     load_examples()[0].put_into(session)
     placement = session.placement

@@ -223,7 +223,7 @@ def test_twins_lend_by_area_alone(trained, tmp_path):
 
 
 def test_a_run_goes_on_from_another_with_other_composites(trained, tmp_path):
-    # A learning rate of nearly nothing: what comes out is what it began with.
+    # The learning rate is almost 0, so the weights stay as they began.
     further = dataclasses.replace(trained, output_dir=tmp_path, start=trained.output_dir, seed=100, lr=1e-9, passes=1)
     side_by_side(further)
     for method in METHODS:

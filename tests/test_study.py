@@ -45,7 +45,7 @@ def storage(tmp_path):
 
 
 def test_pairs_sides_and_raters_are_balanced():
-    """Raters come and go: no pair gets ahead of another, no method is more on one side, no item comes twice running."""
+    """Raters come and go, yet pairs are judged equally often, sides are balanced, and no item comes twice in a row."""
     random, shown, own = Random(1), [], {}
     for _ in range(20 * QUESTIONS):
         rater = random.randrange(30)
@@ -54,7 +54,7 @@ def test_pairs_sides_and_raters_are_balanced():
         shown.append(pair)
         own[rater].append(pair)
     counts = Counter(pair.question for pair in shown)
-    # By one, and one more where all who come have judged the rarest already.
+    # Counts differ by one, and by one more if all raters who come have judged the rarest pair already.
     assert len(counts) == QUESTIONS and max(counts.values()) - min(counts.values()) <= 2
     sides = Counter((pair.left, pair.right) for pair in shown)
     for (left, right), count in sides.items():
@@ -96,7 +96,7 @@ def test_a_vote_is_counted_once(storage, tmp_path):
     storage.offer(rater, RESULTS, Random(0))
     assert not storage.vote(rater, number, "left"), "of a window that was left behind"
     assert storage.rows() == [(rater, pair.item, pair.left, pair.right, pair.right)]
-    # Also where the program is passed by: the file itself refuses the same pair, the other way round.
+    # Also without the program: the database itself refuses the same pair, the other way round.
     with sqlite3.connect(tmp_path / "votes.sqlite3") as connection:
         for row in (
             (rater, pair.item, pair.right, pair.left, pair.left),
@@ -108,7 +108,7 @@ def test_a_vote_is_counted_once(storage, tmp_path):
 
 
 def test_the_last_answer_can_be_taken_back(storage):
-    """Once for every press, and its pair comes again as it was shown; the others' votes and what is counted stay."""
+    """Each press takes one back and shows its pair again as before. Others' votes and the counts stay right."""
     rater, other = storage.new_rater(), storage.new_rater()
     judge(storage, other, Random(1), 3)
     pairs = judge(storage, rater, Random(0), 4)
@@ -337,7 +337,7 @@ def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
     judged(2)
     page.locator(".study-pair:visible").wait_for()
     assert page.locator(".study-pair img").evaluate_all("pictures => pictures.map((picture) => picture.src)") == before
-    # One fills the window, then the other does in its place; the one that is shown can be chosen.
+    # One picture fills the window, then the other takes its place. The one that is shown can be chosen.
     page.keyboard.press(" ")
     shown = page.locator(".study-large img:visible")
     assert shown.get_attribute("src") == before[0]

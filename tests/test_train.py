@@ -233,7 +233,7 @@ def command(*arguments: str, processes: int = 1) -> subprocess.Popen:
 
 
 def test_the_network_learns(photos_folder, tmp_path, monkeypatch):
-    """Eight composites by heart."""
+    """It learns eight composites by heart."""
     batches = PhotoFeed.batches
     monkeypatch.setattr(PhotoFeed, "batches", lambda feed, start: itertools.repeat(next(batches(feed, 0))))
     monkeypatch.setattr(PhotoFeed, "validation", lambda feed: itertools.islice(feed.batches(0), 1))
@@ -319,7 +319,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch(photos_folder, tmp_p
     train(settings(photos_folder, tmp_path / "two", *common, "batch=4", "accumulate=2"))
     ones, twos = gradients[:3], gradients[3:]
     assert len(twos) == 3 and all(len(one) == len(two) > 10 for one, two in zip(ones, twos, strict=True))
-    # Not weights: Adam makes a whole step of a gradient that is nothing but rounding. Later steps begin with those.
+    # Not weights: Adam takes a whole step even if a gradient is nothing but rounding. Later steps build on such weights.
     for number, allowed in enumerate((1e-4, 0.05, 0.05)):
         flat = [torch.cat([gradient.flatten() for gradient in each[number]]) for each in (ones, twos)]
         assert torch.linalg.vector_norm(flat[0] - flat[1]) <= allowed * torch.linalg.vector_norm(flat[0])
@@ -344,7 +344,7 @@ def test_the_average_follows_the_network(photos_folder, tmp_path):
         expected = [decay * old + (1 - decay) * new for old, new in zip(expected, values, strict=True)]
     written = load_weights(tmp_path / "weights.safetensors").parameters()
     assert all(torch.allclose(a, b, atol=1e-3) for a, b in zip(expected, written, strict=True))
-    # Otherwise the average would be the network itself, or what it was.
+    # Otherwise the average would equal the network, or its first weights.
     last = seen[-1]
     assert not all(torch.allclose(a, b, atol=1e-3) for a, b in zip(expected, last, strict=True))
 
@@ -381,7 +381,7 @@ def test_preset_default_trains_end_to_end_and_goes_on(photos_folder, tmp_path, m
     trained = load_state(tmp_path, CPU)["network"]
     parts = {key for key in fresh if (trained[key] - fresh[key]).abs().max() > 1e-3}
     assert any(part.startswith("encoder.") for part in parts) and any(".transform." in part for part in parts)
-    # Taken up after half of the steps it ends as before, dropout included.
+    # Resumed after half of the steps, it ends as before, dropout included.
     (tmp_path / "state_00000004.pt").unlink()
     train(config)
     assert same(trained, load_state(tmp_path, CPU)["network"], 1e-5)

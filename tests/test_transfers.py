@@ -83,7 +83,7 @@ def test_what_needs_the_original_says_that_it_waits(photo):
 
 
 def test_an_original_that_can_not_be_used_takes_its_small_copy_along(photo):
-    """And nothing else."""
+    """Only the small copy is dropped."""
     turned = np.rot90(photo)
     for wrong, said in ((None, "not an image"), (turned, "another size"), ("", "did not arrive")):
         session, small = begun(photo)

@@ -143,7 +143,7 @@ def test_of_more_regions_than_units_the_smallest_count_as_one():
     weights = partition(mask, regions)
     areas = weights[0, LENDING].sum((1, 2))
     assert (areas > 0).all()
-    assert areas[-1] > 10 * areas[0]  # all that is left
+    assert areas[-1] > 10 * areas[0]  # it holds all other regions
     torch.testing.assert_close(areas.sum(), sides(mask)[1].sum())
 
 

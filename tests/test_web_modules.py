@@ -1,4 +1,4 @@
-"""The page's JavaScript: what has logic is tested by itself, and the modules arrive all at once, to be kept."""
+"""The page's JavaScript: modules with logic have tests, and modules are preloaded together and cached for good."""
 
 import re
 import shutil
@@ -65,6 +65,6 @@ def test_modules_are_served_to_be_kept(app_address):
 
 
 def test_modules_are_served_behind_a_proxy_that_gives_the_app_a_path_of_its_own(tmp_path):
-    """It takes the path away, as docs/hosting.md has it."""
+    """The proxy removes the path, as docs/hosting.md describes."""
     with running_app(tmp_path, GRADIO_ROOT_PATH="/srin") as address:
         assert httpx.get(f"{address}/{component.ADDRESS}/page/main.js").status_code == 200

@@ -1,4 +1,4 @@
-"""The weights that are shipped: there, whole, small, of the networks that they claim to be, and better than nothing."""
+"""The shipped weights: present, whole, small, of the networks that they claim to be, and better than no change."""
 
 import csv
 import json

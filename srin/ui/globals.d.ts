@@ -1,4 +1,4 @@
-/** What component.py leaves for the modules: each component of the page, as gr.HTML knows it. */
+/** Set by component.py for the modules: what gr.HTML gives to each component of the page. */
 interface Window {
   srin: Record<
     string,
@@ -11,7 +11,7 @@ interface Window {
   >;
 }
 
-/** Of ES2023: browsers have it, TypeScript 4.8 does not know it. */
+/** ES2023: browsers have it, but TypeScript 4.8 does not know it. */
 interface Array<T> {
   findLast(matches: (one: T) => unknown): T | undefined;
 }

@@ -1,1 +1,1 @@
-"""How requests of the page are answered: read, queued for each visitor, run by a worker."""
+"""How the page's requests are answered: read, put in a queue for each visitor, and run by a worker."""

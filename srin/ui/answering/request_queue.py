@@ -1,4 +1,4 @@
-"""The order of one visitor's requests: the page numbers them, the network shuffles them, and some go missing."""
+"""Puts one visitor's requests in order. The page numbers them; they may arrive in another order, or not at all."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -6,8 +6,8 @@ from typing import Generic, TypeVar
 
 from srin.errors import SrinError
 
-PATIENCE = 60.0  # seconds that a request waits for those before it
-MOST_PATIENT = 4  # visitors for whom somebody waits, of all that blocks.py lets in at once
+PATIENCE = 60.0  # seconds that a request waits for earlier ones that are missing
+MOST_PATIENT = 4  # visitors for whom a thread waits; blocks.py lets in 8 requests at once
 MOST_WAITING = 50  # requests of one visitor
 
 Request = TypeVar("Request")
@@ -17,9 +17,9 @@ _patient = threading.BoundedSemaphore(MOST_PATIENT)
 
 
 class RequestQueue(Generic[Request]):
-    """Requests that wait hold no thread: whichever of a visitor's is at work takes the others along.
+    """Answers one visitor's requests in order. Waiting requests hold no thread: the call at work answers them too.
 
-    answered: the number of the last request that was.
+    answered: the highest number of a request that was answered.
     """
 
     def __init__(self) -> None:
@@ -29,10 +29,10 @@ class RequestQueue(Generic[Request]):
         self._changed = threading.Condition()
 
     def take(self, number: int, request: Request, work: Callable[[Request], Answer]) -> Generator[Answer, None, None]:
-        """The answers to this request, and to others that come meanwhile, in the order of their numbers.
+        """Yields the answers to this request, and to others that come meanwhile, in the order of their numbers.
 
-        None at all where another call is at work already: it answers this request too. Numbers may be forged, so for
-        earlier ones that are missing one thread of a visitor waits, of few visitors at a time, and not for ever.
+        Yields nothing if another call is at work already: that one answers this request too. A call waits for earlier
+        requests that are missing. Numbers may be forged, so it waits PATIENCE seconds at most, for a few visitors only.
 
         Raises SrinError when too many are waiting.
         """
@@ -50,13 +50,13 @@ class RequestQueue(Generic[Request]):
                 with self._changed:
                     self.answered = max(self.answered, found[0])
                 yield answer
-        except BaseException:  # also where the answer is not asked for any more
+        except BaseException:  # also GeneratorExit, when the caller takes no more answers
             with self._changed:
                 self._at_work = False
             raise
 
     def _next(self) -> tuple[int, Request] | None:
-        """The request whose turn it is; without one, this call is no longer at work."""
+        """The number and the request whose turn it is; None if none is left, and then this call is no longer at work."""
         with self._changed:
             if not self._waiting:
                 self._at_work = False
@@ -70,5 +70,5 @@ class RequestQueue(Generic[Request]):
             return number, self._waiting.pop(number)
 
     def _is_complete(self) -> bool:
-        """Whether all before the first one that waits were answered."""
+        """Whether all requests before the first one that waits were answered."""
         return min(self._waiting) <= self.answered + 1

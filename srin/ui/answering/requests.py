@@ -1,4 +1,4 @@
-"""What the page sends is arbitrary: numbers and texts are clipped. What goes wrong is answered in words."""
+"""Reads what the page sends, which may be anything: numbers and texts are clipped. Problems are answered in sentences."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def text(data: Data, name: str) -> str:
 
 
 def answer(data: Data, on: Executor, work: Callable[..., Data], *arguments: Any) -> Data:
-    """The number of a request with what the work returns, within the time limit, or with the problem that came up.
+    """Runs `work` within the time limit. Returns the request's number with the result, or with a "problem", a sentence.
 
     on: a worker of workers.py.
     """

@@ -1,8 +1,8 @@
 """The workers, and their time limit: nobody waits for longer than MAX_SECONDS.
 
-Python can't stop a computation from outside. So who waits too long gets an answer, and the computation ends unseen. Until
-then it keeps its worker. Methods at the size that the page shows have one, and endpoints whose pictures are large have
-another, which gets the processor when nobody else wants it. Downloads run in processes, see srin/full_size.py.
+Python can't stop a computation from outside. When the time is up, the visitor gets an answer; the computation keeps its
+worker until it ends, and its result is lost. Methods at the size that the page shows have one worker. Endpoints whose
+pictures are large have another, of low priority. Downloads run in processes, see srin/full_size.py.
 """
 
 import contextvars
@@ -23,14 +23,14 @@ NICENESS = 10
 
 
 def _step_back() -> None:
-    """Gives way to other threads, where the system knows that of threads, as Linux does."""
+    """Lowers the priority of this thread, on Linux alone: elsewhere a thread has no priority of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 models = futures.ThreadPoolExecutor(1, "model")
 full = futures.ThreadPoolExecutor(1, "full", initializer=_step_back)
-stage = futures.ThreadPoolExecutor(16, "stage")  # as many as blocks.py lets in at once, and two that were given up
+stage = futures.ThreadPoolExecutor(16, "stage")  # blocks.py lets in up to 18 at once; the rest wait here
 _END = object()
 
 
@@ -39,10 +39,10 @@ def run(
 ) -> Value:
     """The work's result, or whatever it raises.
 
-    seconds: to wait for it; None takes MAX_SECONDS.
-    Raises TookTooLong when that has passed: then the result is lost.
+    seconds: how long to wait; None: MAX_SECONDS.
+    Raises TookTooLong after that time; the result is lost then.
     """
-    # Gradio, and ZeroGPU, know by the context whose request this is.
+    # Gradio and ZeroGPU find out from the context whose request this is.
     future = on.submit(contextvars.copy_context().run, work, *arguments)
     done, _ = futures.wait([future], limits.MAX_SECONDS if seconds is None else seconds)
     if done:
@@ -56,7 +56,7 @@ def run(
 
 
 def steps(iterator: Iterator[Value]) -> Iterator[Value]:
-    """The iterator's values, each computed by the models' worker. Raises TookTooLong, when all together do."""
+    """Yields the iterator's values, computed by the worker `models`. Raises TookTooLong if all take over MAX_SECONDS."""
     deadline = time.monotonic() + limits.MAX_SECONDS
     while True:
         value = run(next, iterator, _END, seconds=max(0.0, deadline - time.monotonic()))

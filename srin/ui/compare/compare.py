@@ -54,12 +54,12 @@ def _trained(notes: dict[str, str]) -> str:
 
 
 def start(session: SessionState, event: gr.EventData) -> Iterator[dict[str, Any]]:
-    """Runs the chosen methods; an update of the page for every step, until another run or Cancel takes over."""
+    """Runs the chosen methods. Yields an update of the page for each step, until another run or Cancel ends it."""
     data = data_of(event)
     chosen = data.get("methods")
     methods = [method for method in METHODS if isinstance(chosen, list) and method in chosen]
     first = text(data, "first")
-    order = sorted(methods, key=lambda method: method != first)  # the one that is looked at, then the others
+    order = sorted(methods, key=lambda method: method != first)  # first the one that is looked at closely
     segmenter = data.get("segmenter")
     steps = run_steps(
         session.scene,
@@ -85,8 +85,8 @@ def start(session: SessionState, event: gr.EventData) -> Iterator[dict[str, Any]
 
 
 def cancel(session: SessionState, event: gr.EventData) -> None:
-    """Ends a run after the method at work, a question after a few regions, or a download at once. The page shows it
-    already, and takes no more of it."""
+    """Ends a run after the method at work, a question after a few regions, or a download at once. The page shows that
+    already, and ignores what still comes."""
     data = data_of(event)
     session.runs.cancel(int(number(data, "run", 0, 1e9)))
     session.questions.cancel(int(number(data, "why", 0, 1e9)))
@@ -106,7 +106,7 @@ def _problem(said: str, number: int) -> dict[str, Any]:
 
 
 def _view(run: Run | None, methods: list[str], running: str | None) -> dict[str, Any]:
-    """What the page shows of a run: without one, tiles that wait."""
+    """What the page shows of a run; tiles that wait if there is none yet."""
     if run is None:
         return {"tiles": [_tile(None, method, False) for method in methods]}
     return {
@@ -150,7 +150,7 @@ def _tile(run: Run | None, method: str, running: bool) -> dict[str, Any]:
 
 
 def difference(session: SessionState, event: gr.EventData) -> dict[str, Any]:
-    """What a result, as strength and feather make it, changes on another one or on the composite."""
+    """The difference of a result, at this strength and feather, from another result or from the composite."""
     data = data_of(event)
     sliders = number(data, "strength", 0, MAX_STRENGTH, 1.0), number(data, "feather", 0, 100)
     methods = text(data, "method"), text(data, "other") or PASTED

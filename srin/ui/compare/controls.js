@@ -43,7 +43,7 @@ export function showMethods() {
   note.textContent = `Not here: ${missing.join(", ")}. Their weights files are missing.`;
 }
 
-// The live preview runs the picked network, or the last that is here.
+// The live preview runs the picked method if that is a network, otherwise the last network whose weights are here.
 export function tellMethod() {
   const networks = props.methods.filter((method) => method.network && !method.problem).map((method) => method.name);
   const named = networks.includes(compare.picked) ? compare.picked : (networks.at(-1) ?? null);
@@ -69,7 +69,7 @@ export function showControls() {
   for (const button of findAll("[data-save]")) button.disabled = !hasResult || download.busy;
 }
 
-// What isn't here can't be chosen, nor stay chosen.
+// A segmenter that isn't here can't be chosen, nor stay chosen.
 export function showSegmenters() {
   const choice = find('[data-choice="segmenter"]');
   const sam = choice.querySelector('[value="sam"]');
@@ -97,7 +97,7 @@ async function start() {
   });
 }
 
-// The page is free at once; the server learns that it can stop.
+// The page is free at once. The server is told to stop.
 function cancel() {
   compare.cancelled = compare.runs;
   compare.starting = false;
@@ -122,7 +122,7 @@ function showSetting(name) {
   find(`[data-shows="${name}"]`).textContent = name === "strength" ? `${input.value} %` : `${input.value} px`;
 }
 
-// settings: { strength, feather, method }, each of which may be missing, of work that was brought back or opened.
+// settings: { strength, feather, method }, any of which may be missing; from restored work, a project or the Stage.
 export function adoptSettings(settings) {
   for (const name of ["strength", "feather"]) {
     const value = settings[name];
@@ -168,7 +168,7 @@ export function connectControls() {
     input.addEventListener("input", () => {
       compare[name] = name === "strength" ? input.value / 100 : Number(input.value);
       showSetting(name);
-      if (name === "strength") tell("use-settings", { strength: compare.strength }); // on the Stage it is the same
+      if (name === "strength") tell("use-settings", { strength: compare.strength }); // the Stage uses the same strength
       drawViewer();
       askDifference();
     });

@@ -6,8 +6,8 @@ import { find, props, trigger, watch } from "./component.js";
 import { changed, compare } from "./state.js";
 import { zoom } from "./zoom.js";
 
-const WAIT = 120; // milliseconds: sliders move on
-const SAME = "rgb(119 119 119)"; // as srin/difference.py draws no difference
+const WAIT = 120; // milliseconds of rest before it is asked for
+const SAME = "rgb(119 119 119)"; // the colour that srin/difference.py gives to no difference
 let differenceRequests = 0;
 let differenceTimer = 0;
 let differenceShown = null; // { image, window }

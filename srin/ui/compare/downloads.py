@@ -1,4 +1,4 @@
-"""What can be taken away: the picture at full size, the mask, the cut-out, the comparison sheet, an animation."""
+"""What can be downloaded: the picture at full size, the mask, the cut-out, the comparison sheet, an animation."""
 
 import base64
 import json
@@ -34,7 +34,7 @@ from srin.untrusted import Data, number
 
 FORMATS = ("png", "jpg", "webp")
 ANIMATION_SIDE = 900
-WAIT = 0.5  # seconds between two words to those who wait
+WAIT = 0.5  # seconds between two messages to a visitor who waits
 
 _large = threading.Semaphore(1)
 
@@ -55,7 +55,7 @@ class Choice:
 
 
 def saved(session: SessionState, data: Data, begun: Callable[[Choice], "Download"]) -> Iterator[Data]:
-    """What the page shows while a file is made, and last where it is. begun: starts what the page asks for."""
+    """Yields what the page shows while a file is made, and last where the file is. begun: starts the download."""
     request = int(number(data, "request", 0, 1e9))
     try:
         choice = Choice(
@@ -83,10 +83,10 @@ def saved(session: SessionState, data: Data, begun: Callable[[Choice], "Download
 
 
 class Download:
-    """A file that is being made. What has full size is made by a process of its own, one large picture at a time."""
+    """A file that is being made. A process of its own makes files of full size, one large picture at a time."""
 
     def __init__(self, scene: Scene, placement: Placement, choice: Choice, run: Run | None = None) -> None:
-        """run: of the comparison; None for what lies on the Stage."""
+        """run: the comparison's; None for a download from the Stage."""
         self._scene, self._placement, self._choice, self._run = scene, placement, choice, run
         self._rendering: Rendering | None = None
         self.stopped = False
@@ -98,7 +98,7 @@ class Download:
             self._rendering.stop()
 
     def steps(self) -> Generator[Progress | Path, None, None]:
-        """How far it is, and last the file's path. Raises SrinError."""
+        """Makes the file. Yields the progress, and last the file's path. Raises SrinError."""
         if self._choice.what == "cutout":
             yield Progress("Cutting out", 0.0, None)
             yield workers.run(_cutout, self._scene)
@@ -126,7 +126,7 @@ class Download:
         if self.stopped:
             return
         if self._choice.what == "background" and job.output.stat().st_size > limits.MAX_UPLOAD:
-            # The browser keeps it, and could not send it again.
+            # The browser keeps this file, and could not send it again.
             job.output.unlink()
             job = replace(job, output=job.output.with_suffix(".jpg"))
             yield from self._rendered(job)
@@ -139,17 +139,17 @@ class Download:
         finished = False
         try:
             self._rendering = Rendering(job, limits.MAX_SECONDS)
-            if self.stopped:  # meanwhile
+            if self.stopped:  # before there was a process to stop
                 self._rendering.stop()
             yield from self._rendering
             finished = not self.stopped
         finally:
-            if not finished:  # a process that is ended leaves what it was writing, in the file's own folder
+            if not finished:  # a stopped process leaves an unfinished file in this folder
                 shutil.rmtree(job.output.parent, ignore_errors=True)
 
 
 def _drawn(run: Run, choice: Choice) -> Path:
-    """A sheet or an animation, of what the page shows."""
+    """A sheet or an animation, from pictures of preview size."""
     if choice.what == "sheet":
         path = new_file(f"{run.scene.stem}-comparison.png")
         save_image(labelled_sheet(_tiles(run)), path)
@@ -174,7 +174,7 @@ def _cutout(scene: Scene) -> Path:
 
 
 def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) -> Job:
-    """What the process is to make. A network decides here, on what the page shows."""
+    """The job for the process. A network's decision is made here, on the picture of preview size."""
     if scene.missing:
         raise SrinError(scene.missing)
     scene.check_arrived()
@@ -206,7 +206,7 @@ def _job(scene: Scene, placement: Placement, choice: Choice, run: Run | None) ->
         composite = scene.preview(placement)
         lending = Harmonizer.from_pretrained(choice.method).decides
         semantic_map = scene.semantic_map(composite, placement, lending=lending)
-    kind = "png" if choice.what == "background" else choice.format  # without loss: more is pasted on it
+    kind = "png" if choice.what == "background" else choice.format  # lossless: more is pasted on it
     if kind not in FORMATS:
         raise SrinError(f"Pictures are saved as {', '.join(FORMATS)}.")
     harmonizer = Harmonizer.from_pretrained(choice.method)

@@ -22,14 +22,14 @@ from srin.ui.session.session_state import SessionState
 from srin.untrusted import Data, number
 
 if TYPE_CHECKING:
-    from srin.explain import Explanation, RegionEffect  # it imports torch, for which the page doesn't wait
+    from srin.explain import Explanation, RegionEffect  # it imports torch, which would delay the page
 
 NETWORKS = ("srin", "bain")
 SIDE = 900  # pixels of the longer side of what is drawn
 REGION_SIDE = 640  # of the picture without a region
-RATIO = 16 / 9  # of the object alone
+RATIO = 16 / 9  # of the pictures around the object
 STRONG = 4.0  # grey levels: the effect of the brightest colour
-DIM = 0.45  # of the picture that is neither the region nor the object
+DIM = 0.45  # brightness of what is neither region nor object
 PART = (45, 212, 191)
 
 
@@ -70,7 +70,7 @@ def _explained(run: Run | None, share: tuple[float, float], proceed: Callable[[f
 
 
 def _told(small: Composite, whole: np.ndarray, shown: "Explanation", region: "RegionEffect") -> Data:
-    """A region's place, area and effect; where it has one to speak of, in words and as pictures too.
+    """A region's place, area and effect; where the effect can be noticed, also in words and pictures.
 
     small: the composite at the pictures' size. whole: uint8 (h, w, 3), the same harmonized with all regions.
     """
@@ -103,8 +103,8 @@ def _opaque(image: np.ndarray) -> np.ndarray:
 
 
 def overlay(shown: "Explanation") -> np.ndarray:
-    """uint8 (h, w, 4): the regions of the background, the brighter the more leaving them out changes the part; their
-    outlines in white, the part's in the accent's colour."""
+    """uint8 (h, w, 4): the regions of the background. The more it changes the part to leave a region out, the brighter it
+    is. Outlines of regions are white; the part's has the accent colour."""
     from srin.explain import outlines
 
     effects = np.zeros(int(shown.labels.max()) + 1)

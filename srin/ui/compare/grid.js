@@ -20,7 +20,7 @@ export function showGrid() {
     if (!tiles.has(state.method)) tiles.set(state.method, newTile(state));
     showTile(tiles.get(state.method), state, state.method === picked);
   }
-  // Tiles that stand where they should aren't touched: moving one would swallow a double click on it.
+  // Tiles in their right place aren't moved: moving one would swallow a double click on it.
   wanted.forEach((state, index) => {
     const { box } = tiles.get(state.method);
     if (grid.children[index] !== box) grid.insertBefore(box, grid.children[index] ?? null);
@@ -84,7 +84,7 @@ function measurements({ ms, psnr, fmse }) {
   return parts.join(" · ");
 }
 
-// On the tiles: the pasted picture.
+// Shows the pasted picture on all tiles.
 function showOriginal(holds) {
   element.classList.toggle("holding", holds);
 }

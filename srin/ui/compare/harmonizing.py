@@ -17,7 +17,7 @@ from srin.ui.session.previews import shrink
 from srin.ui.session.run import LABELS, Run
 from srin.ui.session.scene import Scene
 
-MOST_DECIBELS = 99.0  # equal pictures have infinitely many, which JSON can't hold
+MOST_DECIBELS = 99.0  # instead of infinity, which equal pictures have and JSON can't hold
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Step:
 
 
 def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Sequence[str], key: str) -> Iterator[Step]:
-    """Runs the methods, in this order; a step for each change that is worth showing.
+    """Runs the methods in this order. Yields a step for each change to be shown.
 
     key: see Run. Raises SrinError when there is nothing to run, or no composite or map.
     """
@@ -56,7 +56,7 @@ def run_steps(scene: Scene, placement: Placement, segmenter: str, methods: Seque
 
 
 def _result(run: Run, method: str) -> Result:
-    """One method's result. Whatever goes wrong in it stays in it."""
+    """One method's result. An error becomes the result's problem, so that the other methods go on."""
     try:
         reference = run.scene.allowed(run.composite)
         return next(run_methods(run.composite, run.map_for(method), [method], reference=reference))

@@ -1,4 +1,4 @@
-// The comparison: what the server tells it, and its parts connected.
+// The comparison: adopts what the server tells it, and connects its parts.
 
 import { hear, tell } from "../page/shared.js";
 import { element, props, ready, watch } from "./component.js";
@@ -18,10 +18,10 @@ function adoptRun() {
   if (!run || run.number !== compare.runs || run.number === compare.cancelled) return;
   compare.starting = false;
   if (run.state === "error") {
-    // What was there before stays.
+    // Former results stay.
     compare.run = compare.run?.tiles.length ? { ...compare.run, state: "error", text: run.text } : run;
   } else if (run.state === "busy" && !run.composite && compare.run?.composite) {
-    // While the composite is being prepared, the former results stand, so that nothing jumps.
+    // Former results stay while the composite is being prepared, so that the layout does not jump.
     compare.run = { ...compare.run, state: "busy", text: run.text };
   } else {
     compare.run = run;

@@ -1,8 +1,8 @@
-// What the comparison shows and works on.
+// The state of the comparison.
 
 import { changes, recall, remember, tell } from "../page/shared.js";
 
-// Parts that change: "picked", the method that is looked at closely; "view", how it is shown.
+// Parts that can change: "picked", the method that is looked at closely; "view", how it is shown.
 export const { whenChanged, changed } = changes();
 
 export const compare = {
@@ -12,14 +12,14 @@ export const compare = {
   wanted: recall("picked", null), // the one that the visitor picked
   methods: new Set(),
   scene: { key: "", missing: "Add photos first.", hasSam: false },
-  told: null, // the network of the live preview
-  runs: 0, // started so far
-  cancelled: 0, // the last of them that was cancelled
+  told: null, // the network that the Stage was last told to use for the live preview
+  runs: 0, // number of the last run that was started
+  cancelled: 0, // number of the last run that was cancelled
   starting: false,
-  waits: "", // what is waited for before it starts
-  shownComposite: null, // URL of the one that the zoom was made for
-  holding: false, // the other picture is shown in place of the picked one
-  goesToWhy: null, // what to do when a run is done that was started to ask why
+  waits: "", // what a run waits for before it starts, as a sentence
+  shownComposite: null, // URL of the composite that the zoom was set for
+  holding: false, // whether the other picture is shown in place of the picked one
+  goesToWhy: null, // called when a run that was started by "why" is done
   view: "pair", // before and after, or "difference"
   divider: 50,
   strength: 1,

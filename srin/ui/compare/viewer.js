@@ -1,5 +1,5 @@
-// The picked result, large, beside or in turn with the pasted picture or another method's: with a divider, strength and
-// feather. Those two act on the picked one alone.
+// The picked result, large, compared with the pasted picture or another result by a divider or in turn. Strength and feather
+// act on the picked result alone.
 
 import { clamp, loadAll, newCanvas } from "../page/shared.js";
 import { element, find } from "./component.js";
@@ -8,11 +8,11 @@ import { setSource } from "./grid.js";
 import { compare, whenChanged } from "./state.js";
 import { connectZoom, zoom } from "./zoom.js";
 
-const COARSE = 4; // a blurred mask is drawn so many times smaller
+const COARSE = 4; // a much blurred mask is drawn this many times smaller
 const KNOB = 15; // CSS pixels: the radius of the divider's knob
 const viewer = find(".viewer-canvas");
-export const layers = { composite: null, mask: null, result: null, other: null }; // images; other: what is compared with
-// Canvases of the viewer's size and zoom, so that sliders have but to mix them. `feathered` is the result under the blurred mask.
+export const layers = { composite: null, mask: null, result: null, other: null }; // images; other: compared with the result
+// The layers at the viewer's size and zoom: sliders only have to mix them. `feathered` is the result under the blurred mask.
 const fitted = {
   to: "",
   feather: 0,
@@ -21,7 +21,7 @@ const fitted = {
   other: newCanvas(1, 1),
   feathered: newCanvas(1, 1),
 };
-// What the result adds to the composite and takes from it, for strengths above 1; of which layers and feather.
+// What the result adds to the composite (more) and takes from it (less), for strengths above 1. of: which layers and feather.
 const change = { of: "", more: newCanvas(1, 1), less: newCanvas(1, 1) };
 let drawing = 0;
 
@@ -48,7 +48,7 @@ export async function loadViewer() {
   askDifference();
 }
 
-// What the picked result can be compared with.
+// Lists what the picked result can be compared with.
 function showOthers(run, picked) {
   const select = find('[data-view="other"]');
   const others = run.tiles.filter((tile) => tile.state === "done" && tile.method !== picked);
@@ -81,7 +81,7 @@ function paintViewer() {
   paintBefore(context);
 }
 
-// Scales the layers anew when anything but the sliders has changed.
+// Scales the layers if size, zoom or pictures have changed, and feathers the result if `feather` has.
 function fitLayers() {
   const box = viewer.getBoundingClientRect();
   const [width, height] = [box.width, box.height].map((side) => Math.max(1, Math.round(side * dots())));
@@ -105,7 +105,7 @@ function fitLayers() {
 function featherResult(width, height, place) {
   fitted.feather = compare.feather;
   const sigma = (compare.feather * place[2]) / layers.composite.width;
-  const smaller = sigma > 2 * COARSE ? COARSE : 1; // what is that soft has no detail to lose
+  const smaller = sigma > 2 * COARSE ? COARSE : 1; // such a soft mask has no detail to lose
   const mask = newCanvas(width / smaller, height / smaller);
   const soft = mask.getContext("2d");
   soft.filter = `blur(${sigma / smaller}px)`;
@@ -118,7 +118,7 @@ function featherResult(width, height, place) {
   context.drawImage(mask, 0, 0, width, height);
 }
 
-// From the full result, which is drawn, to one whose change is larger.
+// Makes the change larger. The full result has been drawn.
 function exaggerate(context) {
   const { width, height } = viewer;
   const of = JSON.stringify([fitted.to, compare.feather]);
@@ -135,7 +135,7 @@ function exaggerate(context) {
     }
   }
   add(context, change.more);
-  invert(context); // a canvas can add, not subtract
+  invert(context); // a canvas can add, but not subtract
   add(context, change.less);
   invert(context);
   context.globalCompositeOperation = "source-over";
@@ -156,7 +156,7 @@ function invert(context) {
 
 const dots = () => Math.min(2, window.devicePixelRatio || 1);
 
-// What is compared with, left of the divider.
+// Draws what the result is compared with, left of the divider.
 function paintBefore(context) {
   const { width, height } = viewer;
   const at = (compare.divider / 100) * width;
@@ -182,7 +182,7 @@ function paintBefore(context) {
   }
 }
 
-// In place of the picked result, as long as a button or a key is held.
+// Shows the other picture in place of the picked result, as long as a button or a key is held.
 export function showOther(holds) {
   if (compare.holding === holds) return;
   compare.holding = holds;

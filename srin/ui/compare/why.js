@@ -10,7 +10,7 @@ let whyRequests = 0;
 
 function askWhy(point) {
   if (!compare.run?.composite) return;
-  if (isAsking()) trigger("cancel", { why: whyRequests }); // the newer question is answered at once
+  if (isAsking()) trigger("cancel", { why: whyRequests }); // the older question must not delay the newer one
   whyRequests += 1;
   sayWhy("Leaving out one region after the other…", true);
   trigger("explain", { request: whyRequests, ...point });
@@ -26,7 +26,7 @@ function sayWhy(text, busy = false, wrong = false) {
   find(".why-going").hidden = !busy;
 }
 
-// The page is free at once; what the server still says comes too late. What was answered before stays.
+// The page is free at once. It ignores what the server still answers, and keeps the former answer.
 function cancelWhy() {
   trigger("cancel", { why: whyRequests });
   whyRequests += 1;
@@ -52,7 +52,7 @@ function newAnswer({ label, url, sentence, regions }) {
   const weak = regions.filter((region) => !region.would);
   const name = document.createElement("b");
   name.textContent = label;
-  caption.append(strong.length ? name : sentence); // the list says the same, and more
+  caption.append(strong.length ? name : sentence); // the list says more than the sentence
   box.append(layered([compare.run.composite, ""], [url, `How much each region changes with ${label}`]), caption, listedRegions(strong));
   if (weak.length) {
     const others = document.createElement("details");
@@ -73,7 +73,7 @@ function listedRegions(regions) {
   return list;
 }
 
-// Pictures of one size, one over the other; each an address and a text.
+// Lays pictures of one size over each other. pictures: [address, alternative text].
 function layered(...pictures) {
   const box = document.createElement("div");
   box.className = "why-picture";
@@ -115,7 +115,7 @@ function captioned(source, text, alt) {
   return box;
 }
 
-// The middle of the object, for those who don't point.
+// A point in the middle of the object, for clicks by keyboard.
 function objectCentre() {
   const side = 64;
   const canvas = newCanvas(side, side);
@@ -131,7 +131,7 @@ function objectCentre() {
 export function connectWhy() {
   const box = find(".why-ask");
   box.addEventListener("click", (event) => {
-    // A key's click has no place of its own.
+    // detail is 0 for a click by keyboard, which has no position.
     askWhy(event.detail ? fractionsIn(box, event) : objectCentre());
   });
   find('[data-act="why-cancel"]').addEventListener("click", cancelWhy);

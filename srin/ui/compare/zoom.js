@@ -1,5 +1,5 @@
-// One zoom for all pictures of the comparison. Places are fractions of a picture's box. It begins at the object, with a
-// margin: that is home.
+// One zoom for all pictures of the comparison. Places are fractions of a picture's box. It begins at "home", which shows the
+// object with a margin.
 
 import { clamp } from "../page/shared.js";
 import { element, find } from "./component.js";
@@ -21,11 +21,11 @@ export function setZoom(scale, x, y) {
   changed("view");
 }
 
-// Beyond home: there, wheel and fingers belong to the picture instead of the page.
+// Whether it is closer than home. Then wheel and fingers move the picture instead of the page.
 const isZoomed = () => zoom.scale > home.scale * 1.001;
 
-// window: x, y, width, height of the box around the object, in fractions of the picture. middle: where to split it.
-// Returns where that is then, in per cent of a picture's box.
+// window: x, y, width, height of the box around the object, in fractions of the picture. middle: where to split the picture.
+// Returns where `middle` is at home, in per cent of a picture's box.
 export function setHome([x, y, width, height], middle) {
   const [middleX, middleY] = [x + width / 2, y + height / 2];
   home.scale = clamp(1 / (Math.max(width, height) * (1 + 2 * MARGIN)), 1, MOST);
@@ -53,7 +53,7 @@ export function fractionsIn(box, event) {
  * @param {HTMLElement} box
  * @param {{ onTap?: (event: PointerEvent) => void, onHold?: (holds: boolean) => void,
  *   takes?: (event: PointerEvent) => boolean }} how onTap: a short press; onHold: a longer one begins, or ends; takes:
- *   whether something else does with a press what it does
+ *   whether a press is used by something else, and is no tap, hold or pan
  */
 export function connectZoom(box, { onTap = () => {}, onHold = () => {}, takes = () => false }) {
   const fingers = new Map();

@@ -1,5 +1,5 @@
-// An example as a button: pasted on the left of its object's middle and harmonized on the right; pointing at it moves the
-// divider.
+// An example as a button: the pasted picture left of the object's middle, the harmonized one right of it. The pointer moves
+// the divider.
 
 import { tell } from "../page/shared.js";
 

@@ -34,7 +34,7 @@ class Example:
     placement: Placement
 
     def composite(self, side: int) -> Composite:
-        """No side longer than `side` pixels. Raises SrinError when its files are broken."""
+        """The composite, no side longer than `side` pixels. Raises SrinError when its files are broken."""
         return place(_background(self.background, side), *_cut(self.foreground, self.mask, side), self.placement)
 
     def put_into(self, session: SessionState) -> None:
@@ -61,7 +61,7 @@ class Recoloured:
     gains: tuple[float, float, float]
 
     def composite(self) -> Composite:
-        """Raises SrinError when its files are broken."""
+        """The recoloured composite. Raises SrinError when its files are broken."""
         image, mask = load_image(self.real), load_mask(self.mask)
         levels = np.arange(256)[:, None] / 255
         table = np.rint(255 * (levels**GAMMA * self.gains).clip(0, 1) ** (1 / GAMMA)).astype(np.uint8)
@@ -79,7 +79,7 @@ class Recoloured:
 
 
 def load_recoloured(folder: Path = FOLDER) -> list[Recoloured]:
-    """The other part of examples.json."""
+    """Reads the recoloured photos of a folder's examples.json."""
     return [
         Recoloured(entry["name"], folder / entry["real"], folder / entry["mask"], tuple(entry["gains"]))
         for entry in _index(folder).get("recoloured", [])
@@ -106,12 +106,12 @@ def load_examples(folder: Path = FOLDER) -> list[Example]:
 
 
 def all_examples() -> list[Example | Recoloured]:
-    """In the order of the gallery."""
+    """All examples, in the order of the gallery."""
     return [*load_examples(), *load_recoloured()]
 
 
 def thumbnails(examples: Sequence[Example], recoloured: Sequence[Recoloured]) -> list[Composite]:
-    """The composites, small."""
+    """The composites of the examples at the size of thumbnails."""
     small = [
         Composite(shrink(composite.image, THUMBNAIL_SIDE), shrink(composite.mask, THUMBNAIL_SIDE))
         for composite in (example.composite() for example in recoloured)
@@ -119,7 +119,7 @@ def thumbnails(examples: Sequence[Example], recoloured: Sequence[Recoloured]) ->
     return [example.composite(THUMBNAIL_SIDE) for example in examples] + small
 
 
-# Examples share files, and every file is read once for a size.
+# Examples share files: each file is read once for each size.
 @lru_cache(maxsize=32)
 def _background(path: Path, side: int) -> np.ndarray:
     return shrink(load_image(path), side)

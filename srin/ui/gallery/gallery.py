@@ -22,7 +22,7 @@ from srin.ui.session.uploads import KEPT
 SHOWN = "srin"  # whose results the thumbnails show
 OPENING_SIDE = 1280
 RATIO = 16 / 9  # of a thumbnail, as in gallery.css
-_computing = threading.Lock()  # once, for whoever asks meanwhile too
+_computing = threading.Lock()  # results are computed once; others wait for them
 
 
 def layout() -> gr.HTML:
@@ -30,7 +30,7 @@ def layout() -> gr.HTML:
 
 
 def harmonized() -> dict[str, Any]:
-    """Update of the gallery: with results on the right of each thumbnail, where the weights are there."""
+    """An update of the gallery that adds results to the thumbnails, if the weights are there."""
     with _computing:
         results, opening = _results(), _opening()
     return gr.update(examples=_cards([result.address if result else None for result in results]), opening=opening)

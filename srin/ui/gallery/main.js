@@ -1,4 +1,4 @@
-// The examples below the Stage. As long as there are no photos the Stage shows them instead, and asks for them.
+// The examples below the Stage. As long as there are no photos, the Stage asks for them and shows them itself.
 
 import { fillCards } from "./cards.js";
 import { hear, tell } from "../page/shared.js";

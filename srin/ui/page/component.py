@@ -14,9 +14,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 UI = Path(__file__).parents[1]
-INLINE = UI / "page" / "queue.js"  # is part of the page itself
+INLINE = UI / "page" / "queue.js"  # put into the page itself, not served
 MODULES = sorted(path for path in UI.rglob("*.js") if path != INLINE)
-# Another version has another address, so browsers may keep files for good.
+# The address changes with the content, so browsers may keep the files for good.
 ADDRESS = "web/" + hashlib.sha256(b"".join(path.read_bytes() for path in MODULES)).hexdigest()[:12]
 
 
@@ -31,11 +31,11 @@ STUDIO = Page("page/main.js", ("stage", "gallery", "compare"))
 
 
 def component(name: str, events: tuple[str, ...], props: dict[str, Any], page: Page = STUDIO) -> gr.HTML:
-    """name: its folder in srin/ui, and its id in the page. events: what its modules trigger. props: what they find in
-    `props`."""
+    """Makes a component. name: its folder in srin/ui, and its id in the page. events: what its modules trigger.
+    props: what its modules find in `props`."""
     return gr.HTML(
         html_template=(UI / name / "template.html").read_text(encoding="utf-8"),
-        # gr.HTML has the events whose names stand here in quotes.
+        # gr.HTML takes its events from the names in quotes in this script.
         js_on_load=f"""
 // {json.dumps(events)}
 const components = (window.srin ??= {{}});
@@ -50,8 +50,8 @@ if ({json.dumps(page.components)}.every((name) => name in components)) {{
 
 
 def head(demo: gr.Blocks) -> str:
-    """What a page's head holds: the script that must be there first, and the modules of its components, to be fetched all
-    at once."""
+    """The content of a page's head: the script that must run first, and links that make the browser fetch all modules of
+    the page's components at once."""
     names = {block.elem_id for block in demo.blocks.values() if isinstance(block, gr.HTML)}
     wanted = [path.relative_to(UI) for path in MODULES if path.parent.name in {"page", *names}]
     links = [f'<link rel="modulepreload" href="{ADDRESS}/{path.as_posix()}">' for path in wanted]
@@ -62,11 +62,11 @@ async def _module(request: Request) -> Response:
     path = UI / request.path_params["name"]
     if path not in MODULES:
         return PlainTextResponse("There is nothing here.", 404)
-    # The type is not left to the machine's own table, in which it may be another.
+    # Named here, since the machine's table of MIME types may have another one for .js.
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "Content-Type": "text/javascript; charset=utf-8"}
     return Response(path.read_bytes(), headers=headers)
 
 
 def route() -> Route:
-    """Serves the modules, for the app."""
+    """The route that serves the modules."""
     return Route(f"/{ADDRESS}/{{name:path}}", _module)

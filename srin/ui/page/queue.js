@@ -1,9 +1,9 @@
-// A full queue refuses requests. The page asks again until there is a place, and says so meanwhile: a request that got
-// lost would leave its component waiting for good.
+// When the queue is full, the server refuses requests. The page repeats them until there is a place, and says so: after a lost
+// request its component would wait for ever.
 
 {
   const ask = window.fetch;
-  const MOST = 200; // times, a second apart on average
+  const MOST = 200; // repetitions, a second apart on average
   const note = document.createElement("div");
   note.className = "queue-note";
   note.setAttribute("role", "status");

@@ -3,8 +3,8 @@
 export const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
 
 /**
- * One of the page's components: its element, its properties, and how it talks to the server. Until its script runs, a
- * component is inert, and looks it: nothing that is clicked is lost.
+ * One of the page's components: its element, its properties, and how it talks to the server. A component is inert, and looks
+ * so, until its script calls `ready`: no click is lost.
  * @param {string} name
  * @returns {{ element: HTMLElement, props: Record<string, any>, trigger: (event: string, data?: object) => void,
  *   watch: (prop: string, act: () => void) => void, find: (selector: string) => any,
@@ -23,7 +23,7 @@ export function componentOf(name) {
   };
 }
 
-// Decoded already, so that drawing it costs no frame.
+// Resolves with a decoded image, so that drawing it delays no frame.
 export async function loadImage(url) {
   const image = new Image();
   image.src = url;
@@ -35,8 +35,8 @@ export async function loadImage(url) {
   return image;
 }
 
-// Pictures, or null where they aren't wanted any more, or where one can't be loaded, which `say` is told in a sentence: a
-// lost connection ends nothing.
+// Resolves with images, or with null if they aren't wanted any more or one can't be loaded. Then `say` gets a sentence, and
+// nothing is thrown: the page works on when a connection is lost.
 export async function loadAll(urls, isWanted, say) {
   try {
     const images = await Promise.all(urls.map(loadImage));
@@ -54,7 +54,7 @@ export function newCanvas(width, height) {
   return canvas;
 }
 
-// Preferences outlive a reload, where the browser lets them.
+// Preferences are kept across reloads, if the browser allows it.
 export function recall(name, fallback) {
   try {
     return JSON.parse(localStorage.getItem(`srin.${name}`)) ?? fallback;
@@ -67,11 +67,11 @@ export function remember(name, value) {
   try {
     localStorage.setItem(`srin.${name}`, JSON.stringify(value));
   } catch {
-    // A private window: the preference lasts as long as the page.
+    // In a private window nothing is kept.
   }
 }
 
-// A download of a file of the server's.
+// Makes the browser download a file of the server's.
 export function takeAway(url, name) {
   const link = document.createElement("a");
   link.href = url;
@@ -95,10 +95,10 @@ export function whileHeld(button, act) {
   }
 }
 
-let downloads = 0; // begun so far, by all components together: the server tells them apart by it
+let downloads = 0; // number of the last one, counted over all components: the server tells downloads apart by it
 
-// A file that the server makes, and then the browser takes away. note: the element that says how far it is. bar: the one with
-// a progress bar and a Cancel button, for as long as it takes. changed: called when it begins, and when it has ended.
+// A file that the server makes and the browser then downloads. note: the element that says how far it is. bar: the element with
+// a progress bar and a Cancel button, shown meanwhile. changed: called when it begins, and when it has ended.
 export class Download {
   constructor(trigger, note, bar, changed) {
     this.trigger = trigger;
@@ -110,7 +110,8 @@ export class Download {
     bar.querySelector("button").addEventListener("click", () => this.cancel());
   }
 
-  // gather: what to make, or a promise of it; it gets a function that says what is waited for. receive: what becomes of the file, { url, name, bytes }.
+  // gather: returns what to make, or a promise of it; it gets a function to say what is waited for.
+  // receive: called with the file, { url, name, bytes }.
   async begin(gather, receive = ({ url, name }) => takeAway(url, name)) {
     downloads += 1;
     const number = downloads;
@@ -118,12 +119,12 @@ export class Download {
     this.receive = receive;
     this.say("Starting…", 0, true);
     const data = await gather((text) => number === this.number && this.say(text, 0, true));
-    if (number === this.number) this.trigger("save", { ...data, request: number }); // else it was cancelled meanwhile
+    if (number === this.number) this.trigger("save", { ...data, request: number }); // otherwise it was cancelled meanwhile
   }
 
   cancel() {
     this.trigger("cancel", { save: this.number });
-    this.number = 0; // what the server still says of it comes too late
+    this.number = 0; // what the server still says of it is ignored
     this.say("Cancelled.", 0, false);
   }
 
@@ -156,8 +157,8 @@ export function timeLeft(seconds) {
 }
 
 /**
- * Within a component: what shows a part of its state is told when that part has changed. So what changes the state need not
- * import what shows it.
+ * Listeners within a component: whoever shows a part of its state is called when that part has changed. So modules that change
+ * the state need not import those that show it.
  * @returns {{ whenChanged: (part: string, act: () => void) => void, changed: (part: string) => void }}
  */
 export function changes() {

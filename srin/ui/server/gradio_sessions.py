@@ -1,4 +1,4 @@
-"""What Gradio keeps of a call of an endpoint, although nobody comes back to it: forgotten after a while."""
+"""Forgets the sessions that Gradio keeps of endpoint calls, which nobody uses again."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -18,9 +18,9 @@ async def forget_regularly(demo: gr.Blocks) -> None:
 def forget_idle(demo: gr.Blocks) -> None:
     """Forgets sessions without state that were not used for IDLE seconds: all but those of open pages.
 
-    Gradio takes every call by plain HTTP for a session of its own, with a copy of the page's configuration of some 46 KB.
-    Its limit, `state_session_capacity`, ends the longest unused session, which may be the page of somebody who thinks.
-    To be called in the server's event loop: there, what takes a page's state gets it in the same step as the session.
+    Gradio makes a session for every call by plain HTTP, with a copy of the page's configuration of some 46 KB. Its limit,
+    `state_session_capacity`, ends the longest unused session, which may be an open page that somebody is looking at.
+    Call this in the server's event loop, where a page's session and its state are taken in one step.
     """
     holder, queue = demo.state_holder, demo._queue
     long_ago = datetime.now() - timedelta(seconds=IDLE)

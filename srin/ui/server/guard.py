@@ -1,4 +1,4 @@
-"""What is refused before Gradio sees it: what other web pages make a visitor's browser ask for, and oversized bodies."""
+"""Refuses requests before Gradio sees them: those that other web pages make a browser send, and oversized bodies."""
 
 from gradio.route_utils import get_hostname
 from starlette.datastructures import Headers
@@ -15,8 +15,8 @@ LOCAL = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 class Guard:
     """ASGI middleware. A browser names the page that makes a request as its Origin, programs don't.
 
-    An app on the visitor's own machine answers its own page alone. One on a public host answers any page, but none that
-    makes use of the visitor's login: the cookies would come along.
+    On the visitor's own machine, the app answers only pages from that machine. On a public host it answers any page,
+    unless the request carries the cookies of the visitor's login.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -59,7 +59,7 @@ class _TooLarge(Exception):
 
 
 class _Limited:
-    """One request whose body may have MAX_BODY, whether or not it says beforehand how many it has."""
+    """One request whose body may have MAX_BODY bytes, whether or not it announces its length."""
 
     def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         self.app, self.scope, self._receive, self._send = app, scope, receive, send

@@ -27,7 +27,7 @@ from srin.ui.server.guard import Guard
 from srin.ui.session.uploads import sweep_regularly
 from srin.ui.stage import getting
 
-# What the login page is made of; "/" itself is that page as long as nobody is logged in.
+# What the login page consists of; "/" is that page until somebody logs in.
 LOGIN_PATHS = ("/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events")
 LOGIN_FOLDERS = ("/assets/", "/static/", "/svelte/", "/pwa_icon")
 
@@ -45,8 +45,8 @@ def credentials(text: str) -> Credentials:
 def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None) -> None:
     """Serves the page until it is interrupted.
 
-    mcp: also serve the public endpoints as MCP tools (GRADIO_MCP_SERVER=true does the same). auth: nothing is answered
-    before login as this user.
+    mcp: also serve the public endpoints as MCP tools (GRADIO_MCP_SERVER=true does the same). auth: user and
+    password, without which nothing is answered.
     """
     getting.fetch_chosen()
     wall = [Middleware(LoginWall, user=auth[0], password=auth[1])] if auth else []
@@ -56,17 +56,17 @@ def serve(demo: gr.Blocks, *, mcp: bool = False, auth: Credentials | None = None
         auth=auth,
         auth_message="SRIN Studio is for those who have a password.",
         prevent_thread_lock=True,
-        # Gradio would ask itself whether it answers, and give up after 3 seconds: too few where many pages have waited
-        # for the server to come back.
+        # Otherwise Gradio would check whether it answers, and give up after 3 seconds. That is too short when many pages
+        # have waited for the server to come back.
         _frontend=False,
     )
     if demo.mcp_server_obj:
         _separate_outputs(demo.mcp_server_obj)
     if auth and demo.mcp_server_obj:
-        # The tools call the app's own address; Gradio's client for that has no way of logging in by itself. It's made at
-        # the first call: made here, it would take a second in which the tools are already served.
+        # The tools call the app's own address, and Gradio's client for that can't log in. Ours is made at the first call:
+        # here it would take a second, in which the tools are already served.
         demo.mcp_server_obj._get_or_create_client = cache(lambda: _own_client(demo, auth))  # type: ignore[method-assign]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how services are stopped: as by Ctrl-C, in order
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it stops services: end in order, as by Ctrl-C
     demo.block_thread()
 
 
@@ -78,7 +78,7 @@ def _own_client(demo: gr.Blocks, auth: Credentials) -> Client:
 
 
 def _separate_outputs(server: Any) -> None:
-    """A tool's several outputs become as many contents. Gradio 6.31 gives them as one text, without the picture."""
+    """Gives each output of a tool as a content of its own. Gradio 6.31 gives them as one text, without the picture."""
     contents = server.postprocess_output_data
 
     def separated(data: list[Any], root_url: str) -> list[Any]:
@@ -90,9 +90,9 @@ def _separate_outputs(server: Any) -> None:
 
 @asynccontextmanager
 async def _upkeep(app: App) -> AsyncIterator[None]:
-    """As long as the server runs."""
+    """Runs the upkeep as long as the server runs."""
     upkeep = [sweep_regularly(), forget_regularly(app.get_blocks())]
-    if not is_lent:  # there, nobody may compute without a request
+    if not is_lent:  # on lent GPUs, nothing may be computed without a request
         upkeep.append(asyncio.to_thread(gallery.prepare))
     tasks = [asyncio.create_task(task) for task in upkeep]
     try:
@@ -132,7 +132,7 @@ class LoginWall:
         if any(request.cookies.get(name) in gradio_app.tokens for name in names):
             return True
         if self._knows(request.headers.get("authorization", "")):
-            # To the routes inside it is a login like any other.
+            # The app behind this wall sees an ordinary login.
             gradio_app.tokens[self._token] = self._user
             cookies = "; ".join(filter(None, (request.headers.get("cookie"), f"{names[0]}={self._token}")))
             others = [(name, value) for name, value in scope["headers"] if name != b"cookie"]

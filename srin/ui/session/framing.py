@@ -12,7 +12,7 @@ MARGIN = 0.12  # of the object's longer side, on each side of it; as in compare/
 
 @dataclass(frozen=True)
 class Frame:
-    """rows, columns: of the picture. middle: half of the object is left of it, in fractions of the width."""
+    """rows, columns: slices of the picture. middle: half the object is left of it, in fractions of the frame's width."""
 
     rows: slice
     columns: slice

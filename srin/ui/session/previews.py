@@ -1,4 +1,4 @@
-"""Pictures on their way to the browser: small, and written where Gradio serves files from."""
+"""Makes small pictures for the browser, and writes them where Gradio serves files from."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ def resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def shown(image: np.ndarray, folder: str = "") -> str:
-    """The address, as the page uses it, of uint8 (H, W, 3) as a JPEG. Raises OutputError, as all that write here.
+    """Writes uint8 (H, W, 3) as a JPEG; returns its address for the page. Raises OutputError, as all that write here.
 
     folder: of the visitors' files, see uploads.KEPT.
 
@@ -70,9 +70,9 @@ def inline(rgba: np.ndarray) -> str:
 
 
 def inline_lossless(rgba: np.ndarray) -> str:
-    """The same without loss, where it is opaque.
+    """As `inline`, without loss where the picture is opaque.
 
-    With Pillow, which lets one choose how hard to try: a thirtieth of OpenCV's time, for a file larger by an eighth.
+    With Pillow, whose effort can be chosen: it takes a thirtieth of OpenCV's time, for a file larger by an eighth.
     """
     file = io.BytesIO()
     Image.fromarray(rgba).save(file, "WEBP", lossless=True, quality=0, method=0)

@@ -27,7 +27,7 @@ LABELS = {name: method.label for name, method in CLASSICAL.items()} | {
     "paper-srin": "Paper: SRIN",
 }
 COPY = "copy-paste"
-PASTED = "pasted"  # the composite, among methods
+PASTED = "pasted"  # names the composite where a method is expected
 PASTED_LABEL = "the pasted picture"
 
 
@@ -52,10 +52,10 @@ class Outcome:
 class Run:
     """Results of one press of Harmonize, with all that it takes to compute any of them again at full size.
 
-    composite: of preview size, as all here. window: its rows and columns that methods may change: results are kept of
-    these alone. labels: uint8 (h, w), the semantic map's regions. segmenter: who drew it, as people read it; asked: the
-    choice. size: width and height of the original.
-    key: the page's name for the inputs, by which it knows results that no longer match. address, mask_address,
+    composite: of preview size, as all pictures here. window: its rows and columns that methods may change; results are
+    kept for these alone. labels: uint8 (h, w), the semantic map's regions. segmenter: who drew the map, to be shown to
+    people; asked: the segmenter that was chosen. size: width and height of the original.
+    key: the page's name for the inputs, by which it tells results that no longer match. address, mask_address,
     map_address: where the browser finds the composite, its mask, and the painted map. alike: pairs of methods (or PASTED,
     the composite itself) whose results nobody can tell apart.
     """
@@ -99,7 +99,7 @@ class Run:
         return build(self.composite, self.labels.astype(np.int32), self.segmenter)
 
     def map_for(self, method: str) -> SemanticMap:
-        """The map that a method takes: networks that take no mark borrow from everywhere. Raises SrinError."""
+        """The map for a method. The paper's networks take no mark, so theirs leaves nothing out. Raises SrinError."""
         if method in PAPER_NETWORKS and self.scene.mark is not None:
             return self.scene.semantic_map(self.composite, self.placement, self.asked, lending=False)
         return self.semantic_map
@@ -117,16 +117,16 @@ class Run:
         return replace(self, outcomes={**self.outcomes, result.method: outcome}, alike=alike)
 
     def _labs(self) -> Iterator[tuple[str, np.ndarray]]:
-        """What is there to be compared with, by name."""
+        """Samples of the composite and of the results so far, by name."""
         yield PASTED, lab_sample(self.composite.image[self.window], self.composite.mask[self.window])
         for method, outcome in self.outcomes.items():
             if outcome.lab is not None:
                 yield method, outcome.lab
 
     def same_as(self, method: str) -> list[str]:
-        """What nobody can tell from a method's result: labels, to be shown to people."""
+        """Labels of what nobody can tell apart from a method's result, to be shown to people."""
         names = [name for name in self.done if frozenset({method, name}) in self.alike and name != method]
-        # Copy-paste is the pasted picture: where it is there, it stands for that.
+        # Copy-paste gives the pasted picture: where it was run, its label is enough.
         if not {method, *names} & {COPY} and frozenset({method, PASTED}) in self.alike:
             return [PASTED_LABEL, *(LABELS[name] for name in names)]
         return [LABELS[name] for name in names]

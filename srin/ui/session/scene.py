@@ -1,6 +1,6 @@
-"""What a composite is made of: paths of the originals, and pictures of preview size.
+"""The parts of a composite: paths of the originals, and pictures of preview size.
 
-Nothing here is ever changed in place: every step makes new ones, so a step that fails loses nothing.
+Nothing here is ever changed in place: every step makes new objects, so a step that fails loses nothing.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from srin.ui.session.previews import (
 
 ENOUGH = 2 * PROXY_SIDE  # pixels of the longer side of a JPEG that previews and masks are made from
 
-# What a request has decoded, by path: nothing of full size outlives its request.
+# What a request has decoded, by path. Nothing of full size is kept longer than the request.
 _decoded: ContextVar[dict[Path, tuple[np.ndarray, np.ndarray | None]] | None] = ContextVar("decoded", default=None)
 
 
 @contextmanager
 def decoding_once() -> Iterator[None]:
-    """Within it, each photo is decoded at full size once at the most."""
+    """Within this block, each photo is decoded at full size once at the most."""
     token = _decoded.set({})
     try:
         yield
@@ -64,12 +64,14 @@ def _remember(path: Path, decoded: tuple[np.ndarray, np.ndarray | None]) -> None
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """path: the original file. name: as the visitor knows it. width, height: pixels, upright.
-    seen: width and height of the picture that `segmentation` knows, in whose pixels it is asked.
-    proxy: uint8 (h, w, 3), of preview size. segmentation: prepares itself in the background, to be asked for masks and
-    for the photo's regions. alpha: uint8 (h, w), its transparency at preview size, or None.
-    travels: whether the file is only a small copy, and the original is on its way: width and height are the original's,
-    and so are those of masks. first_address: of the small copy that was there before, or nothing.
+    """A photo of a visitor.
+
+    path: the original file. name: as the visitor knows it. width, height: of the original, in pixels, upright.
+    proxy: uint8 (h, w, 3), of preview size. alpha: uint8 (h, w), its transparency at preview size, or None.
+    segmentation: finds masks and the photo's regions; it prepares itself in the background. seen: width and height of
+    the picture that it was given, in whose pixels it is asked.
+    travels: whether the file is only a small copy, and the original is on its way. Masks have the original's size even
+    then. first_address: the address of the small copy that was there before, or "".
     """
 
     path: Path
@@ -95,7 +97,7 @@ class Photo:
         """Raises ImageError; `what` names the picture in its message.
 
         original: width and height of the original, if the file is a small copy of it. copied: the small copy, if the file
-        is the original that takes its place. It goes on with the copy's segmenter, which never sees more than that.
+        is the original that takes its place. The original goes on with the segmenter of the copy.
         """
         image, alpha, size = load_preview(path, what, ENOUGH)
         seen = (image.shape[1], image.shape[0])
@@ -108,7 +110,7 @@ class Photo:
             size = original
         elif seen == size:
             _remember(path, (image, alpha))
-        # Of the size that its masks get, also where the file was decoded at another.
+        # Of the size that small masks get, even if the file was decoded at another.
         small = shrunk_size(*size)
         proxy = None if alpha is None else resized(alpha, small)
         segmenter = copied.segmentation if copied else PhotoSegmenter(image)
@@ -123,7 +125,7 @@ class Photo:
 
     @property
     def identity(self) -> str:
-        """The same for a small copy and the original that took its place."""
+        """A name that is the same for a small copy and the original that took its place."""
         return self.first_address or self.address
 
     @cached_property
@@ -136,10 +138,10 @@ class Photo:
         return self.decoded()[0]
 
     def decoded(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """As `load_rgba`, from the file; once within `decoding_once`. A small copy is enlarged."""
+        """The file as `load_rgba` gives it, read once within `decoding_once`. A small copy is enlarged."""
         held = _decoded.get()
         if held is None or self.path not in held:
-            with collected():  # what is odd about it was said when it came
+            with collected():  # remarks on the file were shown when it came
                 pair = load_rgba(self.path, self.name)
             if self.travels:
                 size = (self.width, self.height)
@@ -156,7 +158,7 @@ class Photo:
 
     @staticmethod
     def composite_of(image: np.ndarray, mask: np.ndarray, alpha: np.ndarray | None) -> Composite:
-        with collected():  # what is odd about it was said when it came
+        with collected():  # remarks on the mask were shown when it came
             return Composite.of(image, mask, alpha)
 
 
@@ -164,11 +166,11 @@ class Photo:
 class Selection:
     """The mask of a photo.
 
-    version: number by which the page calls it. png: of the photo's full size. proxy: uint8 (h, w), of preview size.
+    version: its number for the page. png: the mask at the photo's full size. proxy: uint8 (h, w), of preview size.
     segmenter: who made it, to be shown to people. painted: whether a person painted this version. prompted: whether it
     is nothing but a segmenter's answer to clicks and boxes.
-    pure: whether it is a photo's own transparency, or the matte of an example: then the colours under its soft edge
-    are the object's own already.
+    pure: whether it is a photo's own transparency, or the matte of an example. Then the colours under its soft edge
+    are the object's alone already.
     """
 
     version: int
@@ -186,7 +188,7 @@ class Selection:
 
     @cached_property
     def original_address(self) -> str:
-        """Where the browser finds it at full size."""
+        """Where the browser finds the mask at full size."""
         return shown_file(self.png, "png")
 
     def mask(self) -> np.ndarray:
@@ -198,8 +200,8 @@ class Selection:
 class Light:
     """Where on a photo the networks take their light from.
 
-    version: number by which the page calls it. mask: uint8 (h, w), 255 where the photo is marked and 0 elsewhere, not 0
-    everywhere, of the size of its `Photo.live`. only: whether they take it from there alone, or never from there.
+    version: its number for the page. mask: uint8 (h, w), of the size of `Photo.live`: 255 where the photo is marked and
+    0 elsewhere, not 0 everywhere. only: whether they take light from the mark alone, or never from it.
     """
 
     version: int
@@ -218,7 +220,7 @@ class Light:
 
     @cached_property
     def file_address(self) -> str:
-        """Where it finds it as a file, to be kept."""
+        """Where the browser finds the mask as a file, to be kept."""
         return shown_file(self.png, "png")
 
 
@@ -241,8 +243,8 @@ class CutOut:
 
     @classmethod
     def make(cls, photo: Photo, rgb: np.ndarray, mask: np.ndarray, pure: bool) -> CutOut:
-        """rgb, mask: of the original. pure: see Selection. Raises MaskError if they differ in size, or if nothing or
-        everything is selected.
+        """Crops the object. rgb, mask: at full size. pure: see Selection. Raises MaskError if they differ in size, or if
+        nothing or everything is selected.
         """
         crop_rgb, crop_mask = crop_to_mask(rgb, mask)
         if mask.min() > 127:
@@ -259,8 +261,7 @@ class CutOut:
 class Scene:
     """Either a background and a cut-out to be placed on it, or (`ready`) a finished composite and its mask.
 
-    real: what the composite shows in truth, where an example knows it. light, picture_light: marks on background and
-    picture.
+    real: the file of the true picture, where an example has one. light, picture_light: marks on background and picture.
     """
 
     background: Photo | None = None
@@ -295,7 +296,7 @@ class Scene:
         return bool(self._roles_of(path))
 
     def with_original(self, path: Path, original: Photo) -> Scene:
-        """A copy with an original in the place of its small copy, which has this path. Masks stay. Raises SrinError."""
+        """A copy in which an original replaces the small copy with this path. Masks stay. Raises SrinError."""
         arrived: dict[str, Any] = dict.fromkeys(self._roles_of(path), original)
         scene = replace(self, **arrived)
         if "object" in arrived and self.selection:
@@ -332,7 +333,7 @@ class Scene:
 
     @property
     def mark(self) -> Light | None:
-        """The backdrop's."""
+        """The backdrop's mark."""
         return self.picture_light if self.ready else self.light
 
     def with_mark(self, light: Light | None) -> Scene:
@@ -340,7 +341,7 @@ class Scene:
         return replace(self, picture_light=light) if self.ready else replace(self, light=light)
 
     def allowed(self, composite: Composite) -> np.ndarray | None:
-        """Where the background of this scene's composite, at any size, may lend, see `srin.reference.marked`; None:
+        """Where the background may lend, at the size of this scene's composite, see `srin.reference.marked`. None:
         everywhere."""
         return None if self.mark is None else marked(self.mark.mask, self.mark.only, composite)
 
@@ -395,10 +396,10 @@ class Scene:
     ) -> SemanticMap:
         """The regions of this scene's composite, at any size.
 
-        segmenter: with "auto" they are those that were found when the photos arrived: of a finished composite, or of two
-            photos, moved along with the object. Another one looks at the composite.
-        lending: whether what may not lend is painted over first, as for the networks that take a mark. Then "auto" means
-            colour regions: those of the photos would show the shapes of what is excluded.
+        segmenter: "auto" takes the regions that were found when the photos arrived: those of a finished composite, or
+            those of both photos, moved along with the object. Any other segmenter looks at the composite.
+        lending: whether pixels that may not lend are painted over first, as networks that take a mark need it. Then
+            "auto" means colour regions: the photos' regions would show the shapes of what is excluded.
 
         Raises SrinError, see `segment`.
         """
@@ -409,7 +410,7 @@ class Scene:
         if allowed is not None:
             return fitted(composite, draw(composite, "colour"))
         if not (self.has_regions or self._awaits_sam):
-            return segment(composite, "colour")  # the same regions, without the wait for proposals of objects
+            return segment(composite, "colour")  # the same regions, without waiting for proposals of objects
         if self.ready:
             assert self.picture
             found = self.picture.segmentation.automatic_map()
@@ -424,13 +425,13 @@ class Scene:
 
     @property
     def _photos(self) -> list[Photo]:
-        """Those that the composite is made of, as far as they are there."""
+        """The photos that the composite is made of, as far as they are there."""
         photos = (self.picture,) if self.ready else (self.background, self.object)
         return [photo for photo in photos if photo]
 
     @property
     def has_regions(self) -> bool:
-        """Whether `semantic_map` takes what is found already."""
+        """Whether the regions that `semantic_map` takes are found."""
         return all(photo.segmentation.status.map_segmenter for photo in self._photos)
 
     @property
@@ -440,7 +441,7 @@ class Scene:
 
     @property
     def _awaits_sam(self) -> bool:
-        """Whether Segment Anything will find the regions, or has."""
+        """Whether Segment Anything is finding the regions, or has found them."""
         return all(photo.segmentation.status.state in ("preparing", "ready") for photo in self._photos)
 
     def _check_complete(self) -> None:

@@ -1,4 +1,4 @@
-"""What one visitor is working on, and in which order."""
+"""A visitor's session: what is worked on, and the order of requests."""
 
 from __future__ import annotations
 
@@ -40,17 +40,18 @@ Download = TypeVar("Download", bound=Stoppable)
 
 
 class SessionState:
-    """One visitor.
+    """The session of one visitor.
 
     Attributes:
-        scene: what is worked on. placement: where the last example wants its object; serial counts these.
-        versions: masks to go back to, by number; lights: marks on the background. proposals: masks to choose from.
-            run: the last results.
+        scene: what is worked on. placement: where the server last put the object, such as an example's; serial counts
+            these.
+        versions: masks to go back to, by number; lights: marks on the background, likewise. proposals: masks to choose
+            from. run: the last results.
         photos: number of the present set of photos; scenes: former sets, with their masks, to go back to, by number.
-        settings: of the comparison, that the last project brought.
-        token: a name that is another one when all this was forgotten, by which the page notices.
-        runs, questions: of the comparison, and why a part looks as it does.
-        strokes, revision: what the page needs to put answers in order, see requests.js.
+        settings: the comparison's, from the last project that was opened.
+        token: changes when the session is forgotten, by which the page notices.
+        runs, questions: which run of the comparison, and which question why, is the newest.
+        strokes, revision: what the page needs to put answers in order, see answers.js.
     """
 
     def __init__(self) -> None:
@@ -63,7 +64,7 @@ class SessionState:
         self.forget()
 
     def forget(self) -> None:
-        """Back to the empty page. The page learns it with the next answer."""
+        """Empties the session. The page learns it with the next answer."""
         self.token = secrets.token_hex(8)
         self.scene = Scene()
         self.photos = 0
@@ -86,7 +87,7 @@ class SessionState:
         return self._queue.answered
 
     def begin_download(self, number: int, download: Download) -> Download:
-        """The page numbers its downloads, too. One that was stopped before it began ends at once."""
+        """Keeps a download by the page's number for it. One that was stopped before it began ends at once."""
         self._downloads[number] = download
         if number in self._stopped_downloads:
             download.stop()
@@ -97,7 +98,7 @@ class SessionState:
         self._stopped_downloads.discard(number)
 
     def stop_download(self, number: int) -> None:
-        """Also for a download that hasn't begun yet."""
+        """Stops a download, even one that hasn't begun yet."""
         if download := self._downloads.get(number):
             download.stop()
         elif len(self._stopped_downloads) < MOST_STOPPED:
@@ -119,12 +120,12 @@ class SessionState:
         self.scene, self.placement, self.serial = draft.scene, draft.placement, draft.serial
         self.versions, self.lights, self.proposals = draft.versions, draft.lights, draft.proposals
         self.photos, self.scenes, self.settings = draft.photos, draft.scenes, draft.settings
-        if draft.token != self.token:  # forgotten
+        if draft.token != self.token:  # the visitor asked to forget everything
             self.run = None
 
     @contextmanager
     def look(self) -> Iterator[int]:
-        """The number of a new look at all this, higher than any before."""
+        """Yields the number of a new view of the session, higher than any before; one view is made at a time."""
         with self._looking:
             self.revision += 1
             yield self.revision
@@ -151,7 +152,7 @@ class SessionState:
         self.adopt(Selection(version, png, shrink(mask), segmenter, **how), mask)
 
     def take_light(self, mask: np.ndarray | None, only: bool) -> None:
-        """Marks where on the backdrop the networks take their light from: see Light; None or nothing marked: everywhere.
+        """Marks where on the backdrop the networks take their light from, see Light. None or all 0: from everywhere.
 
         Raises SrinError, and leaves the scene as it was, when there is no photo, or the mask is of another size.
         """
@@ -170,7 +171,7 @@ class SessionState:
             self.lights.pop(next(iter(self.lights)))
 
     def change(self, scene: Scene) -> None:
-        """Other photos, or the other way of working. What was there before can be gone back to."""
+        """Takes other photos, or the other way of working. `go_back` brings back what was there before."""
         self._put_aside()
         self.photos = max([self.photos, *self.scenes]) + 1
         self.scene = scene
@@ -178,7 +179,7 @@ class SessionState:
             del self.scenes[min(self.scenes)]
 
     def go_back(self, photos: int) -> None:
-        """To a former set of photos, or forth again. Raises SrinError when it is not kept any more."""
+        """Goes back to a former set of photos, or forth again. Raises SrinError when it is not kept any more."""
         if photos == self.photos:
             return
         if photos not in self.scenes:
@@ -187,12 +188,12 @@ class SessionState:
         self.photos, self.scene = photos, self.scenes.pop(photos)
 
     def put_original(self, path: Path, original: Photo) -> None:
-        """In the place of its small copy, which has this path, in all sets of photos. Raises SrinError."""
+        """Replaces the small copy with this path by its original, in all sets of photos. Raises SrinError."""
         scenes = {number: scene.with_original(path, original) for number, scene in self.scenes.items()}
         self.scene, self.scenes = self.scene.with_original(path, original), scenes
 
     def drop_copy(self, path: Path) -> None:
-        """A small copy whose original can't be used: no set of photos that has it can be gone back to."""
+        """Drops a small copy whose original can't be used, and all former sets of photos that have it."""
         self.scenes = {number: scene for number, scene in self.scenes.items() if not scene.has_copy(path)}
         if self.scene.has_copy(path):
             self.scene = self.scene.without_copy(path)
@@ -203,7 +204,7 @@ class SessionState:
             self.scenes[self.photos] = self.scene
 
     def place(self, placement: Placement) -> None:
-        """Puts the object somewhere else than the visitor did."""
+        """Places the object for the visitor; the page follows when `serial` has changed."""
         self.placement = placement
         self.serial += 1
 
@@ -212,7 +213,7 @@ class SessionState:
         photo = self.scene.masked_photo
         assert photo is not None
         if self.scene.ready:
-            photo.composite_of(photo.proxy, selection.proxy, photo.alpha)  # raises what is wrong with it
+            photo.composite_of(photo.proxy, selection.proxy, photo.alpha)  # raises SrinError for a mask of no use
             self.scene = self.scene.with_mask(selection, None)
         else:
             cutout = CutOut.make(photo, photo.original(), mask, selection.pure)
@@ -223,7 +224,7 @@ class SessionState:
 
 
 class Newest:
-    """What the page has begun, by its numbers: the newest goes on, unless it is cancelled; older ones have to stop."""
+    """The newest of what the page has begun and numbered. It goes on unless it is cancelled; older ones have to stop."""
 
     def __init__(self) -> None:
         self._newest = self._cancelled = 0
@@ -232,7 +233,7 @@ class Newest:
         self._newest = max(self._newest, number)
 
     def cancel(self, number: int) -> None:
-        """Also what hasn't begun yet."""
+        """Cancels all up to this number, even if they haven't begun yet."""
         self._cancelled = max(self._cancelled, number)
 
     def goes_on(self, number: int) -> bool:
@@ -240,9 +241,9 @@ class Newest:
 
 
 class _Recent:
-    """Which sessions are in use, so that memory stays bounded: beyond MAX_VISITORS, the longest unused one is forgotten.
+    """Bounds the memory of sessions: beyond MAX_VISITORS, the longest unused one is forgotten.
 
-    Gradio's own limit won't do: it counts every call of an endpoint as a visitor, and scripts would push out people.
+    Gradio's own limit won't do: it counts every call of an endpoint as a visitor, so scripts would push out people.
     """
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from srin import limits
 from srin.batch import make_folder
 from srin.errors import ImageError
 
-KEPT = "kept"  # subfolder of files that all visitors see, which stay
+KEPT = "kept"  # subfolder of files that all visitors see, which are not swept
 MOST_NAME = 120  # bytes of a file's name without its extension
 
 
@@ -47,7 +47,7 @@ def uploaded(data: dict[str, Any]) -> Path:
 
 
 async def sweep_regularly() -> None:
-    """Gradio's own deletion knows only files that passed through its components."""
+    """Sweeps for ever: Gradio's own deletion knows only files that passed through its components."""
     while True:
         await asyncio.to_thread(sweep, Path(get_upload_folder()), limits.KEEP_SECONDS)
         await asyncio.sleep(max(1.0, limits.KEEP_SECONDS / 16))

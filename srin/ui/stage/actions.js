@@ -1,4 +1,4 @@
-// What changes the Stage: tools, placement, clicks, strokes, undo; and what the other components hear of it.
+// Actions that change the Stage: tools, placement, clicks, strokes, undo; and telling the other components of it.
 
 import { remember, tell } from "../page/shared.js";
 import { say } from "./component.js";
@@ -16,7 +16,7 @@ export function pickTool(tool) {
   if (tool !== "pan") showView(viewOf(tool));
   changed("panel");
   redraw();
-  // The object may have been cut out since; and on the cut-out nothing follows a first look.
+  // The object may have been cut out meanwhile; and no better live preview is asked for while the cut-out is shown.
   const isBack = before !== "place";
   if (stage.view === "place" && (!stage.live || (isBack && stage.live.awaits))) changed("live");
   return true;
@@ -59,7 +59,7 @@ export function commitPrompt() {
   request("prompt", { points: stage.points, box: stage.box }, "Selecting");
 }
 
-// The layer to paint on, as large as the photo's proxy.
+// Makes the mask's layer as large as the photo's proxy, to paint on it. Returns false if there is no photo.
 export function ensureMask() {
   const photo = cuttable();
   if (!photo) return false;
@@ -122,7 +122,7 @@ export function undo(steps) {
   return true;
 }
 
-// Tells the other components which composite this is now, so that they can mark results of another one.
+// Tells the other components the key of the present composite, so that they can mark results of another one as stale.
 export function announce() {
   const { server, placement } = stage;
   const key = server.missing ? "" : server.key + (server.way === "pair" ? JSON.stringify(placement) : "");

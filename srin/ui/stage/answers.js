@@ -1,4 +1,4 @@
-// What the server answers: its state, adopted as a whole or not at all.
+// Adopts the server's answer, its state, as a whole or not at all.
 
 import { loadImage, tell } from "../page/shared.js";
 import { announce, showView } from "./actions.js";
@@ -29,7 +29,7 @@ export async function adopt() {
   try {
     images = await loadImages(next, before);
   } catch (error) {
-    // The server is gone, or the preview has expired. The page stands as it was, and waits for nothing.
+    // The server is gone, or the preview has expired. The page stays as it was, and counts the requests as answered.
     if (next.revision !== lastRevision) return;
     haveAnswered(next.answered);
     stage.problem = error.message;
@@ -48,7 +48,7 @@ export async function adopt() {
   stage.problem = next.problem;
   stage.way = next.way;
   if (["background", "object", "picture"].some((role) => next[role]?.identity !== before[role]?.identity)) {
-    useLook(stage.restoring?.look ?? { strength: 1, moved: {} }); // of another scene, the look is another
+    useLook(stage.restoring?.look ?? { strength: 1, moved: {} }); // another scene begins with no changes to its look
   }
   work.saysProject = "";
   if (JSON.stringify(next.work.settings) !== JSON.stringify(before.work?.settings ?? {})) {
@@ -66,7 +66,7 @@ export async function adopt() {
   announce();
   release();
   tellArrivals();
-  if (pendingCount() === 0) stage.asked = ""; // what comes now was not asked for by a person
+  if (pendingCount() === 0) stage.asked = ""; // later answers are not to a person's request
   watchSegmentation();
   if (isForgotten) bringBack();
   const begins = before.segmentation?.state === "unavailable" && next.segmentation?.state === "preparing";
@@ -76,7 +76,7 @@ export async function adopt() {
   }
 }
 
-// Where photos took the place of some that had a mask.
+// What to say if other photos replaced some that had a mask.
 function replacedText(next, before) {
   if (!before.mask || stage.restoring || next.photos === before.photos) return "";
   if (stage.asked === "another") return "The picture with its object is the background now. Undo takes that back.";
@@ -117,14 +117,14 @@ function adoptMask(next, before) {
   const identity = (next.way === "ready" ? next.picture : next.object)?.identity ?? null;
   const samePhoto = identity === stage.maskedPhoto;
   stage.maskedPhoto = identity;
-  // Also where the same photo was given once more: then its clicks belong to a mask that is gone.
+  // Also if the same photo was given once more: its clicks belong to a mask that is gone.
   if (!samePhoto || (next.photos !== before.photos && !next.mask)) {
     const { points, box } = stage.restoring ?? stage.resuming ?? { points: [], box: null };
     stage.points = points;
     stage.box = box;
     views.cut.reset();
   }
-  const hasNewer = samePhoto && next.strokes < stage.strokes; // painted on since the server answered
+  const hasNewer = samePhoto && next.strokes < stage.strokes; // a stroke that this answer does not know yet
   const isOurs = samePhoto && next.mask?.painted && !stage.restoring; // the canvas shows it already
   if (!next.mask && !hasNewer) stage.mask.clear(photo?.width ?? 1, photo?.height ?? 1);
   else if (next.mask && next.mask.url !== before.mask?.url && !hasNewer && !isOurs) {
@@ -149,8 +149,8 @@ function adoptView(next, before) {
   showView(view);
 }
 
-// Whether the object goes into its scene now: when what was missing has come by a click, a box or a file. What was painted,
-// or is a segmenter's proposal, is looked at first.
+// Whether to show the object in its scene now: when a click, a box or a file has completed the scene. After painting or a
+// segmenter's proposal, the visitor looks at the mask first.
 function lands(next, before) {
   const wasComplete = before.missing === null && before.way === next.way;
   return !wasComplete && ["prompt", "photo"].includes(stage.asked);

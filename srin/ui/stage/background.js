@@ -1,5 +1,5 @@
-// What the server does beside the requests, and what of it the canvas shows: the live preview, the semantic map, the mask
-// under the mouse, and how far Segment Anything is. Only the newest answer of each kind counts.
+// What the canvas asks of the server besides numbered requests: the live preview, the semantic map, the mask under the mouse,
+// and how far Segment Anything is. Only the newest answer of each kind counts.
 
 import { hear, loadAll } from "../page/shared.js";
 import { props, trigger, watch } from "./component.js";
@@ -13,21 +13,21 @@ import { changed, shownPicture, shownView, stage, whenChanged } from "./state.js
 const HOVER_MS = 150;
 const PEEK_MS = 1000;
 const MOST_WAIT_MS = 8000;
-const FINE_MS = 300; // of rest, before a live preview as fine as the background is asked for
+const FINE_MS = 300; // of rest before the finer live preview is asked for
 
 let liveRequests = 0;
 let liveBegan = 0;
 let liveTimer = 0;
-let liveWait = 0; // milliseconds until a first look is followed by the next
+let liveWait = 0; // milliseconds from a first look to asking again
 let mapRequests = 0;
 let hoverRequests = 0;
 let hoverTimer = 0;
 let peekTimer = 0;
 
-// The picked network harmonizes the object, now that it lies still.
+// Asks for a live preview by the picked network, once the object lies still.
 export function askLive() {
   liveWait = PEEK_MS;
-  stage.said = ""; // what was harmonized before
+  stage.said = ""; // it was about the former live preview
   changed("status");
   askLiveAgain();
 }
@@ -42,7 +42,7 @@ function askLiveAgain() {
   sendLive(0, false);
 }
 
-// Several reasons to ask at once are one. While the picture is dragged about, it waits.
+// Asks once for several reasons at the same time. During a gesture it waits.
 function sendLive(wait, fine) {
   clearTimeout(liveTimer);
   liveTimer = setTimeout(() => {
@@ -52,7 +52,7 @@ function sendLive(wait, fine) {
   }, wait);
 }
 
-// Whether the board shows the picture larger than the first live preview.
+// Whether the canvas shows the picture larger than the first live preview.
 function wantsFine() {
   const picture = shownPicture();
   const side = picture ? Math.max(picture.width, picture.height) : 0;
@@ -69,12 +69,12 @@ function sayLost(sentence) {
   showBusy(false);
 }
 
-// Whether a live preview, or a better one, is still to come.
+// Marks the canvas as busy while a live preview, or a better one, is still to come.
 function showBusy(isBusy) {
   pictureCanvas.setAttribute("aria-busy", Boolean(isBusy));
 }
 
-// Strengths above 1 take a second picture, which is asked for when the first of them is chosen.
+// Strengths above 1 need a second picture. It is asked for when such a strength is first chosen.
 function askStrong() {
   const { live, strength } = stage;
   if (strength <= 1 || live?.images.length !== 1 || pictureCanvas.getAttribute("aria-busy") === "true") return;
@@ -107,13 +107,13 @@ async function adoptLive() {
     } else if (live.fine) {
       showBusy(false);
     } else {
-      if (liveWait > PEEK_MS) askMap(); // it was awaited, and is another one now
+      if (liveWait > PEEK_MS) askMap(); // the regions have been found meanwhile, so the map is another one
       stage.said = `Harmonized by ${live.label} in ${Math.round(performance.now() - liveBegan)} ms`;
       const isRough = wantsFine();
       showBusy(isRough);
       if (isRough) sendLive(FINE_MS, true);
     }
-    askStrong(); // it may have been chosen meanwhile
+    askStrong(); // a strength above 1 may have been chosen meanwhile
   }
   changed("status");
   redraw();
@@ -141,7 +141,7 @@ async function adoptMap() {
   redraw();
 }
 
-// at: fractions of the photo, or null.
+// Asks what a click would select. at: a point in fractions of the photo, or null.
 export function hovered(at) {
   clearTimeout(hoverTimer);
   hoverRequests += 1;
@@ -157,7 +157,7 @@ export function hovered(at) {
 async function adoptHover() {
   const { hover } = props;
   if (!hover?.url || hover.request !== hoverRequests) return;
-  const images = await loadAll([hover.url], () => hover.request === hoverRequests, () => {}); // it is only a hint
+  const images = await loadAll([hover.url], () => hover.request === hoverRequests, () => {}); // only a hint
   if (!images) return;
   [stage.hoverMask] = images;
   redraw();

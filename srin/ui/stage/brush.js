@@ -1,4 +1,4 @@
-// The mask as it is painted: a canvas of the photo's proxy, in one colour, whose opacity is the mask.
+// A mask, or a mark, to paint on: a canvas over the photo, in one colour, whose opacity is the mask.
 
 import { newCanvas } from "../page/shared.js";
 
@@ -51,7 +51,7 @@ export class MaskLayer {
 
 const stamps = new Map();
 
-// One dab of the brush; the last few are kept, since a stroke takes hundreds of the same.
+// One dab of the brush. The last few are kept, since a stroke needs the same one hundreds of times.
 function brushStamp(radius, hardness) {
   const name = `${radius.toFixed(1)} ${hardness}`;
   if (!stamps.has(name)) {

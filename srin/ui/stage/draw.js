@@ -1,4 +1,4 @@
-// What the two canvases show. The lower one holds the picture alone, the upper one everything that is only for editing.
+// Draws the two canvases. The lower one holds the picture alone, the upper one everything that is only for editing.
 
 import { clamp, newCanvas } from "../page/shared.js";
 import { find } from "./component.js";
@@ -13,7 +13,7 @@ export const pictureCanvas = find(".stage-picture");
 export const marksCanvas = find(".stage-marks");
 export const density = () => Math.min(2, window.devicePixelRatio || 1);
 
-const hatched = newCanvas(1, 1); // what may not lend
+const hatched = newCanvas(1, 1); // the pattern over what may not lend
 let frame = 0;
 
 export function redraw() {
@@ -63,8 +63,8 @@ export function drawObject(context, cutout, background) {
   context.restore();
 }
 
-// The harmonized object over the pasted one; the server has cut it out along the same mask. It sends a picture at a
-// strength of 1, and where that is not enough another one at 2.
+// Draws the harmonized object, which the server has cut out along the same mask, over the pasted one. The server sends a
+// picture at a strength of 1 and, where that is not enough, another one at 2.
 function drawLive(context, background) {
   const [x, y, width, height] = stage.live.window;
   const { strength } = stage;
@@ -108,7 +108,7 @@ function drawMarks() {
   drawPointer(context, picture);
 }
 
-// The semantic map, over the picture.
+// Draws the semantic map over the picture.
 function drawLabels(context, picture) {
   if (!stage.images.map || !stage.showsMap) return;
   context.save();
@@ -124,7 +124,7 @@ function line(context, width, colour) {
   context.stroke();
 }
 
-// Twice, dark under light, so that it shows on any picture.
+// Draws a line twice, light over dark, so that it shows on any picture.
 function outlined(context, path) {
   context.beginPath();
   path();
@@ -184,7 +184,7 @@ function drawPrompts(context) {
   }
 }
 
-// The brush's ring under the mouse, or the cross that the arrow keys move.
+// Draws the brush's ring under the mouse, and the cross that the arrow keys move.
 function drawPointer(context, picture) {
   const view = shownView();
   if (stage.cursor) {
@@ -233,7 +233,7 @@ function drawLight(context, picture) {
   context.drawImage(hatched, 0, 0);
 }
 
-// Dark and light, so that it shows on any picture.
+// A pattern of light lines on dark, which shows on any picture.
 function hatching(context) {
   const side = Math.round(9 * density());
   const tile = newCanvas(side, side);

@@ -1,4 +1,4 @@
-// What there is before there are photos: an example that is harmonized already, on the canvas, and where to begin.
+// What the Stage shows before there are photos: a harmonized example on the canvas, and ways to begin.
 
 import { fillCards } from "../gallery/cards.js";
 import { hear, loadAll, tell } from "../page/shared.js";

@@ -6,7 +6,7 @@ import { stage } from "./state.js";
 import { ROLE_WORDS, copies, sendOriginal, sendPhoto, smallCopy } from "./transfer.js";
 import { keepFile, openProject, workFile } from "./work.js";
 
-// Where a file goes whose place nobody chose: where there is none yet; otherwise to what the canvas shows.
+// The role of a file for which nobody chose one: the first that is missing, otherwise that of the photo on the canvas.
 function freeRole() {
   const { server, way, view } = stage;
   if (way === "ready") return server.picture ? "mask" : "picture";
@@ -33,11 +33,11 @@ async function addFile(file, role) {
     small = role === "mask" ? null : await smallCopy(file);
     path = await (small ? sendPhoto(small.file, role, { after: file.size }) : sendPhoto(file, role));
     if (small) copies.set(workFile(path), URL.createObjectURL(small.file));
-    keepFile(path, file); // the original, also for its small copy: it is what is kept
+    keepFile(path, file); // also for a small copy, the browser keeps the original
     return { path, name: file.name, width: small?.width, height: small?.height };
   });
   await settled();
-  // Unless the server did not take it.
+  // The original follows, unless the server refused the small copy.
   if (small && stage.server.work?.files[role]?.url === workFile(path)) {
     sendOriginal(file, role, path, small.file.size, (original) => keepFile(original, file));
   }

@@ -25,7 +25,7 @@ const isOverObject = (point) => {
   return Math.abs(x) < stage.cutoutSize.width / 2 && Math.abs(y) < stage.cutoutSize.height / 2;
 };
 
-// --- what dragging does, tool by tool: functions from the first point (pixels of the canvas) to { move, end, cancel }
+// --- what dragging does with each tool: a function gets the first point (pixels of the canvas), returns { move, end, cancel }
 
 const BEGIN = {
   place(start) {
@@ -108,7 +108,7 @@ function placing(before, change) {
   };
 }
 
-// A click; a finger that wanders is no click.
+// A click, unless the pointer wanders.
 function tap(start, act) {
   let wandered = false;
   return {
@@ -177,14 +177,14 @@ function pinch() {
 
 // --- events
 
-// What a finger may do before "Edit" is tapped: tap. Everything else is the page's, to be scrolled.
+// Whether a touch belongs to the page, to scroll it. Before "Edit" is tapped, fingers can only tap on the canvas.
 const isPages = (event) =>
   event.pointerType === "touch" && !stage.isEditing && !(["point", "negative", "light"].includes(stage.tool) && !pointers.size);
 
 function pointerDown(event) {
   if (!shownPicture() || isPages(event)) return;
   marksCanvas.setPointerCapture(event.pointerId);
-  marksCanvas.focus({ preventScroll: true }); // a finger would not, and the numbers would stay as they were typed
+  marksCanvas.focus({ preventScroll: true }); // a finger does not, and typed numbers take effect when they lose the focus
   pointers.set(event.pointerId, canvasPoint(event));
   stage.cursor = null;
   if (pointers.size === 2) {
@@ -215,7 +215,7 @@ function pointerMove(event) {
 function pointerUp(event) {
   if (!pointers.delete(event.pointerId) || !stage.gesture) return;
   const finished = stage.gesture;
-  stage.gesture = null; // the finger that stays begins nothing new
+  stage.gesture = null; // a second finger that stays down begins no new gesture
   if (event.type === "pointercancel") finished.cancel();
   else finished.end();
   redraw();
@@ -236,12 +236,13 @@ function showCursor(point) {
   marksCanvas.style.cursor = cursor;
 }
 
-// Over the object the wheel scales it, with shift it turns it. On a photo it zooms. Elsewhere the page scrolls.
+// Over the placed object the wheel scales it, or turns it with shift. With ctrl, or on the photo to cut out, it zooms.
+// Otherwise it scrolls the page.
 function wheel(event) {
   if (!shownPicture()) return;
   const point = canvasPoint(event);
   const onObject = stage.tool === "place" && canPlace() && isOverObject(point);
-  const amount = event.deltaY || event.deltaX; // browsers turn shift-wheel into a sideways one
+  const amount = event.deltaY || event.deltaX; // browsers make shift and wheel scroll sideways
   if (onObject && !event.ctrlKey) {
     const { scale, rotation } = stage.placement;
     setPlacement(event.shiftKey ? { rotation: rotation + amount * 0.05 } : { scale: scale * Math.exp(-amount * 0.001) });

@@ -1,5 +1,5 @@
-// Segment Anything, where it isn't there: a button that gets it, how far that is, or why there is none. All visitors share
-// one download, so the page looks again from time to time, whoever began it.
+// Where Segment Anything is missing: a button to download it, how far that is, or why it can't be had. All visitors share one
+// download, so the page asks the server from time to time, whoever began it.
 
 import { timeLeft } from "../page/shared.js";
 import { find, findAll, props, trigger, watch } from "./component.js";
@@ -10,7 +10,7 @@ const IDLE_LOOK_MS = 10000;
 
 let gettingRequests = 0;
 let gettingTimer = 0;
-let getting = null; // what the server has said last, see getting.py
+let getting = null; // the server's last answer, see getting.py
 
 const isMissing = () => stage.server.segmentation?.state === "unavailable";
 const megabytes = (bytes) => Math.round(bytes / 1e6);
@@ -27,11 +27,11 @@ function adoptGetting() {
   getting = checkpoint;
   showGetting();
   if (!isMissing()) return;
-  if (getting.state === "here") trigger("peek"); // then the photos that are open go on with it
+  if (getting.state === "here") trigger("peek"); // so that the open photos use it
   else watchGetting();
 }
 
-// As long as it is missing, and somebody may see that.
+// Asks the server again from time to time, as long as it is missing and the photo to cut out is in view.
 export function watchGetting() {
   clearTimeout(gettingTimer);
   if (!isMissing()) return;

@@ -1,4 +1,4 @@
-"""Segment Anything's checkpoint, got from the page: one download for all visitors, who all see how far it is."""
+"""Downloads Segment Anything's checkpoint from the page: once for all visitors, who all see how far it is."""
 
 import logging
 import threading
@@ -34,7 +34,7 @@ def _fetch_from_hub() -> None:
 
 
 def checkpoint(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
-    """Gets it, cancels that, or just says how far it is."""
+    """Starts the download, cancels it, or only says how far it is."""
     data, who = data_of(event), request.session_hash or ""
     act, note = text(data, "act"), ""
     if act == "get" and (offer := _offer()):
@@ -45,12 +45,12 @@ def checkpoint(event: gr.EventData, request: gr.Request) -> dict[str, Any]:
 
 
 def leave(request: gr.Request) -> None:
-    """A page was closed."""
+    """Called when a page is closed: its visitor no longer asks for the download."""
     download.leave(request.session_hash or "")
 
 
 def _offer() -> checkpoints.Checkpoint | None:
-    """What visitors may fetch."""
+    """The checkpoint that visitors may fetch, or None."""
     return None if checkpoints.is_offline() or checkpoints.is_here() else checkpoints.offered()
 
 

@@ -1,5 +1,5 @@
-// Undo and redo over everything on the Stage. An entry is the whole of what can be undone: { placement, points, box, look,
-// version, light, photos }, the last three being the server's numbers of the mask, of the mark and of the set of photos.
+// Undo and redo over everything on the Stage. An entry holds all that can be undone: { placement, points, box, look, version,
+// light, photos }. The last three are the server's numbers of the mask, of the mark and of the set of photos.
 
 const MOST_STEPS = 40;
 

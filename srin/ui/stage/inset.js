@@ -1,5 +1,5 @@
-// The cut-out, small in the corner while the object lies in its scene: a click in it corrects what is cut out, and the
-// object stays where it is.
+// The object's photo with its mask, small in the corner of the scene: a click in it corrects the mask, and the object stays
+// where it is.
 
 import { addPoint, pickTool } from "./actions.js";
 import { find, findAll, setPressed } from "./component.js";
@@ -9,13 +9,13 @@ import { marksLight, stage } from "./state.js";
 const inset = find(".inset");
 const insetCanvas = find(".inset-canvas");
 const INSET_WIDTH = 200; // CSS pixels
-const SMALL_BOARD = 520; // CSS pixels: on a narrower canvas there is no room to aim, and a tap opens the cut-out
+const SMALL_BOARD = 520; // CSS pixels: on a narrower canvas the inset is too small to aim at, and a tap opens the photo
 let insetLabel = 1; // of the next click: 1 adds, 0 takes away
 
 export function showInset() {
   const { way, view, images, server } = stage;
   const corrects = way === "pair" && view === "place" && images.object && server.mask && !server.mask.pure;
-  inset.hidden = !corrects || marksLight(); // what it covers can be marked, too
+  inset.hidden = !corrects || marksLight(); // while light is marked it must not cover the background
   for (const button of findAll("[data-inset]")) setPressed(button, Number(button.dataset.inset) === insetLabel);
   if (!inset.hidden) drawInset();
 }

@@ -1,5 +1,5 @@
-// Everything that the mouse can do on the canvas, by keys. Placing: arrows move the object. Cutting out: arrows move a
-// cross, Enter uses the tool there; so they do when the background is marked.
+// Keys for everything that the mouse can do on the canvas. While placing, arrows move the object. While cutting out or marking
+// the background, arrows move a cross, and Enter uses the tool there.
 
 import { clamp } from "../page/shared.js";
 import {

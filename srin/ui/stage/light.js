@@ -1,5 +1,5 @@
-// "Take the light from here": a part of the background is clicked or painted, from which alone the networks take their
-// light, or never. The mark belongs to the background's photo: where the object lies makes no difference to it.
+// "Take the light from here": the visitor clicks or paints a part of the background. The networks take their light from it
+// alone, or never from it. The mark belongs to the background's photo, wherever the object lies.
 
 import { pickTool, setBrush } from "./actions.js";
 import { find, findAll, setPressed } from "./component.js";
@@ -8,9 +8,9 @@ import { request, sent } from "./requests.js";
 import { marksLight, shownPicture, stage } from "./state.js";
 import { transfer } from "./transfer.js";
 
-export const LIVE_SIDE = 512; // pixels of the longer side of a first live preview, and of a mark, as in previews.py
+export const LIVE_SIDE = 512; // pixels: the longer side of a first live preview and of a mark, as in previews.py
 let lightUploads = 0;
-let lightSent = 0; // number of the last request that changed the mark: older answers know less than the canvas
+let lightSent = 0; // number of the last request that changed the mark; the canvas is newer than answers to earlier ones
 
 export async function sendLight(data, doing, prepare) {
   lightUploads += 1;

@@ -13,7 +13,7 @@ from srin.ui.stage.live_preview import small_composite
 
 
 def with_region(scene: Scene, placement: Placement, x: float, y: float) -> np.ndarray:
-    """The scene's mark with the region at a point, or without it where most of the region was marked.
+    """The scene's mark with the region at a point added, or removed if most of it was marked.
 
     x, y: in fractions of the composite, below 1.
     Returns uint8 (h, w), as in Light. Raises SrinError, also for a point on the object.
@@ -25,8 +25,8 @@ def with_region(scene: Scene, placement: Placement, x: float, y: float) -> np.nd
 
 
 def _region(scene: Scene, placement: Placement, x: float, y: float) -> np.ndarray:
-    """bool (h, w): a background region of the semantic map, and what of it the object hides."""
-    if not scene.ready:  # both photos' regions are in the composite's map, once they are found
+    """bool (h, w): the background's region at a point; of two photos, with the part of it that the object hides."""
+    if not scene.ready:  # wait for the photos' regions, which make up the composite's map
         for photo in (scene.background, scene.object):
             if photo is not None:
                 photo.segmentation.automatic_map()
@@ -41,13 +41,13 @@ def _region(scene: Scene, placement: Placement, x: float, y: float) -> np.ndarra
     if scene.ready:
         return region
     assert scene.background is not None  # there is a composite
-    # The map's regions are made of whole regions of the photo.
+    # The map's regions consist of whole regions of the photo.
     labels = enlarged(scene.background.segmentation.automatic_map().labels, region.shape)
     return np.isin(labels, np.unique(labels[region]))
 
 
 def painted(scene: Scene, path: Path) -> np.ndarray:
-    """A mark that was painted on the scene's backdrop: a PNG of any size, by its opacity.
+    """A mark that was painted on the scene's backdrop. path: a PNG of any size, whose opacity is the mark.
 
     Returns uint8 (h, w), as in Light. Raises ImageError, SrinError.
     """

@@ -1,4 +1,6 @@
-"""Harmonizing while the visitor works: one network on a small copy of the scene, fast enough for every release."""
+"""Harmonizing while the visitor works: one network on a small copy of the scene, fast enough to run
+whenever the object is let go.
+"""
 
 import cv2
 import numpy as np
@@ -12,7 +14,7 @@ from srin.segmentation.semantic_map import build
 from srin.ui.session.previews import LIVE_SIDE, shrink
 from srin.ui.session.scene import Scene
 
-FINER = 2  # times the size that is shown, at which the object is pasted
+FINER = 2  # the object is pasted at so many times the size that is shown
 
 
 def harmonized(
@@ -23,9 +25,9 @@ def harmonized(
     side: pixels of the longer side of the scene's copy, at most PROXY_SIDE. strong: whether strengths above 1 are wanted.
 
     Returns:
-        uint8 (h, w, 4), at strength 1 and, if `strong`, at MAX_STRENGTH: the picture inside the mask's bounding box,
-        opaque where the mask is not 0; that box, x, y, width and height, in fractions of the background; what the network
-        decided.
+        Pictures of the mask's bounding box, uint8 (h, w, 4), opaque where the mask is not 0: at strength 1 and, if
+        `strong`, at MAX_STRENGTH. That box: x, y, width and height in fractions of the background. What the network
+        decided, or None.
 
     Raises:
         SrinError: as Scene.preview and Harmonizer.from_pretrained.
@@ -37,7 +39,7 @@ def harmonized(
     reference = scene.allowed(composite) if harmonizer.decides else None
     if scene.has_regions or reference is not None:
         semantic_map = scene.semantic_map(composite, placement, lending=harmonizer.decides)
-    else:  # nobody waits for a map here
+    else:  # the live preview doesn't wait for a map
         semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
     result = harmonizer.harmonize_composite(composite, semantic_map, reference=reference, offsets=offsets)
     x, y, width, height = cv2.boundingRect(composite.mask)
@@ -45,7 +47,7 @@ def harmonized(
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
     rows, columns = composite.mask.shape
     results = [result, mixed(result, composite, MAX_STRENGTH, 0)] if strong else [result]
-    # Black where nothing shows: lossless, noise would cost.
+    # Black where nothing shows: noise there would make the lossless file larger.
     pictures = [np.dstack([picture[window] & opaque[..., None], opaque]) for picture in results]
     return pictures, [x / columns, y / rows, width / columns, height / rows], result.adjustment
 
@@ -58,9 +60,9 @@ def small_composite(scene: Scene, placement: Placement, side: int = LIVE_SIDE) -
     assert scene.background and scene.cutout
     background = scene.background.live if side == LIVE_SIDE else shrink(scene.background.proxy, side)
     size = background.shape[1::-1]
-    # Pasted larger, and then averaged down, as a download is that is looked at: an interpolation at this size blurs.
+    # Pasted larger and averaged down, as a download is when it is viewed: interpolating at this size would blur.
     large = cv2.resize(background, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_NEAREST)
-    # No larger than it will be drawn, so that nothing is warped that nobody sees.
+    # Shrunk to the size at which it is drawn, so that no unseen pixels are warped.
     height = placement.scale * large.shape[0]
     drawn = max(1, round(height * max(1.0, scene.cutout.alpha.shape[1] / scene.cutout.alpha.shape[0])))
     pasted = place(large, shrink(scene.cutout.rgb, drawn), shrink(scene.cutout.alpha, drawn), placement)

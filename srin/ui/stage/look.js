@@ -1,12 +1,12 @@
-// What the network did to the object, as sliders: they stand where it set them, and what is moved is added to its own
-// change. At rest the picture is the network's, to the bit.
+// Sliders for the network's changes to the object. They begin where the network set them; moving one adds to its change.
+// Unmoved, they leave the picture as the network made it, to the bit.
 
 import { clamp, tell } from "../page/shared.js";
 import { find, findAll } from "./component.js";
 import { changed, record, stage } from "./state.js";
 
-const LOOK_WAIT = 60; // milliseconds: a slider moves on
-// The sliders: the name of each, how far it goes either way, and how its value is said; ratios go by powers of two.
+const LOOK_WAIT = 60; // milliseconds of rest before a live preview is asked for
+// The sliders: label, span to either side, and how the value is shown. Ratios are powers of two.
 const LOOK = {
   exposure: { label: "Exposure", span: 2, say: (value) => `${signedNumber(value, 2)} stops` },
   temperature: { label: "Warmth", span: 30, say: (value) => signedNumber(value, 1) },
@@ -21,7 +21,7 @@ function signedNumber(value, digits) {
   return Number(text) === 0 ? text : `${value > 0 ? "+" : "−"}${text}`;
 }
 
-// What the server is told: see srin/offsets.py.
+// The moved sliders as offsets for the server, see srin/offsets.py.
 export function offsets() {
   const told = {};
   for (const [name, { span, isRatio }] of Object.entries(LOOK)) {
@@ -57,7 +57,7 @@ function moveLook(name, moved) {
   lookTimer = setTimeout(() => changed("live"), LOOK_WAIT);
 }
 
-// The other way round.
+// Sets the sliders from offsets, the inverse of `offsets`.
 export function useOffsets(told) {
   stage.moved = {};
   for (const [name, { span, isRatio }] of Object.entries(LOOK)) {

@@ -1,4 +1,4 @@
-// The Stage: connects its parts, and begins.
+// The Stage: connects its parts and starts.
 
 import { hear, tell } from "../page/shared.js";
 import { adopt } from "./answers.js";

@@ -1,4 +1,4 @@
-"""Making and changing masks, at the photo's full size. Everything says who made its mask. Knows nothing of the page."""
+"""Makes and changes masks at the photo's full size, whatever the page is."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from srin.segmentation.candidate import Candidate
 from srin.segmentation.refine import feathered_alpha, softened
 from srin.ui.session.scene import Photo, Selection
 
-MOST_PIXELS = 400  # how far a mask can be grown, shrunk or feathered
+MOST_PIXELS = 400  # of the proxy: how far a mask can be grown, shrunk or feathered
 MOST_PROMPTS = 200
 
 Point = tuple[float, float, int]
@@ -36,7 +36,7 @@ def from_prompts(
 
 
 def from_candidate(photo: Photo, candidate: Candidate) -> np.ndarray:
-    """A segmenter's answer at the photo's size."""
+    """A segmenter's answer as a mask of the photo's size."""
     return softened(candidate.mask(photo.height, photo.width))
 
 
@@ -47,9 +47,9 @@ def subject(photo: Photo) -> tuple[np.ndarray, str]:
 
 
 def edited(photo: Photo, before: Selection | None, painted: Path) -> np.ndarray:
-    """A mask after painting on its proxy: what was not painted keeps the detail of full size.
+    """A mask after painting on its proxy. What was not painted keeps the detail of full size.
 
-    painted: PNG of the painted proxy, by its opacity. Raises MaskError, ImageError.
+    painted: a PNG of the proxy's size, whose opacity is the painted mask. Raises MaskError, ImageError.
     """
     rgb, opacity = load_rgba(painted, "painted mask")
     layer = np.full(rgb.shape[:2], 255, np.uint8) if opacity is None else opacity
@@ -65,8 +65,8 @@ def edited(photo: Photo, before: Selection | None, painted: Path) -> np.ndarray:
 
 
 def adjusted(mask: np.ndarray, photo: Photo, kind: str, amount: float) -> np.ndarray:
-    """A mask grown (amount > 0) or shrunk by `amount` pixels of the proxy, feathered by as many, inverted, or with an
-    edge that follows hair and fur reaching as many pixels out ("hair").
+    """A mask that is grown, or shrunk if `amount` is negative, feathered, inverted ("invert"), or given an edge that
+    follows hair and fur ("hair"). amount: how far, in pixels of the proxy.
 
     Raises MaskError when nothing is left.
     """

@@ -91,7 +91,7 @@ export function showPanel() {
   showStatus();
 }
 
-// On a touch screen: whether fingers edit, or scroll the page and tap.
+// The button of touch screens that decides whether fingers edit, or scroll the page and tap.
 function showEdit() {
   const edit = find('[data-act="edit"]');
   edit.hidden = !navigator.maxTouchPoints || !shownPicture();
@@ -106,7 +106,7 @@ function unmaskedText(way) {
     : "Nothing is selected yet. Click on the object, draw a box, or paint.";
 }
 
-// Whether Segment Anything reads the photo, is ready, or fails and why. Where it isn't there, see getting.js.
+// Shows whether Segment Anything reads the photo, is ready, or has failed, and why. Where it is missing, see getting.js.
 function showSegmentation() {
   const { segmentation } = stage.server;
   const box = find(".stage-sam");
@@ -213,7 +213,7 @@ const ACTS = {
     stage.isEditing = !stage.isEditing;
     showPanel();
   },
-  before: () => {}, // as long as it is held, see result.js
+  before: () => {}, // acts as long as it is held, see result.js
   correct: () => pickTool("point"),
   unlight: () => sendLight({ clear: true }, "Clearing the mark"),
   dismiss: () => {

@@ -14,7 +14,7 @@ export function checkedPlacement(placement) {
   return checked;
 }
 
-// Pixels of the background for one of the cut-out.
+// How many pixels of the background one pixel of the cut-out covers.
 export const placedScale = (placement, background, cutout) => (placement.scale * background.height) / cutout.height;
 
 // Lets the context draw the cut-out with its centre at 0, 0, after the view's transform.
@@ -47,8 +47,8 @@ export function outOfCutout(offset, placement, background, cutout) {
   };
 }
 
-// A placement refers to the mask's bounding box. When editing the mask changes the box, this moves the placement along,
-// so that what was there before stays where it was. Boxes are [x, y, width, height] in pixels of the object's photo.
+// A placement refers to the mask's bounding box. When editing the mask changes the box, this changes the placement so that
+// the object stays where it was. Boxes are [x, y, width, height] in pixels of the object's photo.
 export function followBox(placement, before, after, background) {
   const cutout = { width: before[2], height: before[3] };
   const offset = {
@@ -59,7 +59,8 @@ export function followBox(placement, before, after, background) {
   return checkedPlacement({ ...placement, ...centre, scale: (placement.scale * after[3]) / before[3] });
 }
 
-// Corners and the handle to turn by, in fractions of the background. The handle is `reach` pixels of the background out.
+// The corners and the handle for turning, in fractions of the background. The handle is `reach` pixels of the background
+// beyond the upper edge.
 export function handlesOf(placement, background, cutout, reach) {
   const { width, height } = cutout;
   const at = (x, y) => outOfCutout({ x: x * width, y: y * height }, placement, background, cutout);

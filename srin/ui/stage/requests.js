@@ -1,29 +1,29 @@
-// The talk with the server. Every request has a number; the server answers them in that order and says in its state how
-// many it has answered. So nothing overtakes anything, and it is known when everything has settled.
+// Requests to the server. Each has a number. The server answers them in that order, and says in its state how many it has
+// answered, so requests don't overtake each other, and the page knows when all are answered.
 
 import { trigger } from "./component.js";
 import { changed, stage } from "./state.js";
 
 export let sent = 0;
 let answered = 0;
-let uploads = 0; // before they are sent, files travel
+let uploads = 0; // requests that wait until their file is uploaded
 const waiting = [];
 
 export const pendingCount = () => sent - answered + uploads;
 
-// The server has answered so many.
+// Called when the server has answered so many requests.
 export function haveAnswered(count) {
   answered = Math.max(answered, count);
 }
 
-// Another session begins, which has answered so many.
+// Called when another session begins, which has answered so many requests.
 export function startFrom(count) {
   sent = answered = count;
 }
 
-// kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result joins the data.
+// Sends a request. kind: see ACTIONS in stage.py. prepare: an asynchronous function whose result is added to the data.
 export async function request(kind, data, doing, prepare) {
-  if (kind !== "resume" && stage.resuming) await settled(); // what is brought back comes first
+  if (kind !== "resume" && stage.resuming) await settled(); // restored work comes first
   stage.doing = `${doing}…`;
   stage.asked = kind;
   stage.problem = "";
@@ -60,5 +60,5 @@ export function settled() {
 export function release() {
   if (pendingCount() > 0 || !waiting.length) return;
   waiting.shift()();
-  queueMicrotask(release); // the next, unless this one has sent something that the next has to wait for
+  queueMicrotask(release); // the next one waits if this one has sent a request
 }

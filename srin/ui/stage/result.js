@@ -1,4 +1,4 @@
-// What is done with the picture on the canvas: its strength, a look at what was before, and taking it away.
+// Controls for the picture on the canvas: its strength, the picture before, downloads, and adding another object.
 
 import { Download, hear, recall, remember, tell, whileHeld } from "../page/shared.js";
 import { find, findAll, props, say, trigger, watch } from "./component.js";
@@ -25,7 +25,7 @@ export function showResult() {
   }
 }
 
-// In the comparison too: there is one strength.
+// Also sets the comparison's strength, which is the same.
 export function useLook({ strength, moved }) {
   stage.moved = moved;
   work.settings = { ...work.settings, strength, offsets: offsets() };
@@ -39,7 +39,7 @@ function setStrength(strength) {
   changed("strength");
 }
 
-// Of work that was brought back, or from the comparison: there is one strength.
+// Takes settings from restored work, or the strength from the comparison, which is the same.
 function useSettings({ strength, offsets: told }) {
   if (told) useOffsets(told);
   if (Number.isFinite(strength)) setStrength(strength);
@@ -51,7 +51,7 @@ function showBefore(holds) {
   redraw();
 }
 
-// All that the picture depends on.
+// Everything that the picture depends on.
 function wholeLook() {
   const { placement, method, strength, server } = stage;
   return { placement, method, strength, offsets: offsets(), key: server.key };
@@ -68,7 +68,7 @@ function take(what) {
   else download.begin(gather);
 }
 
-// The picture, which is at `url` now, becomes the background of another object: unless it is out of date.
+// Makes the picture at `url` the background of another object, unless the scene has changed since.
 async function addAnother(url, look) {
   download.say("", 0, false);
   await settled();

@@ -1,4 +1,4 @@
-"""The Stage: the page's canvas, and what it asks of the server."""
+"""The server's part of the Stage, the page's canvas."""
 
 import logging
 import time
@@ -47,9 +47,9 @@ def layout() -> gr.HTML:
 
 
 def act(session: SessionState, event: gr.EventData) -> Iterator[tuple[SessionState, dict[str, Any]]]:
-    """Does what the page asks for when its turn comes, and tells the page how things are then."""
+    """Does what the page asks for when its turn comes. Yields the session's state for the page."""
     data = data_of(event)
-    if text(data, "session") not in ("", session.token):  # the page brings its work back first
+    if text(data, "session") not in ("", session.token):  # forgotten here: the page must bring its work back first
         yield session, gr.update(state=view(session, ""))
         return
     try:
@@ -61,13 +61,13 @@ def act(session: SessionState, event: gr.EventData) -> Iterator[tuple[SessionSta
 
 
 def _do(session: SessionState, data: Data) -> str:
-    """The problem that came up, or nothing."""
+    """Does one request. Returns the problem that came up, or ""."""
     session.strokes = int(number(data, "strokes", 0, 1e9))
     draft, problem = session.draft(), ""
     try:
         problem = workers.run(_remarking, ACTIONS.get(text(data, "kind"), unknown), draft, data, on=workers.stage)
     except TookTooLong as error:
-        return str(error)  # what it still does to the draft is not seen
+        return str(error)  # it may still change the draft, which is thrown away
     except SrinError as error:
         problem = str(error)
     except Exception:
@@ -78,15 +78,15 @@ def _do(session: SessionState, data: Data) -> str:
 
 
 def _remarking(action: Action, session: SessionState, data: Data) -> str:
-    """Does it. Returns what was guessed about files meanwhile."""
+    """Runs an action. Returns what was guessed about files, in sentences."""
     with collected() as remarks, decoding_once():
         action(session, data)
     return " ".join(remarks)
 
 
 def live(session: SessionState, event: gr.EventData) -> dict[str, Any]:
-    """The object as the picked network harmonizes it, on a small copy of the scene: for the Stage, at every release, and
-    once more on a finer copy when all is at rest."""
+    """The object, harmonized by the picked network on a small copy of the scene. The Stage asks when the object is let
+    go, and for a finer copy when all is at rest."""
     data = data_of(event)
     place, method = placement(data.get("placement")), text(data, "method")
     changes = Offsets.clipped(data.get("offsets"))
@@ -99,10 +99,10 @@ def _live(
     scene: Scene, place: Placement, method: str, changes: Offsets, side: int = LIVE_SIDE, strong: bool = True
 ) -> Data:
     began = time.perf_counter()
-    settled = not scene.awaits_regions  # before: regions may be found meanwhile
+    settled = not scene.awaits_regions  # asked first: regions may be found while it harmonizes
     pictures, window, decided = live_preview.harmonized(scene, place, method, changes, side, strong)
     milliseconds = round(1000 * (time.perf_counter() - began))
-    # What is looked at most is sent without loss; the other is only mixed in, beyond a strength of 1.
+    # The first picture is shown at every strength, so it is lossless. The other is only mixed in, at strengths above 1.
     urls = [inline_lossless(pictures[0]), *map(inline, pictures[1:])]
     chosen = {name: getattr(decided, name) for name in LIMITS} if decided else None
     awaits = not settled and Harmonizer.from_pretrained(method).needs_map
@@ -111,7 +111,7 @@ def _live(
 
 
 def save(session: SessionState, event: gr.EventData) -> Iterator[dict[str, Any]]:
-    """Makes the file that the page asks for of what lies on the Stage, saying how far it is."""
+    """Makes the file that the page asks for, of the scene on the Stage. Yields how far it is."""
     data = data_of(event)
     scene, place = session.scene, placement(data.get("placement"))
     for said in downloads.saved(session, data, partial(downloads.Download, scene, place)):
@@ -145,12 +145,12 @@ def _hover(photo: Photo, point: masks.Point) -> Data:
 
 
 def peek(session: SessionState) -> dict[str, Any]:
-    """How things are now: the page asks while something goes on in the background."""
+    """The session's state. The page asks for it while something goes on in the background."""
     return gr.update(state=view(session, ""))
 
 
 def view(session: SessionState, problem: str) -> dict[str, Any]:
-    """All that the page shows of the session. Raises gr.Error when the disk takes no previews."""
+    """All that the page shows of the session. Raises gr.Error when previews can't be written."""
     try:
         with session.look() as revision:
             return {"revision": revision, **_view(session), "problem": problem}
@@ -207,7 +207,7 @@ def _photo(photo: Photo | None) -> dict[str, Any] | None:
 
 
 def _segmentation(photo: Photo | None) -> dict[str, Any] | None:
-    """Whether Segment Anything can be asked about a photo, and why not."""
+    """Whether Segment Anything can be asked about a photo, or why not."""
     if photo is None:
         return None
     status = photo.segmentation.status
@@ -220,7 +220,7 @@ def _proposal(candidate: Candidate) -> dict[str, str]:
     return {"url": shown_mask(candidate.mask(height, width)), "share": f"{candidate.area:.0%}"}
 
 
-# --- what the page sends: see requests.py; files must lie where uploads go, see files.uploaded
+# --- what the page sends, see requests.py; files must be uploads, see uploads.uploaded
 
 
 def _points(data: Data) -> list[masks.Point]:
@@ -255,9 +255,9 @@ def set_way(session: SessionState, data: Data) -> None:
 
 
 def add_photo(session: SessionState, data: Data) -> None:
-    """A photo for one of the ROLES. An object that brings transparency is cut out by it at once.
+    """Takes a photo for one of the ROLES. Transparency of an object's photo or a composite becomes its mask at once.
 
-    width, height: of the original, where the file is a small copy of it, and the original comes later.
+    data's width and height: of the original, if the file is a small copy of it and the original comes later.
     """
     role = text(data, "role")
     if role not in ROLES:
@@ -283,13 +283,13 @@ def add_photo(session: SessionState, data: Data) -> None:
 
 
 def put_original(session: SessionState, data: Data) -> None:
-    """A photo takes the place of its small copy. Where it can't be used, the small copy goes too."""
+    """Replaces a small copy by its original. If the original can't be used, the small copy is dropped too."""
     role, small = text(data, "role"), Path(text(data, "small"))
     if role not in PHOTOS:
         raise SrinError(UNKNOWN)
     copies = [scene for scene in (session.scene, *session.scenes.values()) if scene.has_copy(small)]
     if not copies:
-        return  # forgotten, or too long ago
+        return  # the photo is forgotten, or too long ago
     copied: Photo | None = getattr(copies[0], role)
     if copied is None:
         raise SrinError(UNKNOWN)
@@ -304,8 +304,8 @@ def put_original(session: SessionState, data: Data) -> None:
 
 
 def add_another(session: SessionState, data: Data) -> None:
-    """The picture that was made of the scene (see downloads.Choice, "background") becomes the background of another
-    object, which will lie beside the one that is in it now.
+    """Makes the picture of the scene (see downloads.Choice, "background") the background of another object, which will
+    lie beside the present one.
     """
     scene, path = session.scene, uploaded(data)
     names = [Path(photo.name).stem for photo in (scene.background, scene.object) if photo and not scene.ready]
@@ -340,7 +340,7 @@ def by_prompts(session: SessionState, data: Data) -> None:
 
 
 def propose(session: SessionState, data: Data) -> None:
-    """Whole objects of the photo, to choose from."""
+    """Proposes whole objects of the photo to choose from."""
     found = _masked_photo(session).segmentation.automatic_map()
     session.proposals = [from_mask(mask, found.finder) for mask in found.objects]
     if not session.proposals:
@@ -348,7 +348,7 @@ def propose(session: SessionState, data: Data) -> None:
 
 
 def choose(session: SessionState, data: Data) -> None:
-    """One of the proposals."""
+    """Takes one of the proposals."""
     if not session.proposals:
         raise SrinError("These proposals are gone. Ask for new ones.")
     _take(session, session.proposals[int(number(data, "index", 0, len(session.proposals) - 1))])
@@ -387,7 +387,7 @@ def clear_mask(session: SessionState, data: Data) -> None:
 
 def take_light(session: SessionState, data: Data) -> None:
     """Marks where the networks take their light from: by what was painted (a file), by the region at a point (x, y), or
-    nowhere ("clear"); else what is marked means something else now ("only")."""
+    nowhere ("clear"). Without any of these the mark stays, and "only" says what it means."""
     only, mark = data.get("only") is True, session.scene.mark
     if data.get("clear") is True:
         mask = None

@@ -1,4 +1,4 @@
-// What the Stage shows and works on, and what of it is in view.
+// The state of the Stage, and what of it is in view.
 
 import { changes, recall } from "../page/shared.js";
 import { MaskLayer } from "./brush.js";
@@ -6,8 +6,8 @@ import { History } from "./history.js";
 import { START } from "./placement.js";
 import { View } from "./view.js";
 
-// Parts that change: "panel", all controls; "status", "numbers", "brush", some of them; "composite", what is to be harmonized;
-// "live", how; "strength".
+// Parts that can change: "panel", all controls; "status", "numbers", "brush", some of them; "composite", what is to be
+// harmonized; "live", how it is harmonized; "strength".
 export const { whenChanged, changed } = changes();
 
 const LIGHT_TOOLS = ["light", "lightbrush", "lighterase"];
@@ -21,11 +21,11 @@ export const stage = {
   box: null, // [x0, y0, x1, y1] in fractions of the photo
   images: { background: null, object: null, picture: null, cutout: null, map: null },
   maskedPhoto: null, // its identity, see Photo in scene.py
-  cutoutSize: null, // of the mask's bounding box, in pixels of the object's proxy
+  cutoutSize: null, // width and height of the mask's bounding box, in pixels of the object's proxy
   mask: new MaskLayer(),
   light: new MaskLayer(), // what is marked on the background
   lightOnly: true, // whether the networks take their light from there alone, or never
-  lightProblem: "", // why they can't
+  lightProblem: "", // why the networks can't take light as marked
   showsMask: true,
   showsMap: false,
   brush: recall("brush", { size: 0.05, hardness: 0.8 }),
@@ -35,18 +35,18 @@ export const stage = {
   strength: 1, // of the harmonization on the canvas and in its download
   moved: {}, // by slider: how far from where the network set it, -1 to 1
   chosen: null, // by slider: what the network set
-  holds: false, // what was before it is shown
-  isEditing: false, // by fingers: else one scrolls the page
+  holds: false, // whether the picture before harmonizing is shown
+  isEditing: false, // whether fingers edit, instead of scrolling the page
   asked: "", // the kind of the last request
-  strokes: 0, // painted so far; a mask that arrives after a newer stroke isn't shown
-  gesture: null, // what a pointer does, as long as it is down, see gestures.js
+  strokes: 0, // number of strokes painted so far; a mask from before the newest isn't shown
+  gesture: null, // what a pointer that is down does, see gestures.js
   resuming: null, // the record that is being brought back, see work.js
   isLive: recall("live", true),
-  method: null, // of the live preview
+  method: null, // method of the live preview
   hoverMask: null,
-  said: "", // of what goes on in the background
+  said: "", // a sentence about what goes on in the background
   history: new History(),
-  server: /** @type {any} */ ({}), // what it has told, see view in stage.py
+  server: /** @type {any} */ ({}), // its last state, see view in stage.py
   doing: "",
   problem: "",
 };
@@ -58,7 +58,7 @@ export const canPlace = () => Boolean(stage.way === "pair" && stage.images.backg
 export const marksLight = () => LIGHT_TOOLS.includes(stage.tool);
 export const viewOf = (tool) => (tool === "place" || LIGHT_TOOLS.includes(tool) ? "place" : "cut");
 
-// What undo goes back to. mask, light, photos: versions of them that the server keeps.
+// An entry of the history. mask, light, photos: from the server's state, which numbers their versions.
 export function undoable({ mask, light, photos }) {
   const { placement, points, box, strength, moved } = stage;
   const versions = { version: mask?.version ?? null, light: light?.version ?? null };

@@ -1,5 +1,5 @@
-// The browser's own store (IndexedDB), where work outlives the page. An entry is a tab's: a small record, and the files that
-// it refers to, under "TAB FILE".
+// Keeps work in the browser (IndexedDB). Each tab has one entry: a small record, and the files that it refers to, named
+// "TAB FILE".
 
 export const KEPT_DAYS = 7;
 const MOST_ENTRIES = 3;
@@ -7,7 +7,7 @@ const STORES = ["records", "files"];
 
 let database = null;
 
-// Rejects where the browser stores nothing for this page.
+// Rejects if the browser stores nothing for this page.
 export async function openStorage() {
   database = await new Promise((resolve, reject) => {
     const opening = indexedDB.open("srin", 1);
@@ -21,7 +21,7 @@ export async function openStorage() {
   await dropEntries(entries.filter(({ saved }, index) => saved < oldest || index >= MOST_ENTRIES).map(({ tab }) => tab));
 }
 
-// All or nothing. act: makes requests of the two stores, and returns the one whose result is wanted, if any.
+// Runs a transaction. act: makes requests to the two stores, and returns the one whose result is wanted, if any.
 function inStorage(mode, act) {
   return new Promise((resolve, reject) => {
     const going = database.transaction(STORES, mode);
@@ -33,7 +33,7 @@ function inStorage(mode, act) {
 
 const filesOf = (tab) => IDBKeyRange.bound(`${tab} `, `${tab} \uffff`);
 
-// Records, the newest first.
+// Resolves with the records, the newest first.
 export async function listEntries() {
   const records = await inStorage("readonly", (store) => store.getAll());
   return records.sort((a, b) => b.saved - a.saved);
@@ -50,7 +50,7 @@ function dropEntries(tabs) {
 
 export const clearStorage = () => inStorage("readwrite", (records, files) => [records, files].forEach((store) => store.clear()));
 
-// blobs: the files that are new, by name; others of the record are there already.
+// blobs: the new files, by name; the record's other files are stored already.
 export function writeEntry(record, blobs) {
   return inStorage("readwrite", (records, files) => {
     records.put(record, record.tab);

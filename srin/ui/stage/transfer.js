@@ -1,4 +1,4 @@
-// Files on their way to the server: how far they are stands in their slots. One whose connection is lost is sent again.
+// Uploads files to the server, and shows how far they are in their slots. After a lost connection, a file is sent again.
 
 import { newCanvas, timeLeft } from "../page/shared.js";
 import { element, findAll } from "./component.js";
@@ -7,13 +7,13 @@ import { changed, stage } from "./state.js";
 
 export const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
 const STALLED = 30_000; // milliseconds without a byte after which a connection is taken for lost
-const transfers = []; // { role, share, left, again }; again: a function, as long as nothing goes on
+const transfers = []; // { role, share, left, again }; again: sends it again, null unless it waits for that
 
 /**
- * Resolves with the file's path on the server. Rejects with an Error; its `sentence` says why the server did not take the
- * file, where it answered at all.
+ * Uploads a file. Resolves with its path on the server. Rejects with an Error; its `sentence` says why the server refused the
+ * file, and is "" if the server did not answer.
  * @param {File} file
- * @param {(share: number, left: number | null) => void} told hears which share is there, 0 to 1, and the seconds that are left
+ * @param {(share: number, left: number | null) => void} told gets the share that is sent, 0 to 1, and the seconds that are left
  */
 export function transfer(file, told = () => {}) {
   return new Promise((resolve, reject) => {
@@ -31,7 +31,7 @@ export function transfer(file, told = () => {}) {
       const seconds = (performance.now() - began) / 1000;
       told(loaded / total, seconds > 1 && loaded ? (seconds * (total - loaded)) / loaded : null);
     });
-    sending.upload.addEventListener("loadend", () => clearTimeout(timer)); // what is left is the server's
+    sending.upload.addEventListener("loadend", () => clearTimeout(timer)); // all is sent, and the server may take its time
     sending.addEventListener("loadend", () => {
       clearTimeout(timer);
       const path = sending.status === 200 && sending.response?.[0];
@@ -50,8 +50,8 @@ function refusal(file, status) {
   return status ? `${file.name} was not taken by the server. Try again in a moment.` : "";
 }
 
-// A transfer for a slot. As long as the connection is lost it waits, for the connection or for a person.
-// before, after: bytes of the same photo that went before it, or come after it.
+// Uploads a file for a slot. After a lost connection it waits until the browser is online again, or somebody presses the button.
+// before, after: bytes of the same photo that were sent before the file, or will be after it.
 export async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
   const here = { role, share: 0, left: null, again: null };
   transfers.push(here);
@@ -85,7 +85,7 @@ export async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
 
 const sentText = ({ share, left }) => `${Math.round(100 * share)} % sent${left ? `,${timeLeft(left)}` : ""}`;
 
-// A file that has no slot: how far it is stands beside what the page does.
+// Uploads a file that has no slot; the status line shows how far it is.
 export async function sendAloud(file) {
   const { doing } = stage;
   const path = await transfer(file, (share, left) => {
@@ -116,18 +116,18 @@ function sendAgain() {
 // --- small copies
 
 const SMALL_SIDE = 1280; // pixels: as large as what the server shows, see PROXY_SIDE in previews.py
-const DIRECT = 1e6; // bytes: smaller files go at once
+const DIRECT = 1e6; // bytes: smaller files are sent without a small copy
 const SMALL_QUALITY = 0.9;
-export const copies = new Map(); // URLs of small copies, by their address on the server: they are not fetched again
+export const copies = new Map(); // local URLs of small copies, by their address on the server, so that they are not fetched
 
-// As the server rounds: a mask that is painted on the copy must have its size.
+// Rounds as the server does: a mask that is painted on the copy must have the size that the server expects.
 function rounded(value) {
   const up = Math.round(value);
   return up - value === 0.5 && up % 2 ? up - 1 : up;
 }
 
-// { file, width, height }: a copy with which work can begin, and the size of the original; or null where there is none: the
-// file is small, it has transparency, or it is of a kind that the browser can't read.
+// Resolves with { file, width, height }: a copy with which work can begin, and the size of the original. Null if the file is
+// small, has transparency, or is of a kind that the browser can't read.
 export async function smallCopy(file) {
   if (file.size < DIRECT) return null;
   let photo;
@@ -151,7 +151,7 @@ export async function smallCopy(file) {
   return blob && { file: new File([blob], "small.jpg", { type: "image/jpeg" }), width, height };
 }
 
-// A state of the server, with the small copies that are in this browser.
+// A state of the server, with URLs of small copies in this browser where there are any.
 export function withCopies(state) {
   const found = {};
   for (const role of ["background", "object", "picture"]) {
@@ -161,15 +161,15 @@ export function withCopies(state) {
   return { ...state, ...found };
 }
 
-// The original takes the place of its small copy on the server. Nothing waits for it but what needs it, see `arrived`.
-// small: the address of the copy; before: its bytes. arrives: called with the original's path.
+// Uploads an original, which replaces its small copy on the server. Only what needs originals waits for it, see `arrived`.
+// small: the copy's path on the server; before: its size in bytes. arrives: called with the original's path.
 export async function sendOriginal(file, role, small, before, arrives) {
   let path, refused;
   try {
     path = await sendPhoto(file, role, { before });
     arrives(path);
   } catch (error) {
-    refused = error.sentence; // without a path, the small copy goes too
+    refused = error.sentence; // without a path, the server drops the small copy too
   }
   stage.doing = `Reading ${ROLE_WORDS[role]} at full size…`;
   send("original", { small, role, name: file.name, path });
@@ -179,16 +179,16 @@ export async function sendOriginal(file, role, small, before, arrives) {
   changed("panel");
 }
 
-// --- what has to wait for originals
+// --- waiting for originals
 
-const arrivals = []; // calls of those who wait
+const arrivals = []; // functions that let waiting actions go on
 
 function travelling() {
   const { server, way } = stage;
   return (way === "ready" ? ["picture"] : ["background", "object"]).map((role) => server[role]).filter((photo) => photo?.travels);
 }
 
-// Resolves when all photos of the scene are there at full size. waits: called with what is waited for.
+// Resolves when the server has all photos of the scene at full size. waits: called with what is waited for.
 export async function arrived(waits) {
   await settled();
   while (travelling().length) {

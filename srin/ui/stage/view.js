@@ -3,7 +3,7 @@
 import { clamp } from "../page/shared.js";
 
 const MOST_ZOOM = 16;
-const PADDING = 0.94; // of the canvas that the whole picture takes
+const PADDING = 0.94; // the share of the canvas that the whole picture takes
 
 export class View {
   constructor() {
@@ -17,7 +17,7 @@ export class View {
     this.centre = { x: 0.5, y: 0.5 }; // fractions of the picture, at the middle of the canvas
   }
 
-  // Pixels of the canvas for one of the picture.
+  // How many pixels of the canvas one pixel of the picture covers.
   get scale() {
     const { canvas, picture } = this;
     return PADDING * Math.min(canvas.width / picture.width, canvas.height / picture.height) * this.zoom;
@@ -31,7 +31,7 @@ export class View {
     };
   }
 
-  // From pixels of the canvas to fractions of the picture.
+  // Converts pixels of the canvas to fractions of the picture.
   toPicture({ x, y }) {
     const { origin, scale, picture } = this;
     return { x: (x - origin.x) / scale / picture.width, y: (y - origin.y) / scale / picture.height };

@@ -1,5 +1,5 @@
-// What a visitor works on is kept in the browser, and brought back after a reload, the back button, a lost connection or a
-// server that was started anew. In another tab it is offered.
+// Keeps a visitor's work in the browser, and restores it after a reload, the back button, a lost connection or a restart of
+// the server. Another tab offers it.
 
 import { hear, takeAway, tell } from "../page/shared.js";
 import { find, findAll, props, trigger, watch } from "./component.js";
@@ -14,11 +14,11 @@ export const work = {
   tab: null, // the name of this tab's entry; null where nothing can be kept
   given: new Map(), // files that the visitor chose, by their address on the server
   stored: {}, // addresses of the files that the entry has, by name
-  saving: null, // the promise of the save that goes on
+  saving: null, // the promise of a save that is going on
   again: false,
   offered: null, // the record of another tab
   notice: "",
-  replaced: "", // what is said where the last answer brought other photos
+  replaced: "", // a sentence, if the last answer brought other photos
   settings: null, // { strength, feather, offsets } of the result, as far as they were set
   picked: null, // the method that is looked at closely
   saysProject: "",
@@ -33,7 +33,7 @@ export function keepFile(path, file) {
 
 // --- saving
 
-// To be called whenever anything has changed.
+// Call this whenever anything has changed.
 export function keepWork() {
   if (!work.tab || stage.resuming || !hasPhotos(stage.server.work?.files)) return;
   work.offered = null;
@@ -56,10 +56,10 @@ async function saveAll() {
     const record = { tab: work.tab, saved: Date.now(), files, truth, way, placement, points, box, settings: work.settings };
     try {
       const blobs = await fetchFiles(files);
-      if (!work.tab) return; // forgotten meanwhile
-      await writeEntry(JSON.parse(JSON.stringify(record)), blobs); // a copy: the browser can't store what Gradio observes
+      if (!work.tab) return; // the visitor forgot the work meanwhile
+      await writeEntry(JSON.parse(JSON.stringify(record)), blobs); // a copy: the browser can't store objects that Gradio observes
     } catch (error) {
-      if (error instanceof TypeError) return; // the connection is lost: the next change is saved with this one
+      if (error instanceof TypeError) return; // the connection is lost: this change is saved with the next one
       refuseWork(error);
       return;
     }
@@ -114,7 +114,7 @@ async function beginWork() {
   showWork();
 }
 
-// record: of this tab, or of another whose work goes on here.
+// record: of this tab, or of another tab whose work goes on here.
 async function resumeWork(record) {
   if (stage.resuming) return;
   work.offered = null;
@@ -140,7 +140,7 @@ async function resumeWork(record) {
   keepWork();
 }
 
-// The server has forgotten this page: it was started anew, or keeps nothing for so long.
+// Called when the server has forgotten this page: it was restarted, or dropped the unused session.
 export async function bringBack() {
   const records = work.tab ? await listEntries() : [];
   const own = records.find((record) => record.tab === work.tab);
@@ -197,7 +197,7 @@ export function openProject(file) {
   });
 }
 
-// --- the line that says so
+// --- the line that says what is kept
 
 /** @type {Intl.DateTimeFormatOptions} */
 const DAY = { weekday: "long", hour: "2-digit", minute: "2-digit", hour12: false };

@@ -1,7 +1,7 @@
-"""A visitor's work: what the page keeps of it in the browser, saving it as a project, and taking it up again from either.
+"""A visitor's work: keeping it in the browser, saving it as a project, and restoring it from either.
 
-The server's copy is gone after hours, or with the server. The browser has the photos' own files and the masks at full
-size, sends them again, and everything is as it was.
+The server's copy is gone after hours, or when the server ends. The browser keeps the photos' own files and the masks at
+full size, and sends them again to restore everything.
 """
 
 from collections.abc import Mapping
@@ -42,8 +42,8 @@ class Mask:
 
 @dataclass(frozen=True)
 class Work:
-    """All that it takes to go on: see Scene. photos: path and name, by the keys of PHOTOS. masks: by those of MASKED.
-    lights: a mask file of any size, and whether the light comes from there alone, by those of MARKED.
+    """All that it takes to restore a session, see Scene. photos: path and name, by the keys of PHOTOS. masks: by the keys
+    of MASKED. lights: by the keys of MARKED, a mask file of any size, and whether the light comes from there alone.
     """
 
     photos: Mapping[str, tuple[Path, str]]
@@ -55,7 +55,7 @@ class Work:
 
 
 def take_up(session: SessionState, work: Work) -> None:
-    """Puts it in the place of what the session holds. Raises SrinError, and then leaves the session as it was."""
+    """Replaces what the session holds. Raises SrinError, and then leaves the session as it was."""
     loaded: dict[str, Any] = {role: Photo.load(path, PHOTOS[role], name) for role, (path, name) in work.photos.items()}
     draft = session.draft()
     draft.change(Scene(**loaded, real=work.real))
@@ -76,7 +76,7 @@ def take_up(session: SessionState, work: Work) -> None:
 
 
 def resume(session: SessionState, data: Data) -> None:
-    """`take_up` of what the page sends: {"files": {key: {"path", ...}}, "placement", "way", "truth"}, keys as in `kept`.
+    """Restores what the page sends: {"files": {key: {"path", ...}}, "placement", "way", "truth"}, keys as in `kept`.
 
     Raises SrinError.
     """
@@ -123,7 +123,7 @@ def _saved_project(session: SessionState, data: Data) -> Data:
 
 
 def _settings(scene: Scene, data: Data) -> Data:
-    """The page's settings, as a project has them: its feather counts pixels of what is shown."""
+    """The page's settings in the units of a project. The page's feather is in pixels of the preview."""
     settings = mapping(data.get("settings"))
     found: Data = {"method": text(settings, "method")} if text(settings, "method") in METHODS else {}
     found["strength"] = number(settings, "strength", 0, MAX_STRENGTH, 1.0)
@@ -136,7 +136,7 @@ def _settings(scene: Scene, data: Data) -> Data:
 
 
 def open_project(session: SessionState, data: Data) -> None:
-    """`take_up` of a project file. Raises SrinError."""
+    """Restores the work in a project file. Raises SrinError."""
     path = uploaded(data)
     found = project.Project.open(path)
     photos, masks = {}, {}
@@ -153,7 +153,7 @@ def open_project(session: SessionState, data: Data) -> None:
 
 
 def _file(content: bytes, name: str) -> Path:
-    """A visitor's file with this content. Only the name's end is taken over from the project."""
+    """Writes a visitor's file with this content. `new_file` makes the project's name for it harmless."""
     path = new_file(name)
     write_whole(content, path)
     return path
@@ -164,7 +164,7 @@ def _real(truth: str | None) -> Path | None:
 
 
 def _truth(scene: Scene) -> str | None:
-    """The name of the example whose truth is known."""
+    """The name of the example that the scene's truth is from."""
     if scene.real is None:
         return None
     return next((example.name for example in load_recoloured() if example.real == scene.real), None)
@@ -185,8 +185,8 @@ def _flags(selection: Selection) -> dict[str, bool]:
 
 
 def kept(session: SessionState) -> dict[str, Any]:
-    """What the page keeps. files: where it finds each photo, mask and mark, and what it sends along when it brings
-    it back. settings: of the comparison, where a project brought some.
+    """What the page keeps. files: where it finds each photo, mask and mark, and what it sends with the file to restore
+    it. settings: the comparison's, where a project brought some.
     """
     scene = session.scene
     files: dict[str, dict[str, Any]] = {}

@@ -1,5 +1,5 @@
-// One pair at a time: answered by a press on a picture, a button, or a key. The server says which pair is next, and passes
-// over an answer that it has counted before.
+// Shows one pair at a time, which a picture, a button or a key answers. The server says which pair is next, and ignores an
+// answer that it has counted before.
 
 import { loadImage, recall, remember } from "../page/shared.js";
 import { element, find, findAll, props, ready, trigger, watch } from "./component.js";
@@ -33,7 +33,7 @@ function showBallot() {
   find(".study-wait").hidden = true;
 }
 
-// Both at once, and only when both are there: the first to come must not draw the eye.
+// Shows both pictures at once, when both are loaded: the first to come would draw the eye.
 async function showPair(ballot) {
   try {
     const images = await Promise.all(ballot.pictures.map(loadImage));
@@ -80,7 +80,7 @@ function wait() {
   for (const button of findAll("button")) button.blur();
 }
 
-// One picture over the whole window, and the other in its place: differences show as changes.
+// Shows one picture over the whole window. Switching to the other shows differences as changes.
 function showLarge(which) {
   if (number === null) return;
   shown = which;

@@ -37,7 +37,7 @@ class Study:
     """A study that is being served.
 
     Args:
-        folder: see `read_results`; the votes are kept in it too. All pictures are read: raters meet no broken one.
+        folder: see `read_results`; the votes are kept in it too. All pictures are read first, to find broken ones.
 
     Raises:
         SrinError: the folder is no study, a picture can't be read, results of one item differ in size, or no votes can
@@ -56,7 +56,7 @@ class Study:
         return self._answered(text(data, "rater") or Storage.new_rater())
 
     def vote(self, event: gr.EventData) -> dict[str, Any]:
-        """Keeps an answer; one that was counted before is passed over. Answers with the next pair."""
+        """Keeps an answer, unless it was counted before. Returns the next pair."""
         data = data_of(event)
         answer = ANSWERS.get(text(data, "answer"))
         try:
@@ -90,7 +90,7 @@ class Study:
         return gr.update(ballot=view)
 
     def report(self, request: gr.Request) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Updates of the ballot, the scores and the download: for whoever brings the key, else nothing changes."""
+        """Updates of the ballot, the scores and the download for whoever has the key; for others nothing changes."""
         given = request.query_params.get("results", "")
         if not secrets.compare_digest(given.encode(), self.storage.key.encode()):
             return gr.skip(), gr.skip(), gr.skip()
@@ -107,7 +107,7 @@ class Study:
 
 
 def build(folder: Path) -> gr.Blocks:
-    """The page of the study in a folder; says on the console where its results are. Raises SrinError, see Study."""
+    """Builds the page of the study in a folder, and prints where its results are. Raises SrinError, see Study."""
     study = Study(folder)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as demo:
         ballot = component("study", ("begin", "vote", "takeback"), {"ballot": None}, PAGE)
@@ -143,7 +143,7 @@ def _problem(said: str) -> dict[str, Any]:
 
 
 def _scores(ranking: Ranking) -> str:
-    """HTML: a line for every method, best first, and how to read it."""
+    """HTML: a table of the methods, best first, and how to read it."""
     rows = []
     for score in ranking.scores:
         low, middle, high = (f"{100 * share:.1f}%" for share in (score.low, score.score, score.high))
