@@ -94,7 +94,7 @@ def test_the_mark_counts_here_too(session):
 
 def test_no_text_praises_a_method_or_tells_what_was_borrowed():
     """On the page, and in what agents and programs read."""
-    files = [*(ROOT / "srin" / "ui" / "web").rglob("*.js"), *(ROOT / "srin" / "ui" / "web").rglob("*.html")]
+    files = [*(ROOT / "srin" / "ui").rglob("*.js"), *(ROOT / "srin" / "ui").rglob("*.html")]
     texts = {str(file): file.read_text(encoding="utf-8") for file in files}
     texts |= {endpoint.__name__: endpoint.__doc__ for endpoint in ENDPOINTS}
     assert len(texts) > 30
