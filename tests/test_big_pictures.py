@@ -9,7 +9,7 @@ import pytest
 from page_parts import gradient, ragged
 from PIL import ExifTags, Image
 
-from srin import image_io
+from srin import image_io, limits
 from srin.composite import Placement
 from srin.errors import ImageError
 from srin.image_io import load_image, load_preview, load_rgba
@@ -57,7 +57,8 @@ def test_previews_of_jpegs_are_decoded_small_and_know_their_size(large, orientat
 
 
 def test_jpegs_beyond_the_limit_are_used_at_half_their_size_and_it_is_said(large, monkeypatch):
-    monkeypatch.setattr(image_io, "MAX_PIXELS", 7_000_000)  # and two and a half times as many
+    for module in (image_io, limits):
+        monkeypatch.setattr(module, "MAX_PIXELS", 7_000_000)  # and two and a half times as many
     content = encoded(large[:, :5000])
     with collected() as remarks:
         picture = load_image(content, "background")
