@@ -121,22 +121,23 @@ class Harmonizer:
         working_size: int | None = None,
         reference: Reference | None = None,
         offsets: Offsets | None = None,
+        onto: Composite | None = None,
     ) -> Harmonized:
         """`harmonize` for a composite that is already decoded, with a map that was built for it (or None).
 
         The map may differ in size from the composite, as those of `srin.segmentation.semantic_map.draw` do.
+        onto: the same composite at another size, which is harmonized as decided for `composite`; None: that itself.
         """
+        onto = onto or composite
         check_strength(strength)
         allowed = self.allowed(composite, reference, semantic_map.labels if semantic_map else None)
         self._check(offsets)
         if self._network is None:
-            return Harmonized.of(
-                blend(CLASSICAL[self.method].apply(composite.image, composite.mask), composite, strength)
-            )
+            return Harmonized.of(blend(CLASSICAL[self.method].apply(onto.image, onto.mask), onto, strength))
         small = self._seen(composite, semantic_map, working_size, allowed)
         decided = _transform(self, small)
         shown = _Shown(small, decided) if self.decides and small.mask.any() else None
-        result = apply_coefficients(_changed(decided, shown, offsets), composite, strength)
+        result = apply_coefficients(_changed(decided, shown, offsets), onto, strength)
         return Harmonized.of(result, shown.adjustment() if shown else None)
 
     def coefficients(

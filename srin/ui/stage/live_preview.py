@@ -35,13 +35,17 @@ def harmonized(
     if method not in METHODS:
         raise MissingWeights("Pick a method for the live preview.")
     composite = small_composite(scene, placement, side)
+    # A download decides on the composite of preview size. A finished one is there at that size without pasting.
+    decided_on = scene.preview(placement) if scene.ready else composite
     harmonizer = Harmonizer.from_pretrained(method)
-    reference = scene.allowed(composite) if harmonizer.decides else None
+    reference = scene.allowed(decided_on) if harmonizer.decides else None
     if scene.has_regions or reference is not None:
-        semantic_map = scene.semantic_map(composite, placement, lending=harmonizer.decides)
+        semantic_map = scene.semantic_map(decided_on, placement, lending=harmonizer.decides)
     else:  # the live preview doesn't wait for a map
-        semantic_map = build(composite, np.zeros(composite.mask.shape, np.int32), "one region")
-    result = harmonizer.harmonize_composite(composite, semantic_map, reference=reference, offsets=offsets)
+        semantic_map = build(decided_on, np.zeros(decided_on.mask.shape, np.int32), "one region")
+    result = harmonizer.harmonize_composite(
+        decided_on, semantic_map, reference=reference, offsets=offsets, onto=composite
+    )
     x, y, width, height = cv2.boundingRect(composite.mask)
     window = (slice(y, y + height), slice(x, x + width))
     opaque = np.where(composite.mask[window] > 0, 255, 0).astype(np.uint8)
