@@ -2,12 +2,12 @@
 
 import errno
 import shutil
-import socket
 import threading
 from collections import namedtuple
 
 import pytest
 
+from benchmarks.running_app import free_port
 from srin.errors import SegmentationError
 from srin.segmentation import checkpoints
 from srin.segmentation.checkpoints import CHECKPOINTS, Checkpoint, download, find_checkpoint
@@ -111,10 +111,7 @@ def test_http_errors_say_what_the_server_said(tiny, server):
 
 
 def test_no_network(tiny):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    unreachable = Checkpoint("tiny", f"http://127.0.0.1:{port}/x.pth", tiny.sha256, tiny.size, 32)
+    unreachable = Checkpoint("tiny", f"http://127.0.0.1:{free_port()}/x.pth", tiny.sha256, tiny.size, 32)
     with pytest.raises(SegmentationError, match="Can't reach .* Check the network"):
         download(unreachable)
 

@@ -2,13 +2,13 @@
 
 import gc
 import weakref
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT
 
+from benchmarks.measure import megabytes
 from srin.composite import Placement, crop_to_mask, place
 from srin.errors import SegmentationError, WeightsError
 from srin.image_io import load_image, load_mask
@@ -235,11 +235,6 @@ def test_broken_weights_are_said(tmp_path, monkeypatch, photos):
         embedded._network.cache_clear()
 
 
-def resident():
-    """Resident memory in megabytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
-
-
 def test_memory_stays_flat_over_two_hundred_photos():
     rng = np.random.default_rng(0)
     after = []
@@ -252,7 +247,7 @@ def test_memory_stays_flat_over_two_hundred_photos():
             pass
         if number in (40, 199):
             gc.collect()
-            after.append(resident())
+            after.append(megabytes("VmRSS"))
     assert after[1] < after[0] + 60, "each photo takes a megabyte and a half"
     gone = weakref.ref(engine._whole)
     del engine

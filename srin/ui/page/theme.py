@@ -1,11 +1,10 @@
 """The page's look: one theme, light and dark. Surfaces are neutral grey, so that they don't tint the eye's judgement."""
 
-from pathlib import Path
-
 import gradio as gr
 from gradio.themes.utils import colors, fonts, sizes
 
-UI = Path(__file__).parents[1]
+from srin.ui.page.component import UI
+
 # Later ones overrule earlier ones.
 CSS = [UI / name / f"{name}.css" for name in ("page", "stage", "compare", "gallery", "study")]
 

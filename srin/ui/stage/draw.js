@@ -35,10 +35,16 @@ export function fitCanvases() {
   redraw();
 }
 
-function drawPicture() {
-  const context = pictureCanvas.getContext("2d");
+// The context of an emptied canvas.
+function cleared(canvas) {
+  const context = canvas.getContext("2d");
   context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, pictureCanvas.width, pictureCanvas.height);
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  return context;
+}
+
+function drawPicture() {
+  const context = cleared(pictureCanvas);
   const picture = shownPicture();
   if (!picture) return;
   const view = shownView();
@@ -52,7 +58,7 @@ function drawPicture() {
 }
 
 // Draws the cut-out where it is placed, clipped by the background's frame.
-export function drawObject(context, cutout, background) {
+function drawObject(context, cutout, background) {
   context.save();
   context.beginPath();
   context.rect(0, 0, background.width, background.height);
@@ -77,9 +83,7 @@ function drawLive(context, background) {
 }
 
 function drawMarks() {
-  const context = marksCanvas.getContext("2d");
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, marksCanvas.width, marksCanvas.height);
+  const context = cleared(marksCanvas);
   const picture = shownPicture();
   if (!picture) return;
   if (stage.view === "place") {
@@ -210,14 +214,12 @@ function drawLight(context, picture) {
   if (!find(".light").open || stage.light.isEmpty) return;
   const { width, height } = marksCanvas;
   if (hatched.width !== width || hatched.height !== height) Object.assign(hatched, { width, height });
-  const layer = hatched.getContext("2d");
+  const layer = cleared(hatched);
   const view = shownView();
   const from = view.fromPicture({ x: 0, y: 0 });
   const to = view.fromPicture({ x: 1, y: 1 });
   const box = [from.x, from.y, to.x - from.x, to.y - from.y];
-  layer.setTransform(1, 0, 0, 1, 0, 0);
   layer.globalCompositeOperation = "source-over";
-  layer.clearRect(0, 0, width, height);
   layer.fillStyle = hatching(layer);
   const [left, top, wide, high] = box;
   if (stage.lightOnly) layer.fillRect(left, top, wide, high);
