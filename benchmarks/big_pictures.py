@@ -28,7 +28,7 @@ from playwright.sync_api import Browser, Page
 
 from benchmarks.live import enlarged, give
 from benchmarks.measure import megabytes
-from benchmarks.running_app import RunningApp, chromium, running_app
+from benchmarks.running_app import RunningApp, chromium, loaded, running_app
 from srin.harmonizer import METHODS
 
 PATIENCE = 600_000  # milliseconds
@@ -75,7 +75,7 @@ def opened(browser: Browser, address: str) -> Page:
     page = browser.new_context(accept_downloads=True).new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(address)
-    page.locator(".stage-marks").wait_for()
+    loaded(page)
     return page
 
 

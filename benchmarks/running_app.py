@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -102,3 +102,9 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def loaded(page: Page) -> None:
+    """Waits until every part of the studio's page can be used; they begin one after the other."""
+    for part in ("stage", "gallery", "compare"):
+        page.locator(f".{part}:not([inert])").wait_for(state="attached")

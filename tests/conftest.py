@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.running_app import FLAGS, RunningApp, free_port
+from benchmarks.running_app import FLAGS, RunningApp, free_port, loaded
 
 # The tests' small networks are slower on two threads than on one, and sums of one thread are the same to the bit. torch
 # and numba read these variables when they are imported; servers and commands that tests start inherit them. Without the
@@ -116,7 +116,7 @@ def _page_opener(app_address, browser):
         page.on("console", lambda said: said.type == "error" and wrong.append(said.text))
         page.on("request", lambda request: request.url.startswith(local) or wrong.append(request.url))
         page.goto(app_address)
-        page.locator(".stage-marks").wait_for()
+        loaded(page)
         return page
 
     yield open_one

@@ -5,6 +5,7 @@ import pytest
 from conftest import PATIENCE, ROOT
 from page_parts import only, settle
 
+from benchmarks.running_app import loaded
 from srin.harmonizer import CLASSICAL, NETWORKS, PAPER_NETWORKS, unavailable
 from srin.image_io import load_image, load_mask
 
@@ -66,7 +67,7 @@ def test_the_papers_networks_are_there_for_who_asks(page):
     assert load_image(download.value.path().read_bytes()).shape == background.shape
     again = page.context.new_page()
     again.goto(page.url)
-    again.locator(".stage-marks").wait_for()
+    loaded(again)
     assert again.locator(".of-paper").get_attribute("open") is not None
     assert again.locator(".of-paper input:checked").count() == len(PAPER_NETWORKS)
 
@@ -136,7 +137,7 @@ def test_a_full_queue_only_delays(app_address, browser):
     page, refused = browser.new_page(), []  # a page of its own: the browser reports every refusal as an error
     page.set_default_timeout(PATIENCE)
     page.goto(app_address)
-    page.locator(".stage-marks").wait_for()
+    loaded(page)
 
     def full(route):
         refused.append(route)

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 from playwright.sync_api import expect
 from test_page_work import STORED
 
+from benchmarks.running_app import loaded
 from srin.image_io import load_image
 
 pytestmark = pytest.mark.browser
@@ -142,7 +143,7 @@ def visitor(browser, app_address):
     wrong = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(app_address)
-    page.locator(".stage-marks").wait_for()
+    loaded(page)
     line = Line(page)
     line.watch()
     yield page, line

@@ -8,7 +8,7 @@ from conftest import PATIENCE, running_app
 from page_parts import give, gradient, numbers, ragged, selected, set_numbers, settle, write
 from playwright.sync_api import expect
 
-from benchmarks.running_app import free_port
+from benchmarks.running_app import free_port, loaded
 
 pytestmark = pytest.mark.browser
 
@@ -60,7 +60,7 @@ def visitor(browser):
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(address)
-        page.locator(".stage-marks").wait_for()
+        loaded(page)
         return page
 
     open_one.context = context
@@ -204,7 +204,7 @@ def test_forget_my_work_forgets_it_everywhere(app_address, visitor, photos):
     settle(page)
     assert page.evaluate(STORED) == {"records": [], "files": {}}
     page.reload()
-    page.locator(".stage-marks").wait_for()
+    loaded(page)
     expect(page.locator('[data-work="resume"]')).to_be_hidden()
     assert page.locator(".slot-name").first.inner_text() == "choose or drop a file"
 

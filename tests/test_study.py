@@ -13,7 +13,7 @@ from random import Random
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, running_app
+from conftest import PATIENCE, ROOT, running_app
 
 from srin.errors import OutputError, SrinError
 from srin.study.pairing import Pair, next_pair
@@ -302,7 +302,7 @@ def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, accept_downloads=True)
     wrong = []
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("request", lambda request: request.url.startswith((address, "data:", "blob:")) or wrong.append(request.url))
     page.goto(address)
@@ -367,3 +367,49 @@ def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
         assert "6 votes by 1 raters" in said and "The interval says" in said and "In 1 of them" in said
     assert not wrong
     context.close()
+
+
+# Holds the message that closes a stream of answers back, as a slow line does, until another request was accepted.
+LATE_CLOSE = """
+const ask = window.fetch;
+let accepted = () => {};
+window.fetch = async (input, init) => {
+  const answer = await ask(input, init);
+  const address = String(input.url ?? input);
+  if (address.includes("/queue/join")) setTimeout(() => accepted(), 300);
+  if (!address.includes("/queue/data")) return answer;
+  let text = "";
+  const late = new TransformStream({
+    async transform(chunk, controller) {
+      text += new TextDecoder().decode(chunk);
+      const at = text.indexOf('data: {"msg":"close_stream"');
+      if (at < 0) {
+        controller.enqueue(new TextEncoder().encode(text));
+      } else {
+        controller.enqueue(new TextEncoder().encode(text.slice(0, at)));
+        window.late = (window.late ?? 0) + 1;
+        await Promise.race([new Promise((go) => (accepted = go)), new Promise((go) => setTimeout(go, 5000))]);
+        controller.enqueue(new TextEncoder().encode(text.slice(at)));
+      }
+      text = "";
+    },
+  });
+  return new Response(answer.body.pipeThrough(late), { headers: answer.headers });
+};
+"""
+
+
+@pytest.mark.browser
+def test_a_vote_given_while_the_stream_of_answers_closes_is_counted(study, browser):
+    """Gradio alone would take the stream for open, and wait for ever."""
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.add_init_script(LATE_CLOSE)
+    page.goto(study[0])
+    for count in range(4):
+        page.locator(".study-count", has_text=f"{count} of 6 pairs judged").wait_for()
+        page.locator(".study-pair:not(.chosen):visible").wait_for()
+        page.wait_for_function(f"window.late > {count}")
+        page.keyboard.press("ArrowLeft")
+    page.locator(".study-count", has_text="4 of 6 pairs judged").wait_for()
+    page.close()
