@@ -16,7 +16,7 @@ BLOCKS = dict(re.findall(r"```(\w+)\n(.*?)```", (ROOT / "docs" / "api.md").read_
 EXAMPLES = ROOT / "assets" / "examples"
 
 
-@pytest.mark.parametrize("language", ["python", "sh", "js"])
+@pytest.mark.parametrize("language", ["sh", *(pytest.param(name, marks=pytest.mark.slow) for name in ("python", "js"))])
 def test_the_examples_harmonize(app_address, tmp_path, language):
     program = {"python": sys.executable, "sh": shutil.which("curl") and "sh", "js": shutil.which("node")}[language]
     if program is None:  # CI may lack it too

@@ -84,6 +84,7 @@ def test_every_picture_belongs_to_exactly_one_process():
     assert sorted(sum(parts, [])) == list(range(10)) and max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
+@pytest.mark.slow
 def test_two_processes_divide_a_folder(folders):
     """The command of the README, under the real launcher."""
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes=2", "-m", "srin"]

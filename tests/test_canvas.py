@@ -54,7 +54,9 @@ def scenes(tmp_path_factory):
 
 @pytest.mark.parametrize("side", [LIVE_SIDE, PROXY_SIDE])
 @pytest.mark.parametrize("way", ["pair", "ready"])
-@pytest.mark.parametrize("method", NETWORKS)
+@pytest.mark.parametrize(
+    "method", [*(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[:-1]), NETWORKS[-1]]
+)
 def test_the_canvas_shows_what_a_download_has(scenes, method, way, side):
     scenes, full = scenes
     scene = scenes[way]

@@ -208,6 +208,7 @@ def routes(router):
             yield from routes(route.original_router)
 
 
+@pytest.mark.slow
 def test_nothing_but_the_login_page_answers_before_login(walled, files):
     login = {"/", "/login", "/login/", "/theme.css", "/favicon.ico", "/manifest.json", "/gradio_api/startup-events"}
     mcp = {("GET", "/gradio_api/mcp/"), ("POST", "/gradio_api/mcp/"), ("GET", "/gradio_api/mcp/schema")}

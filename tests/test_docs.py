@@ -60,6 +60,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [*commands("README.md"), *commands("docs/training.md")])
 def test_commands_do_what_they_say(command, folder, monkeypatch):
     for placeholder, path in PLACES.items():

@@ -235,6 +235,7 @@ def test_broken_weights_are_said(tmp_path, monkeypatch, photos):
         embedded._network.cache_clear()
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_over_two_hundred_photos():
     rng = np.random.default_rng(0)
     after = []

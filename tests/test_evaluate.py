@@ -356,6 +356,7 @@ def test_labels_of_a_set_and_composites_with_nothing_to_harmonize(folder, tmp_pa
     assert "labels.csv needs a column named id" in refusal(capsys, folder, "-o", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_several_weights_files_are_seeds_of_one_method(folder, tmp_path, capsys):
     file = weights_file(tmp_path / "a.safetensors", "baseline")
     other = tmp_path / "b.safetensors"

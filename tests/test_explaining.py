@@ -102,6 +102,7 @@ def test_no_text_praises_a_method_or_tells_what_was_borrowed():
         assert not re.search(r"\bbest\b|\bsuperior|\bwinn|reference colou?rs|weighs more", text, re.IGNORECASE), name
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.parametrize("size", [(1366, 768), (360, 740)])
 def test_the_page_lists_the_regions(open_page, size):

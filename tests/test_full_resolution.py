@@ -169,6 +169,7 @@ print(peak_megabytes(lambda: harmonizer.harmonize_composite(composite)))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from Linux's /proc")
 def test_memory_stays_near_one_copy_of_the_picture():
     """25 megapixels, with drawing the map. The result takes 75 MB. 2 GB at 100 megapixels would mean 500 MB here."""

@@ -356,6 +356,7 @@ def prepared(tmp_path_factory):
         yield visitor
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(kind=st.sampled_from(sorted(set(stage.ACTIONS) - {"example"})), data=requests)  # which is of megapixels
 def test_arbitrary_values_from_the_browser(prepared, kind, data):

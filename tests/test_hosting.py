@@ -55,6 +55,7 @@ def space(tmp_path_factory):
         path.chmod(path.stat().st_mode | 0o200)
 
 
+@pytest.mark.slow
 def test_the_repository_runs_as_a_space_that_lends_gpus(space, tmp_path):
     before, packages = files_of(space), tmp_path / "packages"
     packages.mkdir()

@@ -39,14 +39,20 @@ def photos(tmp_path_factory):
     }
 
 
-@pytest.fixture
-def session(photos):
-    session = SessionState()
-    background, foreground = (Photo.load(photos[role], role) for role in ("background", "object"))
-    session.change(Scene(background, foreground))
-    session.select(load_mask(photos["mask"]), "mask file")
-    for photo in (session.scene.background, session.scene.object):
+@pytest.fixture(scope="module")
+def loaded(photos):
+    """The background and the object with their region maps, which take seconds. What tests change is the session's."""
+    loaded = [Photo.load(photos[role], role) for role in ("background", "object")]
+    for photo in loaded:
         photo.segmentation.automatic_map()
+    return loaded
+
+
+@pytest.fixture
+def session(photos, loaded):
+    session = SessionState()
+    session.change(Scene(*loaded))
+    session.select(load_mask(photos["mask"]), "mask file")
     return session
 
 

@@ -63,6 +63,16 @@ def test_steps_share_one_deadline(monkeypatch):
     assert list(workers.steps(iter("abc"))) == ["a", "b", "c"]
 
 
+def test_who_was_worked_on_is_not_told_that_others_took_the_time(monkeypatch):
+    """The deadline passes before the next step has begun, here because the worker has something else to do."""
+    monkeypatch.setattr(limits, "MAX_SECONDS", 0.2)
+    end = threading.Event()
+    with pytest.raises(SrinError, match="longer than the 0.2 seconds"):
+        for _ in workers.steps(iter("ab")):
+            workers.models.submit(end.wait, 10)
+    end.set()
+
+
 def test_small_pictures_overtake_large_ones_at_the_endpoints(monkeypatch):
     """The large request is still at work when the small one is answered."""
     monkeypatch.setattr(limits, "LARGE", 5000)

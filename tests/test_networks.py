@@ -231,6 +231,7 @@ def test_several_members_decide_by_their_mean():
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slot", SLOTS)
 def test_no_weight_is_idle(networks, slot):
     """Zeroing any parameter of the network, or the scale of its statistics, changes the result."""

@@ -42,6 +42,7 @@ def test_from_the_empty_page_to_the_downloaded_picture(page):
     assert np.abs(result[mask == 255].astype(int) - background[mask == 255]).mean() > 10
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_the_papers_networks_are_there_for_who_asks(page):
     """They are folded away and not chosen at first. Once chosen, they have results that differ, and stay chosen."""
@@ -72,6 +73,7 @@ def test_the_papers_networks_are_there_for_who_asks(page):
     assert again.locator(".of-paper input:checked").count() == len(PAPER_NETWORKS)
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_harmonize_before_the_example_has_settled(page):
     """Pressed right after an example is chosen, it waits for the example and leaves nothing disabled."""
@@ -114,6 +116,7 @@ CANCEL_AT_ONCE = """() => new MutationObserver((_, observer) => {
 }).observe(document.body, { subtree: true, attributes: true, childList: true })"""
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator(".example:visible").nth(5).click()
@@ -131,6 +134,7 @@ def test_cancel_and_the_mark_on_results_of_another_composite(page):
     page.locator(".stale").wait_for(state="hidden")
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_full_queue_only_delays(app_address, browser):
     """Refused requests are repeated, and the page says so; nothing is lost."""

@@ -79,6 +79,7 @@ def another(page):
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_the_picture_becomes_the_background_and_undo_takes_it_back(open_page, photos, size):
     page = open_page(**SIZES[size])
@@ -107,6 +108,7 @@ def test_the_picture_becomes_the_background_and_undo_takes_it_back(open_page, ph
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_it_outlives_a_reload_goes_into_a_project_and_tells_no_place(open_page, photos, tmp_path):
     page = open_page(**SIZES["laptop"])
     placed(page, photos)
@@ -129,6 +131,7 @@ def test_it_outlives_a_reload_goes_into_a_project_and_tells_no_place(open_page, 
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_a_scene_that_was_changed_meanwhile_stays(open_page, photos):
     page = open_page(**SIZES["laptop"])
     placed(page, photos)

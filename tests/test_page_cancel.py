@@ -11,7 +11,7 @@ from srin.ui.compare import compare
 from srin.ui.compare.harmonizing import run_steps
 from srin.ui.session.session_state import Newest
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from conftest import ROOT
 from page_parts import give, only, ragged, serious_findings, settle, write
 from PIL import ExifTags, Image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CHEAP = ("copy-paste", "reinhard")
 LOOKS = ROOT / "tests" / "looks"

@@ -28,7 +28,7 @@ from srin.image_io import load_image
 from srin.offsets import Offsets
 from srin.ui.gallery.examples import all_examples
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 LAPTOP = {"width": 1366, "height": 768}
 SCENE, PHOTO = (640, 400), (300, 240)  # width, height

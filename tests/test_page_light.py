@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 from test_page_first import canvas
 from test_page_phone import SMALL, TARGET, finger
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIZES = {
     "laptop": {"width": 1366, "height": 768},

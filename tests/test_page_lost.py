@@ -11,7 +11,7 @@ from srin import full_size
 from srin.ui.compare import downloads
 from srin.ui.session.scene import Scene
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 # Replaces the worker: announces a step of its plan, and then works on it for ever.
 STUCK = """

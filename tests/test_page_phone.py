@@ -6,7 +6,7 @@ import pytest
 from conftest import PATIENCE, ROOT
 from page_parts import give, numbers, settle
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 EXAMPLES = ROOT / "assets" / "examples"
 SIZES = {"upright": (360, 740), "on its side": (740, 360)}
@@ -86,7 +86,6 @@ def test_fingers_scroll_until_edit_is_tapped_and_find_their_targets(phone):
     assert numbers(phone) == after, "correcting loses no place"
 
 
-@pytest.mark.slow
 def test_on_a_slow_network_nothing_that_is_clicked_is_swallowed(app_address, browser):
     """400 ms latency and 1.5 Mbit/s: each control is used in the first frame in which it can be."""
     first = """(selector) => new Promise((done) => {

@@ -19,7 +19,7 @@ from srin.segmentation.shared_download import SharedDownload
 from srin.ui.stage import getting
 
 pytest_plugins = ["tiny_sam"]
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIZE = (320, 240)
 

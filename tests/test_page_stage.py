@@ -10,7 +10,7 @@ from page_parts import at, give, gradient, numbers, only, ragged, selected, set_
 from srin.image_io import load_image
 from srin.segmentation.embedded import EmbeddedEngine
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 BACKGROUND = (640, 400)  # width, height
 OBJECT = (300, 240)

@@ -16,7 +16,7 @@ from test_page_work import STORED
 from benchmarks.running_app import loaded
 from srin.image_io import load_image
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SIZES = {
     "laptop": {"width": 1366, "height": 768},
@@ -93,7 +93,6 @@ def taken(page, what):
     return load_image(download.value.path().read_bytes())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_work_begins_while_twelve_megapixels_still_travel(open_page, photos, size):
     """At 1.5 Mbit/s and 400 ms latency. Actions that need the originals wait, say so, and give results of their size."""

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from benchmarks.running_app import free_port, loaded
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 KEPT = '.stage-work[data-state="kept"]'
 # Everything that the browser has stored: records, and the files' SHA-256.

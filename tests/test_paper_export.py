@@ -8,15 +8,8 @@ from srin.export import CHECKED_SIZES, TOLERANCE, export_onnx
 from tests.paper_loops import network
 
 
-@pytest.mark.parametrize(
-    "slot, head",
-    [
-        ("srin", "residual"),
-        pytest.param("srin", "rgb", marks=pytest.mark.slow),
-        pytest.param("bain", "residual", marks=pytest.mark.slow),
-        pytest.param("rain", "rgb", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("slot, head", [("srin", "residual"), ("srin", "rgb"), ("bain", "residual"), ("rain", "rgb")])
 def test_an_exported_network_gives_the_same_at_sizes_it_has_not_seen(slot, head, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     net, path = network(slot, head).eval().requires_grad_(False), tmp_path / "network.onnx"

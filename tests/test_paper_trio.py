@@ -135,6 +135,7 @@ def test_the_log_has_a_line_for_each_evaluation_and_method(trained):
     assert all(int(row["composites"]) == 4 * int(row["step"]) for row in rows)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(trained, tmp_path):
     base = dataclasses.replace(trained.base, output_dir=tmp_path)
     numbers = []
@@ -181,6 +182,7 @@ def test_a_loss_that_is_no_number_ends_the_run(config, tmp_path):
         paper_trio(dataclasses.replace(config, base=base, stages=stages))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_network_can_learn_one_batch_by_heart(method, config, tmp_path):
     """A network that can't fit eight composites can't learn from many."""

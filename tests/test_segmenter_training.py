@@ -262,6 +262,7 @@ def test_the_shipped_weights_were_made_by_the_config_in_the_tree():
     assert load_segmenter(WEIGHTS).config == config.network
 
 
+@pytest.mark.slow
 def test_learning_a_single_object():
     """One picture, one object: after some steps a click on it selects it, and a click beside it doesn't."""
     torch.manual_seed(0)

@@ -118,6 +118,7 @@ def test_the_objective_is_root_error_and_bias(batch):
     assert float(objective(identity, collected, 0.0, [3.0, *same[1:]])) == pytest.approx(float(3 * error))
 
 
+@pytest.mark.slow
 def test_statistics_are_collected_once_and_belong_to_their_data(config, tmp_path):
     folder = tmp_path / "train"
     collect(config.data, "train", 3, 20, folder)
@@ -196,6 +197,7 @@ def test_the_log_has_a_line_a_pass_and_method(trained):
     assert {row["method"] for row in rows} == set(METHODS) and all(float(row["loss"]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(trained, tmp_path):
     for part in ("train", "validation"):
         (tmp_path / part).mkdir()
@@ -222,6 +224,7 @@ def test_twins_lend_by_area_alone(trained, tmp_path):
     assert not score[-1].weight.any() and not score[-1].bias.any()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_another_with_other_composites(trained, tmp_path):
     # The learning rate is almost 0, so the weights stay as they began.
     further = dataclasses.replace(trained, output_dir=tmp_path, start=trained.output_dir, seed=100, lr=1e-9, passes=1)

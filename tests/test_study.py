@@ -295,6 +295,7 @@ def study(tmp_path):
         yield address, f"{address}/?results={key}", folder
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_on_a_phone_from_the_first_pair_to_the_scores(study, browser, tmp_path):
     """Taps, keys, one taken back; a reload in between; results are closed without the key; the CSV is what was chosen."""
@@ -399,6 +400,7 @@ window.fetch = async (input, init) => {
 """
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_vote_given_while_the_stream_of_answers_closes_is_counted(study, browser):
     """Gradio alone would take the stream for open, and wait for ever."""

@@ -280,6 +280,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(photos_folder, tmp_path
     assert not same(weights(tmp_path / "whole"), weights(tmp_path / "fresh")), "nothing was trained"
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(photos_folder, tmp_path):
     more = (*PAPER, "steps=4", "lr=1e-2", "model.slot=srin", "batch=8")
     two = command("smoke", *changes(photos_folder, tmp_path / "two", *more), processes=2)

@@ -193,6 +193,7 @@ def test_a_runs_folder_belongs_to_one_run(tmp_path):
             claim(load_config("smoke", [*changes, f"data.more={tmp_path / 'more'}", f"output_dir={place}"]))
 
 
+@pytest.mark.slow
 def test_processes_without_a_gpu_are_one_run(tmp_path):
     """The launcher's processes agree on their number before any work: here the command's first step alone."""
     program = """

@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from urllib.parse import urljoin
 
 import httpx
+import pytest
 from conftest import ROOT, require, running_app
 
 from srin.ui.blocks import build
@@ -64,6 +65,7 @@ def test_modules_are_served_to_be_kept(app_address):
     assert httpx.get(address.replace("stage/main.js", "..%2Fserver%2Fserving.py")).status_code == 404
 
 
+@pytest.mark.slow
 def test_modules_are_served_behind_a_proxy_that_gives_the_app_a_path_of_its_own(tmp_path):
     """The proxy removes the path, as docs/hosting.md describes."""
     with running_app(tmp_path, GRADIO_ROOT_PATH="/srin") as address:

@@ -35,11 +35,16 @@ _END = object()
 
 
 def run(
-    work: Callable[..., Value], *arguments: Any, on: futures.Executor = models, seconds: float | None = None
+    work: Callable[..., Value],
+    *arguments: Any,
+    on: futures.Executor = models,
+    seconds: float | None = None,
+    begun: bool = False,
 ) -> Value:
     """The work's result, or whatever it raises.
 
-    seconds: how long to wait; None: MAX_SECONDS.
+    seconds: how long to wait; None: MAX_SECONDS. begun: whether the request has been worked on before, so that it is not
+    an earlier request that took the time.
     Raises TookTooLong after that time; the result is lost then.
     """
     # Gradio and ZeroGPU find out from the context whose request this is.
@@ -47,7 +52,7 @@ def run(
     done, _ = futures.wait([future], limits.MAX_SECONDS if seconds is None else seconds)
     if done:
         return future.result()
-    if future.cancel():
+    if future.cancel() and not begun:
         raise TookTooLong("The machine is busy with an earlier request that takes very long. Try again in a few minutes.")
     raise TookTooLong(
         f"This took longer than the {limits.MAX_SECONDS} seconds that one request may take here, and was given up. "
@@ -57,9 +62,10 @@ def run(
 
 def steps(iterator: Iterator[Value]) -> Iterator[Value]:
     """Yields the iterator's values, computed by the worker `models`. Raises TookTooLong if all take over MAX_SECONDS."""
-    deadline = time.monotonic() + limits.MAX_SECONDS
+    deadline, begun = time.monotonic() + limits.MAX_SECONDS, False
     while True:
-        value = run(next, iterator, _END, seconds=max(0.0, deadline - time.monotonic()))
+        value = run(next, iterator, _END, seconds=max(0.0, deadline - time.monotonic()), begun=begun)
+        begun = True
         if value is _END:
             return
         yield value
