@@ -18,6 +18,7 @@ from tiny_sam import build_tiny_sam
 
 from srin.errors import SegmentationError
 from srin.segmentation import automatic, encoder, sam, sam_model
+from srin.segmentation.cache import ArrayCache
 from srin.segmentation.checkpoints import CHECKPOINTS, download
 from srin.segmentation.embedded import EmbeddedEngine
 from srin.segmentation.sam import SamEngine
@@ -210,7 +211,7 @@ def test_pictures_of_equal_bytes_and_other_shape_are_told_apart(tiny, encodings)
 
 def test_the_cache_forgets_the_least_recently_used(tiny, encodings, monkeypatch):
     embedding = 32 * 16 * 16 * 4
-    monkeypatch.setattr(sam.cache, "limit", 2 * embedding)
+    monkeypatch.setattr(sam, "cache", ArrayCache(2 * embedding))
     pictures = [np.full((32, 32, 3), value, np.uint8) for value in range(3)]
     first, second, third = (SamEngine(picture, load_sam(download(tiny))) for picture in pictures)
     first.prepare()
@@ -222,6 +223,13 @@ def test_the_cache_forgets_the_least_recently_used(tiny, encodings, monkeypatch)
     assert len(encodings) == 3
     second.prepare()
     assert len(encodings) == 4
+
+
+def test_what_is_larger_than_the_cache_is_not_kept():
+    cache = ArrayCache(100)
+    cache.put("small", {"a": np.zeros(60, np.uint8)})
+    cache.put("large", {"a": np.zeros(90, np.uint8), "b": np.zeros(90, np.uint8)})
+    assert cache.get("large") is None and cache.get("small") is not None
 
 
 def test_the_disk_remembers_and_forgives(tiny, photo, encodings, tmp_path, monkeypatch):

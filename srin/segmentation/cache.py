@@ -4,10 +4,11 @@ import logging
 import os
 import threading
 import uuid
-from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+from cachetools import LRUCache
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -23,16 +24,15 @@ class ArrayCache:
     """
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, Arrays] = OrderedDict()
+        self._entries: LRUCache[str, Arrays] = LRUCache(limit, getsizeof=_bytes)
 
     def get(self, key: str) -> Arrays | None:
         """The arrays of a key, which must not be changed. None if neither memory nor the folder has them."""
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key]
+            arrays = self._entries.get(key)
+        if arrays is not None:
+            return arrays
         arrays = _read(key)
         if arrays is not None:
             self._keep(key, arrays)
@@ -49,12 +49,9 @@ class ArrayCache:
             self._entries.clear()
 
     def _keep(self, key: str, arrays: Arrays) -> None:
-        with self._lock:
+        # It raises ValueError for what is larger than the limit by itself.
+        with self._lock, suppress(ValueError):
             self._entries[key] = arrays
-            self._entries.move_to_end(key)
-            size = sum(_bytes(entry) for entry in self._entries.values())
-            while size > self.limit:
-                size -= _bytes(self._entries.popitem(last=False)[1])
 
 
 def _bytes(arrays: Arrays) -> int:

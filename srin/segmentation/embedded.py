@@ -5,13 +5,13 @@ small, the network encodes a crop around it and is asked again (the second look)
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import ArrayLike
 
 from srin import models
@@ -239,7 +239,7 @@ class _View:
         self._network = _network()
         with torch.inference_mode():
             self._features: Features = self._network.encode(picture_tensor(seen[None]))
-        self._chains: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._chains: LRUCache[bytes, np.ndarray] = LRUCache(REMEMBERED)
 
     def asked(self, prompt: Prompt, previous: np.ndarray | None, single: bool) -> list[_Answer]:
         """Answers to a prompt, the best first: up to CANDIDATES different ones for a single click, otherwise one.
@@ -276,8 +276,6 @@ class _View:
             single = number == 1 and prompt.box is None
             known = 1 / (1 + np.exp(-logits[int(np.argmax(scores)) if single else 0]))
             self._chains[key] = known
-            while len(self._chains) > REMEMBERED:
-                self._chains.popitem(last=False)
         return known
 
     def _decoded(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
