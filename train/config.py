@@ -18,6 +18,7 @@ from srin.models.config import ModelConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 T = TypeVar("T")
+NAMES = {str: "text", Path: "path", dict: "mapping", tuple: "list", int: "int", float: "float", bool: "bool"}  # in messages
 
 
 @dataclass(frozen=True)
@@ -220,7 +221,8 @@ def merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _convert(key: str, kind: Any, value: Any) -> Any:
     """Converts a value to the annotated type `kind`. Raises ValueError, naming the key."""
-    wrong = ValueError(f"{key or 'the settings'} must be of type {getattr(kind, '__name__', kind)}, not {value!r}")
+    name = "mapping" if is_dataclass(kind) else NAMES.get(typing.get_origin(kind) or kind, kind)
+    wrong = ValueError(f"{key or 'the settings'} must be of type {name}, not {value!r}")
     if isinstance(value, _Text) and kind is not str and kind is not Path and typing.get_origin(kind) is not Literal:
         optional = typing.get_origin(kind) is types.UnionType
         texts = (str, Path)
