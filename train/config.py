@@ -18,7 +18,8 @@ from srin.models.config import ModelConfig
 
 CONFIGS = Path(__file__).parent / "configs"
 T = TypeVar("T")
-NAMES = {str: "text", Path: "path", dict: "mapping", tuple: "list", int: "int", float: "float", bool: "bool"}  # in messages
+# Types, as messages name them.
+NAMES = {str: "text", Path: "path", dict: "mapping", tuple: "list", int: "int", float: "float", bool: "bool"}
 
 
 @dataclass(frozen=True)
