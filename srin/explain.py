@@ -68,7 +68,7 @@ class Explanation:
         sentence: says what excluding regions changes.
         transform: the network's colour transform with all regions, float32 (1, 12, h, w), see
             `srin.full_resolution.apply_coefficients`. without: the same without one region, by the region's id, for all
-            regions that have an effect.
+            regions whose effect is known.
     """
 
     regions: tuple[RegionEffect, ...]
@@ -105,30 +105,26 @@ def explain_network(
     # With a reference, no pixel of the soft edge lends: it may lie outside what is allowed to.
     lenders = np.ones(small.mask.shape, bool) if allowed is None else enlarged(lending, small.mask.shape)
     lenders |= small.mask > 0
-    others = [lenders & (small_labels != name) | (small.mask > 0) for name in names]
-    compared = [name for name, allowed in zip(names, others, strict=True) if enough(allowed, small)]
     config, regions = network.config, small_labels if network.config.slot == "srin" else None
     whole = seen(config, filled(small, lenders), regions, allowed=lenders)
-    without = [
-        seen(config, filled(small, allowed), regions, allowed=allowed)
-        for name, allowed in zip(names, others, strict=True)
-        if name in compared
-    ]
-    results, transforms, weights = _run(network, [whole, *without], proceed)
+    units = _units(whole)
+    background = units[WHOLE_BACKGROUND][0]
     rows, columns = whole.mask.shape
+    grid = enlarged(small_labels, (rows, columns))
+    shares = {name: float(background[grid == name].sum() / background.sum()) for name in names}
+    names = [name for name in names if shares[name] >= SLIVER]
+    others = {name: lenders & (small_labels != name) | (small.mask > 0) for name in names}
+    compared = [name for name in names if enough(others[name], small)]
+    without = [seen(config, filled(small, others[name]), regions, allowed=others[name]) for name in compared]
+    results, transforms, decision = _run(network, [whole, *without], proceed)
     asked = cv2.resize(part.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA) * (whole.mask / 255)
     if not asked.any():  # the part is too small for this resolution: explain the whole object instead
         asked = whole.mask.astype(np.float32)
-    density, background = weights(asked)
-    grid = enlarged(small_labels, (rows, columns))
+    density = _density(network, units, decision, asked)
     found = []
     for name in names:
         here = grid == name
-        share = float(background[here].sum() / background.sum())
-        if share < SLIVER:
-            continue
-        place = _place(here if here.any() else labels == name)
-        about = RegionEffect(name, place, share, None, None, ())
+        about = RegionEffect(name, _place(here), shares[name], None, None, ())
         if config.slot != "rain":
             about = replace(about, weight=float(density[here].sum()))
         if name in compared:
@@ -142,38 +138,34 @@ def explain_network(
     return Explanation(tuple(found), heat, part, labels, sentence(found, config.slot), transforms[:1], each)
 
 
-class _Weights:
-    """From where in the background the parts of the foreground borrowed, in one composite."""
+def _units(picture: Seen) -> np.ndarray:
+    """float64 (U, h, w): the weight of each pixel in each unit."""
+    _, mask, regions, allowed = picture.tensors(torch.device("cpu"))
+    return partition(mask, regions, allowed)[0].double().numpy()
 
-    def __init__(self, network: HarmonizationNet, picture: Seen, decision: Decision) -> None:
-        slot = network.slot
-        _, mask, regions, allowed = picture.tensors(torch.device("cpu"))
-        units = partition(mask, regions, allowed)[0].double().numpy()
-        self._borrowers, self._lenders = units[slot.borrowers], units[slot.lenders]
-        self._background = units[WHOLE_BACKGROUND][0]
-        self._weights = decision.weights[0].double().cpu().numpy()
-        self._share = decision.share[0].double().cpu().numpy()
 
-    def __call__(self, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """asked: (h, w), weights of the part's pixels.
+def _density(network: HarmonizationNet, units: np.ndarray, decision: Decision, asked: np.ndarray) -> np.ndarray:
+    """(h, w): each pixel's share of what a part of the foreground borrowed, summing to 1.
 
-        Returns:
-            (h, w): each pixel's share of what the part borrowed, summing to 1; and (h, w): the background's area weights.
-        """
-        owner = (self._borrowers * asked).sum((1, 2))
-        owner = owner / owner.sum() if owner.any() else self._share  # the part is all rim: take the whole object's
-        each = owner @ self._weights
-        area = self._lenders.sum((1, 2))
-        return np.einsum("j,jhw->hw", each / np.maximum(area, 1e-12), self._lenders), self._background
+    units: of the picture, see `_units`. decision: the network's; the picture is its first. asked: (h, w), weights of the
+    part's pixels.
+    """
+    borrowers, lenders = units[network.slot.borrowers], units[network.slot.lenders]
+    owner = (borrowers * asked).sum((1, 2))
+    # The part may be all rim: then the whole object's shares are taken.
+    owner = owner / owner.sum() if owner.any() else decision.share[0].double().cpu().numpy()
+    each = owner @ decision.weights[0].double().cpu().numpy()
+    area = lenders.sum((1, 2))
+    return np.einsum("j,jhw->hw", each / np.maximum(area, 1e-12), lenders)
 
 
 def _run(
     network: HarmonizationNet, pictures: list[Seen], proceed: Callable[[float], None]
-) -> tuple[np.ndarray, np.ndarray, _Weights]:
+) -> tuple[np.ndarray, np.ndarray, Decision]:
     """Runs the network on N pictures of one size.
 
-    Returns the results, (N, h, w, 3) from 0 to 255, not rounded; the transforms, float32 (N, 12, h', w'); and the weights
-    of the first picture.
+    Returns the results, (N, h, w, 3) from 0 to 255, not rounded; the transforms, float32 (N, 12, h', w'); and the
+    decision on the first pictures.
     """
     device = next(network.parameters()).device
     found: list[np.ndarray] = []
@@ -194,7 +186,7 @@ def _run(
         transforms.append(coefficients.cpu().numpy())
         found.append(((harmonized + 1) * 127.5).clamp(0, 255).permute(0, 2, 3, 1).cpu().numpy())
     assert first is not None
-    return np.concatenate(found), np.concatenate(transforms), _Weights(network, pictures[0], first)
+    return np.concatenate(found), np.concatenate(transforms), first
 
 
 def _difference(before: np.ndarray, after: np.ndarray, asked: np.ndarray) -> tuple[float, tuple[str, ...]]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from srin import explain
 from srin.composite import Composite
 from srin.errors import SrinError
 from srin.explain import HARDLY, RegionEffect, sentence
@@ -52,6 +53,22 @@ def test_an_effect_is_what_leaving_the_region_out_changes(scene, harmonizers, sl
         assert region.effect == pytest.approx(difference, rel=0.25, abs=1.0)  # seen at the working size, not rounded
     assert max(region.effect for region in shown.regions) > HARDLY
     assert [region.effect for region in shown.regions] == sorted((r.effect for r in shown.regions), reverse=True)
+
+
+def test_slivers_are_left_out_before_the_network_runs(scene, harmonizers, monkeypatch):
+    composite, semantic_map = scene
+    labels = semantic_map.labels.copy()
+    labels[:2, :4] = 9  # 8 of 10,288 pixels of the background
+    pictures, run = [], explain._run
+
+    def counted(network, seen, proceed):
+        pictures.extend(seen)
+        return run(network, seen, proceed)
+
+    monkeypatch.setattr(explain, "_run", counted)
+    shown = harmonizers["srin"].explain_composite(composite, (50, 50), build(composite, labels, "provided"))
+    assert {region.region for region in shown.regions} == set(shown.without) == {0, 1}
+    assert len(pictures) == 3, "with all regions, and without each of the two"
 
 
 def test_the_pictures_are_of_what_was_measured(scene, harmonizers):
