@@ -217,3 +217,20 @@ def test_what_is_small_transparent_or_unknown_to_the_browser_goes_at_once(visito
     line.lost = 0
     page.evaluate("dispatchEvent(new Event('online'))")
     slot(page, "background", ".slot-name").get_by_text("scan.tif").wait_for()
+
+
+def test_what_the_line_does_not_take_can_be_given_up(visitor, photos, tmp_path):
+    """The photo that was there stays, and work goes on."""
+    page, line = visitor
+    give(page, "background", write(tmp_path / "meadow.png", gradient(400, 640)))
+    line.lost = line.sent + 1
+    choose(page, "background", photos["background"])
+    slot(page, "background", ".slot-leave").click()
+    page.locator(".stage-problem", has_text="evening.jpg was not sent").wait_for()
+    settle(page)
+    assert slot(page, "background", ".slot-name").inner_text() == "meadow.png"
+    assert slot(page, "background", ".slot-again").is_hidden() and slot(page, "background", ".slot-leave").is_hidden()
+    line.lost = line.sent + 2
+    choose(page, "background", photos["background"])
+    slot(page, "background", ".slot-again").wait_for()
+    assert slot(page, "background", ".slot-leave").is_hidden(), "work may have begun on the small copy, which has arrived"

@@ -31,7 +31,7 @@ async function addFile(file, role) {
   let small = null;
   await request("photo", { role }, `Reading ${ROLE_WORDS[role]}`, async () => {
     small = role === "mask" ? null : await smallCopy(file);
-    path = await (small ? sendPhoto(small.file, role, { after: file.size }) : sendPhoto(file, role));
+    path = await (small ? sendPhoto(small.file, role, { after: file.size, name: file.name }) : sendPhoto(file, role));
     if (small) copies.set(workFile(path), URL.createObjectURL(small.file));
     keepFile(path, file); // also for a small copy, the browser keeps the original
     return { path, name: file.name, width: small?.width, height: small?.height };

@@ -7,7 +7,9 @@ import { changed, stage } from "./state.js";
 
 export const ROLE_WORDS = { background: "the background", object: "the object's photo", picture: "the composite", mask: "the mask" };
 const STALLED = 30_000; // milliseconds without a byte after which a connection is taken for lost
-const transfers = []; // { role, share, left, again }; again: sends it again, null unless it waits for that
+// { role, share, left, again, leave }; again: sends it again, null unless it waits for that; leave: gives it up, null unless it
+// waits and nothing of the photo has arrived.
+const transfers = [];
 
 /**
  * Uploads a file. Resolves with its path on the server. Rejects with an Error; its `sentence` says why the server refused the
@@ -50,10 +52,11 @@ function refusal(file, status) {
   return status ? `${file.name} was not taken by the server. Try again in a moment.` : "";
 }
 
-// Uploads a file for a slot. After a lost connection it waits until the browser is online again, or somebody presses the button.
-// before, after: bytes of the same photo that were sent before the file, or will be after it.
-export async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
-  const here = { role, share: 0, left: null, again: null };
+// Uploads a file for a slot. After a lost connection it waits until the browser is online again, or somebody presses a button.
+// Rejects as `transfer`, also if it is given up, which is possible as long as nothing of the photo has arrived.
+// before, after: bytes of the same photo that were sent before the file, or will be after it. name: the photo's.
+export async function sendPhoto(file, role, { before = 0, after = 0, name = file.name } = {}) {
+  const here = { role, share: 0, left: null, again: null, leave: null };
   transfers.push(here);
   try {
     for (;;) {
@@ -68,12 +71,14 @@ export async function sendPhoto(file, role, { before = 0, after = 0 } = {}) {
       } catch (error) {
         if (error.sentence) throw error;
       }
-      stage.problem = `The connection was lost before ${file.name} was sent. It is kept here: send it again when you are connected.`;
-      await new Promise((resolve) => {
+      stage.problem = `The connection was lost before ${name} was sent. It is kept here: send it again when you are connected.`;
+      await new Promise((resolve, reject) => {
         here.again = resolve;
+        const left = Object.assign(new Error("given up"), { sentence: `${name} was not sent.` });
+        here.leave = before ? null : () => reject(left);
         changed("panel");
       });
-      Object.assign(here, { share: 0, left: null, again: null });
+      Object.assign(here, { share: 0, left: null, again: null, leave: null });
       stage.problem = "";
       changed("panel");
     }
@@ -103,6 +108,7 @@ export function showTransfers() {
     const bar = slot.querySelector("progress");
     bar.hidden = !here || Boolean(here.again);
     slot.querySelector(".slot-again").hidden = !here?.again;
+    slot.querySelector(".slot-leave").hidden = !here?.leave;
     if (!here) continue;
     bar.value = here.share;
     slot.querySelector(".slot-name").textContent = here.again ? "not sent" : sentText(here);
@@ -111,6 +117,10 @@ export function showTransfers() {
 
 function sendAgain() {
   for (const { again } of [...transfers]) again?.();
+}
+
+function giveUp(role) {
+  for (const here of [...transfers]) if (here.role === role) here.leave?.();
 }
 
 // --- small copies
@@ -211,7 +221,10 @@ export function connectTransfers() {
     const again = document.createElement("button");
     Object.assign(again, { type: "button", className: "slot-again", textContent: "Send again", hidden: true });
     again.addEventListener("click", sendAgain);
-    slot.append(bar, again);
+    const leave = document.createElement("button");
+    Object.assign(leave, { type: "button", className: "slot-leave", textContent: "Give up", hidden: true });
+    leave.addEventListener("click", () => giveUp(slot.dataset.role));
+    slot.append(bar, again, leave);
   }
   window.addEventListener("online", sendAgain);
 }
