@@ -400,18 +400,40 @@ window.fetch = async (input, init) => {
 """
 
 
+# Lets the server's word that the first request is accepted come after the answer to it.
+LATE_WORD = """
+const ask = window.fetch;
+let late = true;
+window.fetch = async (input, init) => {
+  const answer = await ask(input, init);
+  if (late && String(input.url ?? input).includes("/queue/join")) {
+    late = false;
+    await new Promise((go) => setTimeout(go, 1500));
+  }
+  return answer;
+};
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.browser
-def test_a_vote_given_while_the_stream_of_answers_closes_is_counted(study, browser):
+@pytest.mark.parametrize("line", [LATE_CLOSE, LATE_WORD], ids=["late-close", "late-word"])
+def test_a_vote_given_while_the_stream_of_answers_closes_is_counted(study, browser, line):
     """Gradio alone would take the stream for open, and wait for ever."""
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
-    page.add_init_script(LATE_CLOSE)
+    page.add_init_script(line)
+    streams = Counter()
+    for event in ("request", "requestfinished"):
+        page.on(event, lambda request, event=event: streams.update([event] if "/queue/data" in request.url else []))
     page.goto(study[0])
     for count in range(4):
         page.locator(".study-count", has_text=f"{count} of 6 pairs judged").wait_for()
         page.locator(".study-pair:not(.chosen):visible").wait_for()
-        page.wait_for_function(f"window.late > {count}")
+        if line == LATE_CLOSE:
+            page.wait_for_function(f"window.late > {count}")
         page.keyboard.press("ArrowLeft")
     page.locator(".study-count", has_text="4 of 6 pairs judged").wait_for()
+    page.wait_for_timeout(6000)  # longer than the last message is held back
+    assert streams["request"] == streams["requestfinished"] > 0, "no stream stays open without need"
     page.close()

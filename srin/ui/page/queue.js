@@ -10,6 +10,7 @@
   let refused = 0;
   const joining = new Set(); // requests on their way
   const unanswered = new Set(); // ids of requests that the server has accepted
+  const early = new Set(); // ids of requests whose answer came before the word that they are accepted
 
   const show = (change) => {
     refused += change;
@@ -28,7 +29,10 @@
       }
       show(-1);
     }
-    if (answer.ok) unanswered.add((await answer.clone().json()).event_id);
+    if (answer.ok) {
+      const { event_id: id } = await answer.clone().json();
+      if (!early.delete(id)) unanswered.add(id);
+    }
     return answer;
   };
 
@@ -50,7 +54,7 @@
       return parts.map((part) => `${part}\n\n`).filter((part) => {
         const { msg, event_id: id } = JSON.parse(part.slice(part.indexOf("{")));
         if (msg === "close_stream") end = part;
-        else if (msg === "process_completed") unanswered.delete(id);
+        else if (msg === "process_completed" && !unanswered.delete(id)) early.add(id);
         else if (!id && msg === "unexpected_error") unanswered.clear();
         return msg !== "close_stream";
       });
@@ -64,7 +68,9 @@
         if (!done) continue;
         while (end && joining.size) await Promise.allSettled(joining);
         if (!end || !unanswered.size) break;
-        reader = readerOf(await ask(input, init));
+        const next = await ask(input, init);
+        if (!next.ok) throw new Error("The stream of answers can't be opened again.");
+        reader = readerOf(next);
         end = "";
       }
       unanswered.clear();
