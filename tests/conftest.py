@@ -20,13 +20,6 @@ CHROMIUM = shutil.which("chromium")
 PATIENCE = 60_000  # milliseconds that the page may take for anything, on a busy machine
 
 
-def pytest_collection_modifyitems(items):
-    """With --dist loadgroup, tests of the page stay with their module, whose tests share pages; others are dealt out."""
-    for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
-
-
 def require(there: bool, what: str) -> None:
     """Skips a test that lacks something. Fails it if SRIN_REQUIRE_ALL is set, as in CI."""
     if there:

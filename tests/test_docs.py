@@ -61,7 +61,6 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("commands")  # they use what those before them made
 @pytest.mark.parametrize("command", [*commands("README.md"), *commands("docs/training.md")])
 def test_commands_do_what_they_say(command, folder, monkeypatch):
     for placeholder, path in PLACES.items():

@@ -33,7 +33,6 @@ from train.side_by_side import (
 )
 from train.statistics import collect, load_collected, of_batch, shard_path, squared_error
 
-pytestmark = pytest.mark.xdist_group("side_by_side")  # they share a run
 SIZE = 64
 
 
