@@ -69,6 +69,13 @@ def test_what_is_typed_has_the_type_of_its_setting(tmp_path):
     assert settings(tmp_path, "weights: {a: 1}", "weights={}").weights == {}
 
 
+def refusal(tmp_path, text, *changes):
+    """What is said of settings that are wrong."""
+    with pytest.raises(ValueError) as raised:
+        settings(tmp_path, text, *changes)
+    return str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -98,9 +105,7 @@ def test_what_is_typed_has_the_type_of_its_setting(tmp_path):
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_wanted(tmp_path, text, sentence):
-    with pytest.raises(ValueError) as raised:
-        settings(tmp_path, text)
-    assert str(raised.value) == sentence
+    assert refusal(tmp_path, text) == sentence
 
 
 @pytest.mark.parametrize(
@@ -115,9 +120,7 @@ def test_a_wrong_value_is_named_with_what_is_wanted(tmp_path, text, sentence):
     ],
 )
 def test_a_wrong_change_is_named_with_what_is_wanted(tmp_path, change, sentence):
-    with pytest.raises(ValueError) as raised:
-        settings(tmp_path, "", change)
-    assert str(raised.value) == sentence
+    assert refusal(tmp_path, "", change) == sentence
 
 
 def test_a_check_of_all_settings_needs_no_key():

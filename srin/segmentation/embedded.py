@@ -240,6 +240,7 @@ class _View:
         with torch.inference_mode():
             self._features: Features = self._network.encode(picture_tensor(seen[None]))
         self._chains: LRUCache[bytes, np.ndarray] = LRUCache(REMEMBERED)
+        self._lock = threading.Lock()  # of the chains: clicks may be answered at the same time
 
     def asked(self, prompt: Prompt, previous: np.ndarray | None, single: bool) -> list[_Answer]:
         """Answers to a prompt, the best first: up to CANDIDATES different ones for a single click, otherwise one.
@@ -270,12 +271,14 @@ class _View:
     def _chained(self, prompt: Prompt, number: int, previous: np.ndarray | None) -> np.ndarray:
         """The answer to the first `number` clicks of a prompt, as probabilities, float (h, w), for the next click."""
         key = Prompt(prompt.points[:number], prompt.labels[:number], prompt.box).key
-        known = self._chains.get(key)
+        with self._lock:
+            known = self._chains.get(key)
         if known is None:
             logits, scores = self._decoded(prompt.until(number), previous)
             single = number == 1 and prompt.box is None
             known = 1 / (1 + np.exp(-logits[int(np.argmax(scores)) if single else 0]))
-            self._chains[key] = known
+            with self._lock:
+                self._chains[key] = known
         return known
 
     def _decoded(self, prompt: Prompt, previous: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

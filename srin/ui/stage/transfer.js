@@ -119,6 +119,13 @@ function sendAgain() {
   for (const { again } of [...transfers]) again?.();
 }
 
+function hiddenButton(className, textContent, act) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className, textContent, hidden: true });
+  button.addEventListener("click", act);
+  return button;
+}
+
 function giveUp(role) {
   for (const here of [...transfers]) if (here.role === role) here.leave?.();
 }
@@ -218,13 +225,8 @@ export function connectTransfers() {
     bar.max = 1;
     bar.hidden = true;
     bar.setAttribute("aria-label", `How much of ${ROLE_WORDS[slot.dataset.role]} is sent`);
-    const again = document.createElement("button");
-    Object.assign(again, { type: "button", className: "slot-again", textContent: "Send again", hidden: true });
-    again.addEventListener("click", sendAgain);
-    const leave = document.createElement("button");
-    Object.assign(leave, { type: "button", className: "slot-leave", textContent: "Give up", hidden: true });
-    leave.addEventListener("click", () => giveUp(slot.dataset.role));
-    slot.append(bar, again, leave);
+    slot.append(bar, hiddenButton("slot-again", "Send again", sendAgain));
+    slot.append(hiddenButton("slot-leave", "Give up", () => giveUp(slot.dataset.role)));
   }
   window.addEventListener("online", sendAgain);
 }
