@@ -10,9 +10,8 @@ import pytest
 from benchmarks.running_app import FLAGS, RunningApp, free_port, loaded
 
 # The tests' small networks are slower on two threads than on one, and sums of one thread are the same to the bit. torch
-# and numba read these variables when they are imported; servers and commands that tests start inherit them. Without the
-# second one, pymatting would set the number of OpenMP's threads, torch's too, to that of the cores.
-os.environ["OMP_NUM_THREADS"] = os.environ["NUMBA_NUM_THREADS"] = "1"
+# reads this variable when it is imported; servers and commands that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).resolve().parents[1]
 # The tests' data beside the checkout; users don't have it.
 SHARED = ROOT.parent / "shared"

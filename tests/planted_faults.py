@@ -603,6 +603,27 @@ FAULTS = (
         "if future.cancel():",
         "test_limits",
     ),
+    Fault(
+        "hair left to the mask alone",
+        "srin/segmentation/refine.py",
+        "trust = apart / (apart + DOUBT)",
+        "trust = 0 * apart",
+        "test_semantic_map",
+    ),
+    Fault(
+        "specks of the object's colours taken for hair",
+        "srin/segmentation/refine.py",
+        "_connected(alpha, inside)",
+        "alpha",
+        "test_semantic_map",
+    ),
+    Fault(
+        "regions joined by their colours alone",
+        "srin/segmentation/regions.py",
+        "unlike + COLOUR_WEIGHT * apart",
+        "COLOUR_WEIGHT * apart",
+        "test_embedded",
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from srin.image_io import load_image, load_mask
 from srin.segmentation import PhotoSegmenter, embedded
 from srin.segmentation.candidate import Candidate
 from srin.segmentation.embedded import EmbeddedEngine
+from srin.segmentation.regions import FINE_SIDE, joined_regions
 from train.data.prompts import correction
 from train.data.prompts import place as deepest
 
@@ -262,3 +263,19 @@ def test_a_photo_segmenter_takes_files_and_answers_at_once(photos):
     one = PhotoSegmenter(EXAMPLES / f"{name}.jpg")
     assert iou(selected(one.candidates([deep(truth)], [1])[0], truth), truth) > FLOORS[name][0]
     assert iou(selected(one.subject(), truth), truth) > FLOORS[name][2]
+
+
+def test_regions_are_joined_where_the_answers_and_the_colours_agree():
+    """Four stripes, of which the answers hold the first two together, and the last two have nearly one colour."""
+    image = np.zeros((80, 160, 3), np.uint8)
+    image[:] = np.repeat([(150, 90, 90), (90, 90, 150), (90, 150, 90), (96, 156, 96)], 40, axis=0)[None]
+    answers = np.zeros((4, 20, 40), np.float32)
+    answers[:2, :, :20] = 1
+    answers[2:, :, 20:] = 1
+    alike = joined_regions(image, answers)
+    assert alike.dtype == np.int32 and max(alike.shape) == FINE_SIDE
+    columns = alike[alike.shape[0] // 2, [18, 56, 93, 131]]
+    assert columns[0] == columns[1] != columns[2] == columns[3]
+    answers[0, :, 10:20] = answers[1, :, :10] = 0  # now no answer holds the first two together
+    columns = joined_regions(image, answers)[40, [18, 56, 93, 131]]
+    assert len({*columns[:3]}) == 3 and columns[2] == columns[3]

@@ -180,7 +180,7 @@ def test_crops_keep_objects_and_say_which_is_the_subject(photos):
         assert ((shares > 0) & (shares <= 0.85)).all()
         sizes.add(round(float(shares[0]), 2))
         subjects += crop.subject >= 0
-        wanted = list(kinds(crop, rng, 6))
+        wanted = list(kinds(crop, rng, 6, 0.5))
         assert len(wanted) == 6 and all(number < len(crop.masks) for number, _ in wanted)
     assert len(sizes) > 10 and subjects > 0
     assert all(Crops(photos[1], {}, {}, ()).draw(rng, (64, 64)).subject == -1 for _ in range(10))

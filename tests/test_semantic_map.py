@@ -186,6 +186,30 @@ def test_edges_move_to_the_photos_own(upscale):
     assert np.array_equal(feathered[far], mask[far])
 
 
+def test_hairs_outside_the_mask_are_found_and_specks_of_their_colour_are_not():
+    alpha = np.zeros((240, 240), np.uint8)
+    cv2.circle(alpha, (120, 120), 60, 255, -1, cv2.LINE_AA)
+    mask = alpha.copy()
+    for angle in np.linspace(0, 2 * np.pi, 40, endpoint=False):
+        ends = [(round(120 + r * np.cos(angle)), round(120 + r * np.sin(angle))) for r in (55, 72)]
+        cv2.line(alpha, *ends, 255, 1, cv2.LINE_AA)
+    share = alpha[..., None] / 255
+    image = np.array([170, 120, 80]) * share + np.array([90, 120, 160]) * (1 - share)
+    image[120, 198:202] = 170, 120, 80  # of the object's colours, but not connected to it
+    image = (image + np.random.default_rng(0).normal(0, 3, image.shape)).clip(0, 255).astype(np.uint8)
+    feathered = feathered_alpha(image, mask, 20)
+    near = cv2.dilate((alpha > mask).astype(np.uint8), np.ones((3, 3))) > 0
+
+    def error(found):
+        return np.abs(found.astype(int) - alpha)[near].mean()
+
+    assert error(feathered) < 0.4 * error(mask)
+    assert (feathered[115:126, 195:205] == 0).all()
+    # Without hairs and with the same colours on both sides, the mask stays what it is.
+    plain = np.full_like(image, 128)
+    assert np.abs(feathered_alpha(plain, mask, 20).astype(int) - mask).max() <= 1
+
+
 def test_edges_that_cannot_be_refined_are_explained_or_left():
     image, _, mask = edge_scene()
     with pytest.raises(MaskError, match="10 x 10 pixels and the photo 300 x 300"):

@@ -1,9 +1,10 @@
 """Trains the embedded segmenter: masks from clicks, boxes, and from no prompt at all.
 
-    python -m train.segmenter segmenter data.root=PHOTOS data.more=MORE       # the weights that come with the app
+    python -m train.segmenter segmenter data.root=PHOTOS data.more=MORE
+    python -m train.segmenter segmenter_further data.root=PHOTOS data.more=MORE    # goes on from it, with more boxes
 
 When started again with the same output_dir, it continues where it stopped. It writes weights.safetensors (the moving
-average), state_STEP.pt (the state to continue from) and log.csv. It takes an hour or two on one core of a CPU with bf16.
+average), state_STEP.pt (the state to continue from) and log.csv. Each takes an hour or two on one core of a CPU.
 """
 
 import contextlib
@@ -20,13 +21,14 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
 from srin.models.checkpoint import save_weights
 from srin.segmentation.candidate import overlap
 from srin.segmentation.embedded import picture_tensor
-from srin.segmentation.network import ANSWERS, Features, Prompts, SegmenterConfig, SegmenterNet
+from srin.segmentation.network import ANSWERS, Features, Prompts, SegmenterConfig, SegmenterNet, load_segmenter
 from train.config import DataConfig, command, command_line, convert, read_settings
 from train.data.photos import Photos, fingerprint, load_photos
 from train.data.prompts import CELL, Clicks, Crops, correction, kinds, place
@@ -34,7 +36,6 @@ from train.runs import check_place
 from train.schedule import follow
 from train.state import append_row, load_state, save_state
 
-ROUNDS = (0, 0, 1, 1, 3)  # corrections without gradients between the first prompt and the last one
 VALIDATION_SIDE = 384  # pixels of the longer side
 DATA_SETTINGS = ("photo_side", "source_weights", "part_weights", "leave_out")  # settings under data that are used here
 LOG_COLUMNS = ("step", "loss", "one_click", "three_clicks", "box", "subject", "seconds")
@@ -49,7 +50,9 @@ class SegmenterTrainConfig:
         data: photos with masks; its `size`, `free_masks`, `loose_masks` and `workers` are not used here.
         subjects: sources whose photos have one main object.
         shapes: height and width of a batch's crops, drawn anew for each batch; multiples of 32.
-        batch: crops a step. prompts: for each crop.
+        start: a weights file that training begins with; None: the pretrained encoder and a fresh decoder.
+        batch: crops a step. prompts: for each crop. boxes: share of the prompts with a box. rounds: corrections without
+            gradients between the first prompt and the last one; one of these numbers is drawn for each step.
         steps: updates. lr: of the decoder, AdamW; warmed up, then falling to 0 along a cosine. encoder_lr: of the
             encoder's stages from `first_stage` on; those before are frozen.
         ema: decay of the averaged weights that are saved. clip: largest norm of the gradient.
@@ -62,8 +65,11 @@ class SegmenterTrainConfig:
     network: SegmenterConfig = SegmenterConfig()
     subjects: tuple[str, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ((256, 256), (224, 320), (320, 224))
+    start: Path | None = None
     batch: int = 8
     prompts: int = 6
+    boxes: float = 0.28
+    rounds: tuple[int, ...] = (0, 0, 1, 1, 3)
     steps: int = 3000
     lr: float = 1.5e-3
     encoder_lr: float = 1.5e-4
@@ -119,7 +125,7 @@ def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig,
     rng = np.random.default_rng((config.seed, step))
     shape = config.shapes[rng.integers(len(config.shapes))]
     drawn = [crops.draw(rng, (shape[0], shape[1])) for _ in range(config.batch)]
-    wanted = [[*kinds(crop, rng, config.prompts)] for crop in drawn]
+    wanted = [[*kinds(crop, rng, config.prompts, config.boxes)] for crop in drawn]
     truth = np.stack([crop.masks[number] for crop, some in zip(drawn, wanted, strict=True) for number, _ in some])
     clicks = Clicks(truth, rng)
     for number, (_, kind) in enumerate(one for some in wanted for one in some):
@@ -131,7 +137,7 @@ def step_loss(network: SegmenterNet, crops: Crops, config: SegmenterTrainConfig,
         previous = torch.zeros(len(truth), 1, *truth.shape[1:])
         logits, quality = network(features, prompts_of(clicks, previous))
     total = answers_loss(logits, quality, target, torch.tensor(clicks.single))
-    rounds = int(rng.choice(ROUNDS))
+    rounds = int(rng.choice(config.rounds))
     for number in range(rounds + 1):
         # A person is shown the answer with the highest quality for a single click, else the first.
         shown = quality.argmax(1) if number == 0 else torch.zeros(len(truth), dtype=torch.int64)
@@ -151,9 +157,9 @@ def _precision(config: SegmenterTrainConfig) -> contextlib.AbstractContextManage
 
 
 @torch.inference_mode()
-def validate(network: SegmenterNet, photos: Photos, subjects: tuple[str, ...]) -> dict[str, float]:
+def validate(network: SegmenterNet, photos: Photos, config: SegmenterTrainConfig) -> dict[str, float]:
     """Mean IoU on held-out photos, averaged within sources first: for one click, three clicks, a box, and the subject."""
-    crops = Crops(photos, {}, {}, subjects)
+    crops = Crops(photos, {}, {}, config.subjects)
     scores: dict[str, dict[str, list[float]]] = {name: {} for name in LOG_COLUMNS[2:6]}
     for photo in range(len(photos)):
         height, width = photos.sizes[photo]
@@ -163,18 +169,20 @@ def validate(network: SegmenterNet, photos: Photos, subjects: tuple[str, ...]) -
         masks = [photos.mask(photo, k) for k in range(photos.masks[photo]) if crops.is_one_thing(photo, k)]
         if not masks:
             continue
-        with torch.autocast("cpu", torch.bfloat16):
+        with _precision(config):
             features = network.encode(picture_tensor(picture[None]))
         for number, mask in enumerate(masks):
             small = cv2.resize(mask.astype(np.float32), (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
             if (small > 0.5).sum() < 4:
                 continue
-            for name, iou in _asked(network, features, small, crops.has_subject(photo, masks, number)):
+            for name, iou in _asked(network, features, small, crops.has_subject(photo, masks, number), config):
                 scores[name].setdefault(photos.sources[photo], []).append(iou)
     return {name: float(np.mean([np.mean(s) for s in some.values()])) if some else 0.0 for name, some in scores.items()}
 
 
-def _asked(network: SegmenterNet, features: Features, truth: np.ndarray, subject: bool) -> list[tuple[str, float]]:
+def _asked(
+    network: SegmenterNet, features: Features, truth: np.ndarray, subject: bool, config: SegmenterTrainConfig
+) -> list[tuple[str, float]]:
     inside = truth > 0.5
     found = []
     for kind in ("click", "box", *(["none"] if subject else [])):
@@ -187,7 +195,7 @@ def _asked(network: SegmenterNet, features: Features, truth: np.ndarray, subject
             clicks.add(0, place(inside), 1)
         previous = torch.zeros(1, 1, *inside.shape)
         for number in range(3 if kind == "click" else 1):
-            with torch.autocast("cpu", torch.bfloat16):
+            with _precision(config):
                 logits, quality = network(features, prompts_of(clicks, previous))
             chosen = logits[0, int(quality.argmax()) if kind == "click" and number == 0 else 0]
             answer = (chosen > 0).numpy()
@@ -215,7 +223,11 @@ def train(config: SegmenterTrainConfig) -> None:
     torch.manual_seed(config.seed)
     network = SegmenterNet(config.network)
     state = load_state(config.output_dir, torch.device("cpu"))
-    if state is None:
+    if state is None and config.start is not None:
+        network = load_segmenter(config.start).requires_grad_(True)
+        if network.config != config.network:
+            raise ValueError(f"{config.start} has other channels: {network.config}, not {config.network}")
+    elif state is None:
         network.encoder.load_pretrained()
     network.to(memory_format=torch.channels_last)
     network.encoder.requires_grad_(False)
@@ -232,6 +244,9 @@ def train(config: SegmenterTrainConfig) -> None:
         optimizer.load_state_dict(state["optimizer"])
         step, seconds_before = state["step"], state["seconds"]
     about = {"command": command(), "data": fingerprint(photos), "licence": config.licence}
+    if config.start is not None:
+        with safe_open(config.start, "pt") as file:
+            about["start"] = json.dumps({name: text for name, text in file.metadata().items() if name != "licence"})
     began = time.monotonic()
 
     def seconds() -> float:
@@ -265,7 +280,7 @@ def train(config: SegmenterTrainConfig) -> None:
             bar.update()
             bar.set_postfix(loss=f"{running:.4f}")
             if step % config.evaluate_every == 0 or step == config.steps:
-                scores = validate(average, held_out, config.subjects)
+                scores = validate(average, held_out, config)
                 append_row(config.output_dir / "log.csv", LOG_COLUMNS, (step, running, *scores.values(), seconds()))
             if step % config.save_every == 0:
                 save()
@@ -275,7 +290,7 @@ def train(config: SegmenterTrainConfig) -> None:
 def settings_of(config: SegmenterTrainConfig) -> dict[str, Any]:
     """The settings that the weights depend on, as plain values: without paths, time limit, licence and intervals."""
     settings = json.loads(json.dumps(asdict(config), default=str))
-    for name in ("output_dir", "minutes", "evaluate_every", "save_every", "keep", "licence"):
+    for name in ("output_dir", "start", "minutes", "evaluate_every", "save_every", "keep", "licence"):
         del settings[name]
     settings["data"] = {name: settings["data"][name] for name in DATA_SETTINGS}
     return settings

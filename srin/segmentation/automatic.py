@@ -30,7 +30,7 @@ PROPOSALS = 8
 
 
 class PointDecoder(Protocol):
-    """A decoder of point prompts on one picture: Segment Anything's, the embedded network's, or the oracle.
+    """A decoder of point prompts on one picture: Segment Anything's, or the oracle.
 
     Attributes:
         size: (h, w) of its logits, which cover the whole picture.
@@ -69,7 +69,6 @@ def adaptive_map(
     decoder: PointDecoder,
     segmenter: str,
     proceed: Callable[[float], None] = lambda done: None,
-    least: tuple[float, float] = (MIN_SCORE, MIN_STABILITY),
 ) -> AutomaticMap:
     """Splits a picture into regions: asks a coarse grid of points first, then points where the map is uncertain.
 
@@ -77,9 +76,8 @@ def adaptive_map(
         decoder: answers the points. At most MAX_POINTS are asked.
         segmenter: its name.
         proceed: called before every round with the share of the points asked; may raise an exception to stop.
-        least: the smallest predicted IoU and stability of an answer that is used.
     """
-    evidence = _Evidence(decoder.size, least)
+    evidence = _Evidence(decoder.size)
     places = (np.stack(np.meshgrid(*[np.arange(FIRST_GRID)] * 2), axis=-1).reshape(-1, 2) + 0.5) / FIRST_GRID
     while len(places):
         proceed(len(evidence.points) / MAX_POINTS)
@@ -93,8 +91,8 @@ def adaptive_map(
 class _Evidence:
     """All answers so far: the distinct masks, and how many answers and points proposed each."""
 
-    def __init__(self, size: tuple[int, int], least: tuple[float, float]) -> None:
-        self._size, self._least = size, least
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._size = size
         self.points = np.zeros((0, 2))
         self._masks = np.zeros((0, *size), bool)
         self._halves = np.zeros((0, len(range(0, size[0], 2)) * len(range(0, size[1], 2))), np.float32)
@@ -114,7 +112,7 @@ class _Evidence:
         for (row, column), answers, ious in zip(places, logits, scores, strict=True):
             voted = set()
             for k in np.argsort(-ious, kind="stable"):
-                mask = _usable(answers[k], float(ious[k]), self._least)
+                mask = _usable(answers[k], float(ious[k]))
                 # An answer that leaves out the point it was asked about is a mistake.
                 if mask is not None and mask[row, column]:
                     index = self._index(mask)
@@ -187,12 +185,12 @@ class _Evidence:
         return self._masks[order[weight[order] > 0]]
 
 
-def _usable(logits: np.ndarray, score: float, least: tuple[float, float]) -> np.ndarray | None:
+def _usable(logits: np.ndarray, score: float) -> np.ndarray | None:
     """The mask (h, w) of an answer that passes the filters, without specks; otherwise None."""
-    if score < least[0]:
+    if score < MIN_SCORE:
         return None
     wide = int(np.count_nonzero(logits > -STABILITY_OFFSET))
-    if np.count_nonzero(logits > STABILITY_OFFSET) < least[1] * max(wide, 1):
+    if np.count_nonzero(logits > STABILITY_OFFSET) < MIN_STABILITY * max(wide, 1):
         return None
     mask = _without_specks(logits > 0)
     return mask if mask.sum() >= MIN_AREA * mask.size else None

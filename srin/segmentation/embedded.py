@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike
 
 from srin import models
 from srin.errors import SegmentationError
-from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap, adaptive_map
+from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap
 from srin.segmentation.candidate import CANDIDATES, COLOUR_REGIONS, EMBEDDED, Candidate, overlap
 from srin.segmentation.prompts import checked_box, checked_points
-from srin.segmentation.regions import colour_regions
+from srin.segmentation.regions import colour_regions, joined_regions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +44,7 @@ LONGEST_CHAIN = 24  # clicks
 GRID = 6  # clicks a side that are tried for proposals
 PROPOSAL_SCORE, MIN_OBJECT = 0.7, 0.01  # least score of a proposal, and least share of the photo
 SAME = 0.6  # a proposal with this IoU with another, or more, is the same object
-MAP_SCORE, MAP_STABILITY = 0.4, 0.6  # as MIN_SCORE and MIN_STABILITY, but lower: this network is less sure
+MAP_GRID, TOGETHER = 10, 20  # clicks a side for a map, and clicks that are answered at a time
 
 
 class Prompt(NamedTuple):
@@ -151,17 +151,21 @@ class EmbeddedEngine:
         return AutomaticMap(labels, shaped, 0, self.map_segmenter, self.segmenter)
 
     def regions(self) -> AutomaticMap:
-        """A map of the network's own regions of the whole picture, see `adaptive_map`."""
+        """A map of colour regions that the network joined by its answers to a grid of clicks, see `joined_regions`."""
         if self._one_colour:
             size = self._view().cells
             return AutomaticMap(np.zeros(size, np.int32), np.zeros((0, *size), bool), 0, self.segmenter, self.segmenter)
-        return adaptive_map(_PointDecoder(self._view()), self.segmenter, least=(MAP_SCORE, MAP_STABILITY))
+        points, answers = _grid(MAP_GRID), []
+        for first in range(0, len(points), TOGETHER):
+            logits, scores = self._view().answers(points[first : first + TOGETHER])
+            best = logits[np.arange(len(logits)), scores.argmax(1)]
+            answers.append(1 / (1 + np.exp(-best)))
+        labels, none = joined_regions(self._image, np.concatenate(answers)), np.zeros((0, *self._view().cells), bool)
+        return AutomaticMap(labels, none, len(points), self.segmenter, self.segmenter)
 
     def _proposals(self, known: list[np.ndarray]) -> list[np.ndarray]:
         """Whole objects, bool (h, w), that clicks on a grid select and that are not known, the highest score first."""
-        steps = (np.arange(GRID) + 0.5) / GRID
-        points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-        logits, scores = self._view().answers(points)
+        logits, scores = self._view().answers(_grid(GRID))
         found: list[np.ndarray] = []
         for number in np.argsort(-scores.max(1), kind="stable"):
             best = int(scores[number].argmax())
@@ -307,15 +311,10 @@ class _View:
             return logits.numpy(), quality.sigmoid().numpy()
 
 
-class _PointDecoder:
-    """A PointDecoder (see automatic.py) on a whole picture."""
-
-    def __init__(self, view: _View) -> None:
-        self._view = view
-        self.size = view.cells
-
-    def decode(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self._view.answers(points)
+def _grid(side: int) -> np.ndarray:
+    """The middles of side x side cells of a picture, as fractions of width and height: float (side * side, 2)."""
+    steps = (np.arange(side) + 0.5) / side
+    return np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
 
 
 def picture_tensor(pictures: np.ndarray) -> "Tensor":

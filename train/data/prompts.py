@@ -256,12 +256,13 @@ def _noisy_box(inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.array([min(x0, x1 - 0.01), min(y0, y1 - 0.01), x1, y1], np.float32)
 
 
-def kinds(crop: Crop, rng: np.random.Generator, count: int) -> Iterator[tuple[int, str]]:
-    """Draws `count` prompts for a crop: the index of a mask, and the kind of prompt, see `Clicks.begin`."""
+def kinds(crop: Crop, rng: np.random.Generator, count: int, boxes: float) -> Iterator[tuple[int, str]]:
+    """Draws `count` prompts for a crop: the index of a mask, and the kind of prompt, see `Clicks.begin`. boxes: share of
+    the prompts with a box."""
     for k in range(count):
         chance = rng.random()
         if crop.subject >= 0 and chance < 0.18 and k == 0:
             yield crop.subject, "none"
             continue
-        kind = "click" if chance < 0.72 else "box" if chance < 0.95 else "both"
+        kind = "click" if chance < 1 - boxes else "box" if chance < 0.95 else "both"
         yield int(rng.integers(len(crop.masks))), kind
