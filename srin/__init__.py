@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from srin.harmonizer import METHODS, Harmonizer
 
-__version__ = "0.10.0"
+__version__ = "0.11.0"
 __all__ = ["METHODS", "Harmonizer"]
 
 

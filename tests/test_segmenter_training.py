@@ -214,7 +214,7 @@ def test_losses_prefer_what_is_right():
 
 def run_config(data, folder, **more):
     small = {"shapes": ((64, 64),), "batch": 2, "prompts": 2, "steps": 4, "network": TINY, "save_every": 2}
-    return SegmenterTrainConfig(output_dir=folder, data=data, evaluate_every=4, precision="no", **small, **more)
+    return SegmenterTrainConfig(output_dir=folder, data=data, evaluate_every=4, precision="no", **(small | more))
 
 
 def test_training_goes_on_where_it_stopped(photos, tmp_path, monkeypatch):
@@ -245,6 +245,28 @@ def test_training_goes_on_where_it_stopped(photos, tmp_path, monkeypatch):
     assert row["step"] == "4" and 0 <= float(row["one_click"]) <= 1
 
 
+def test_training_goes_on_from_weights(photos, tmp_path):
+    train(run_config(photos[0], tmp_path / "first"))
+    start = tmp_path / "first" / "weights.safetensors"
+    further = {"start": start, "lr": 1e-8, "encoder_lr": 1e-8, "boxes": 1.0, "rounds": (0,)}
+    train(run_config(photos[0], tmp_path / "second", **further))
+    second = tmp_path / "second" / "weights.safetensors"
+    for one, other in zip(load_segmenter(start).parameters(), load_segmenter(second).parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+    with safe_open(second, "pt") as file:
+        assert json.loads(json.loads(file.metadata()["start"])["settings"])["boxes"] == 0.28
+    with pytest.raises(ValueError, match="has other channels"):
+        train(run_config(photos[0], tmp_path / "other", start=start, network=SegmenterConfig(8, 16, 16)))
+
+
+def test_a_share_of_the_prompts_has_a_box(photos):
+    rng = np.random.default_rng(0)
+    crop = Crops(photos[1], {}, {}, ()).draw(rng, (64, 64))
+    for boxes, least, most in ((0.05, 0, 0.1), (0.5, 0.4, 0.6), (1.0, 1, 1)):
+        drawn = [kind for _, kind in kinds(crop, rng, 400, boxes)]
+        assert least <= np.mean([kind != "click" for kind in drawn]) <= most
+
+
 def test_the_rate_rises_and_falls():
     config = SegmenterTrainConfig(output_dir=None, data=None, steps=1000, warm_up=100)
     rates = [learning_rate(step, config) for step in (0, 50, 99, 500, 999)]
@@ -255,9 +277,10 @@ def test_the_shipped_weights_were_made_by_the_config_in_the_tree():
     assert WEIGHTS.stat().st_size < 10 * 2**20
     with safe_open(WEIGHTS, "pt") as file:
         metadata = file.metadata()
-    config = load("segmenter", [])
+    config = load("segmenter_further", [])
     assert json.loads(metadata["settings"]) == settings_of(config)
-    assert "train.segmenter segmenter" in metadata["command"] and len(metadata["data"]) == 12
+    assert "train.segmenter segmenter_further" in metadata["command"] and len(metadata["data"]) == 12
+    assert "train.segmenter segmenter" in json.loads(metadata["start"])["command"]
     assert "research" in metadata["licence"] and metadata["steps"] == f"{config.steps} of {config.steps}"
     assert load_segmenter(WEIGHTS).config == config.network
 
