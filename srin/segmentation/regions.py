@@ -55,12 +55,15 @@ def joined_regions(image: np.ndarray, answers: np.ndarray) -> np.ndarray:
     lab = _lab(image, FINE_SIDE)
     labels = _split(lab, FINE_SCALE, FINE_MIN_REGION)
     count, areas = int(labels.max()) + 1, np.bincount(labels.ravel()).astype(np.float64)
-    # Means over each region: of the colours, and of the answers' probabilities.
     colours = np.stack([np.bincount(labels.ravel(), lab[..., k].ravel()) for k in range(3)], 1) / areas[:, None]
-    resized = [cv2.resize(answer, lab.shape[1::-1], interpolation=cv2.INTER_AREA) for answer in answers]
-    within = np.stack([np.bincount(labels.ravel(), answer.ravel()) / areas for answer in resized])
-    weight = np.maximum(within[:, :, None], within[:, None]) + 1e-3
-    unlike = (np.abs(within[:, :, None] - within[:, None]) * weight).sum(0) / weight.sum(0)
+    unlike, weights = np.zeros((count, count)), np.zeros((count, count))
+    for answer in answers:
+        resized = cv2.resize(answer, lab.shape[1::-1], interpolation=cv2.INTER_AREA)
+        within = np.bincount(labels.ravel(), resized.ravel()) / areas
+        weight = np.maximum(within[:, None], within) + 1e-3  # answers elsewhere say nothing about the two
+        unlike += np.abs(within[:, None] - within) * weight
+        weights += weight
+    unlike /= weights
     touching = np.zeros((count, count), bool)
     for one, other in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
         touching[one, other] = touching[other, one] = True
