@@ -64,8 +64,8 @@ def test_every_config_can_be_read():
         if path.stem in ("shipped", "shipped_further"):
             assert convert(SideBySideConfig, read_settings(path.stem, [])).composites > 0
             continue
-        if path.stem == "segmenter":
-            assert load_segmenter_config("segmenter", []).steps > 0
+        if path.stem in ("segmenter", "segmenter_further"):
+            assert load_segmenter_config(path.stem, []).steps > 0
             continue
         config = load_config(path.stem, [])
         assert config.steps > 0 or config.epochs > 0
