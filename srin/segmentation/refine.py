@@ -15,6 +15,7 @@ from srin.errors import MaskError
 INNER = 0.6  # of the reach: how far the band goes into the object
 SURE = 0.12  # of the reach: pixels deeper inside the mask show the object's colours
 CELL = 6  # cells in a reach, of the grid on which colours are compared
+GRID_SIDE = 512  # cells of the grid's longer side, at most
 STATISTICS_SIDE = 2048  # pixels of the longer side, at most, of the copy that the colours are taken from
 # Colours are averages over Gaussians of these widths, in cells. The wider ones count where the others find nothing.
 WIDTHS = ((3, 1.0), (8, 1e-2), (24, 1e-4))
@@ -103,7 +104,7 @@ def _discriminant(
     shrink = min(1.0, STATISTICS_SIDE / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    cell = max(1.0, reach * shrink / CELL)
+    cell = max(1.0, reach * shrink / CELL, max(size) / GRID_SIDE)
     cells = max(1, round(size[0] / cell)), max(1, round(size[1] / cell))
     sides = [
         cv2.resize(side.astype(np.float32), size, interpolation=cv2.INTER_AREA) for side in (object_side, other_side)
