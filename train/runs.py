@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+
 from srin.errors import SrinError
 from srin.image_io import write_whole
 from srin.outputs import check_folder, check_inputs
@@ -82,3 +84,9 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
         elif old != new:
             names.append(prefix + key)
     return names
+
+
+def notes_of(path: Path) -> dict[str, str]:
+    """A weights file's training notes, for the file of a run that goes on from it. Raises OSError."""
+    with safe_open(path, "pt") as file:
+        return {name: text for name, text in file.metadata().items() if name not in ("config", "licence")}

@@ -21,7 +21,6 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
 from torch import Tensor
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ from srin.segmentation.network import ANSWERS, Features, Prompts, SegmenterConfi
 from train.config import DataConfig, command, command_line, convert, read_settings
 from train.data.photos import Photos, fingerprint, load_photos
 from train.data.prompts import CELL, Clicks, Crops, correction, kinds, place
-from train.runs import check_place
+from train.runs import check_place, notes_of
 from train.schedule import follow
 from train.state import append_row, load_state, save_state
 
@@ -245,8 +244,7 @@ def train(config: SegmenterTrainConfig) -> None:
         step, seconds_before = state["step"], state["seconds"]
     about = {"command": command(), "data": fingerprint(photos), "licence": config.licence}
     if config.start is not None:
-        with safe_open(config.start, "pt") as file:
-            about["start"] = json.dumps({name: text for name, text in file.metadata().items() if name != "licence"})
+        about["start"] = json.dumps(notes_of(config.start))
     began = time.monotonic()
 
     def seconds() -> float:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -28,7 +27,7 @@ from srin.models.config import ModelConfig
 from srin.models.network import HarmonizationNet, Head
 from train.config import DataConfig, command
 from train.data.composites import KINDS, UNCHANGED
-from train.runs import check_alone
+from train.runs import check_alone, notes_of
 from train.schedule import follow
 from train.state import append_row, load_state, save_state
 from train.statistics import (
@@ -184,8 +183,7 @@ def _begun(config: SideBySideConfig) -> _Begun | None:
         if len(network.heads) != len(config.seeds):
             raise ValueError(f"{path} has {len(network.heads)} heads; {len(config.seeds)} seeds can't go on from them")
         networks[method] = network
-    with safe_open(files["srin"], "pt") as file:
-        about = {name: text for name, text in file.metadata().items() if name not in ("config", "licence")}
+    about = notes_of(files["srin"])
     if json.loads(about.get("settings", "{}")).get("seed") == config.seed:
         raise ValueError(f"{config.start} has learnt from the composites of seed {config.seed}; choose another seed")
     projections = [network.project.state_dict() for network in networks.values()]
