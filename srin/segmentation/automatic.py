@@ -78,7 +78,7 @@ def adaptive_map(
         proceed: called before every round with the share of the points asked; may raise an exception to stop.
     """
     evidence = _Evidence(decoder.size)
-    places = (np.stack(np.meshgrid(*[np.arange(FIRST_GRID)] * 2), axis=-1).reshape(-1, 2) + 0.5) / FIRST_GRID
+    places = grid(FIRST_GRID)
     while len(places):
         proceed(len(evidence.points) / MAX_POINTS)
         evidence.add(places, *decoder.decode(places))
@@ -86,6 +86,11 @@ def adaptive_map(
         room = min(ROUND, MAX_POINTS - len(evidence.points))
         places = _next_points(labels, certainty, evidence.pixels, room)
     return AutomaticMap(_without_gaps(labels), evidence.objects(), len(evidence.points), segmenter, segmenter)
+
+
+def grid(side: int) -> np.ndarray:
+    """The middles of side x side cells of a picture, as fractions of width and height: float (side * side, 2)."""
+    return (np.stack(np.meshgrid(*[np.arange(side)] * 2), axis=-1).reshape(-1, 2) + 0.5) / side
 
 
 class _Evidence:

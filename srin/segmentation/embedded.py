@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from srin import models
 from srin.errors import SegmentationError
-from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap
+from srin.segmentation.automatic import MAX_OBJECT, PROPOSALS, AutomaticMap, grid
 from srin.segmentation.candidate import CANDIDATES, COLOUR_REGIONS, EMBEDDED, Candidate, overlap
 from srin.segmentation.prompts import checked_box, checked_points
 from srin.segmentation.regions import colour_regions, joined_regions
@@ -155,17 +155,17 @@ class EmbeddedEngine:
         if self._one_colour:
             size = self._view().cells
             return AutomaticMap(np.zeros(size, np.int32), np.zeros((0, *size), bool), 0, self.segmenter, self.segmenter)
-        points, answers = _grid(MAP_GRID), []
+        points, answers = grid(MAP_GRID), []
         for first in range(0, len(points), TOGETHER):
             logits, scores = self._view().answers(points[first : first + TOGETHER])
             best = logits[np.arange(len(logits)), scores.argmax(1)]
-            answers.append(1 / (1 + np.exp(-best)))
+            answers.append(_sigmoid(best))
         labels, none = joined_regions(self._image, np.concatenate(answers)), np.zeros((0, *self._view().cells), bool)
         return AutomaticMap(labels, none, len(points), self.segmenter, self.segmenter)
 
     def _proposals(self, known: list[np.ndarray]) -> list[np.ndarray]:
         """Whole objects, bool (h, w), that clicks on a grid select and that are not known, the highest score first."""
-        logits, scores = self._view().answers(_grid(GRID))
+        logits, scores = self._view().answers(grid(GRID))
         found: list[np.ndarray] = []
         for number in np.argsort(-scores.max(1), kind="stable"):
             best = int(scores[number].argmax())
@@ -280,7 +280,7 @@ class _View:
         if known is None:
             logits, scores = self._decoded(prompt.until(number), previous)
             single = number == 1 and prompt.box is None
-            known = 1 / (1 + np.exp(-logits[int(np.argmax(scores)) if single else 0]))
+            known = _sigmoid(logits[int(np.argmax(scores)) if single else 0])
             with self._lock:
                 self._chains[key] = known
         return known
@@ -311,12 +311,6 @@ class _View:
             return logits.numpy(), quality.sigmoid().numpy()
 
 
-def _grid(side: int) -> np.ndarray:
-    """The middles of side x side cells of a picture, as fractions of width and height: float (side * side, 2)."""
-    steps = (np.arange(side) + 0.5) / side
-    return np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
-
-
 def picture_tensor(pictures: np.ndarray) -> "Tensor":
     """The network's input, (B, 3, H, W) in [-1, 1], channels last in memory, from uint8 (B, H, W, 3)."""
     import torch
@@ -336,10 +330,14 @@ def _network() -> "SegmenterNet":
 def _probability(previous: Candidate | np.ndarray, cells: tuple[int, int]) -> np.ndarray:
     """A previous mask as probabilities, float32 (h, w)."""
     if isinstance(previous, Candidate):
-        values = 1 / (1 + np.exp(-previous.logits.clip(-30, 30)))
+        values = _sigmoid(previous.logits)
     else:
         values = previous.astype(np.float32) / 255
     return cv2.resize(values.astype(np.float32), cells[::-1], interpolation=cv2.INTER_AREA)
+
+
+def _sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits.clip(-30, 30)))  # beyond, the exponential may overflow
 
 
 def _cleaned(logits: np.ndarray, prompt: Prompt) -> np.ndarray:
