@@ -29,9 +29,9 @@ import numpy as np
 from tqdm import tqdm
 
 from srin.image_io import load_image, load_labels
+from srin.resizing import enlarged_labels
 from srin.segmentation.automatic import FULL_GRID, MAX_POINTS, adaptive_map, covering, full_grid_masks, painted
 from srin.segmentation.oracle import OracleDecoder
-from srin.segmentation.semantic_map import enlarged
 
 PHOTO = Path(__file__).resolve().parents[1] / "assets" / "examples" / "otter.jpg"
 SOURCES = ("bsds500", "ccp", "voc_animals")  # in this order, until there are enough photos
@@ -79,14 +79,14 @@ def measure_covering(corpus: Path, count: int) -> dict[str, Any]:
         oracle = OracleDecoder(image, truth, seed=index)
         masks, scores = full_grid_masks(_OraclePredictor(oracle), oracle.size, FULL_GRID)
         library_points.append(oracle.decoded_points)
-        readings["smaller on top"].append(covering(enlarged(painted(masks), truth.shape), truth))
-        readings["surer on top"].append(covering(enlarged(_by_score(masks, scores), truth.shape), truth))
-        readings["best mask of each region"].append(_best_masks(masks, enlarged(truth, oracle.size)))
+        readings["smaller on top"].append(covering(enlarged_labels(painted(masks), truth.shape), truth))
+        readings["surer on top"].append(covering(enlarged_labels(_by_score(masks, scores), truth.shape), truth))
+        readings["best mask of each region"].append(_best_masks(masks, enlarged_labels(truth, oracle.size)))
 
         oracle = OracleDecoder(image, truth, seed=index)
         found = adaptive_map(oracle, "oracle")
         our_points.append(oracle.decoded_points)
-        ours.append(covering(enlarged(found.labels, truth.shape), truth))
+        ours.append(covering(enlarged_labels(found.labels, truth.shape), truth))
     means = {name: float(np.mean(values)) for name, values in readings.items()}
     library: dict[str, Any] = {"covering": max(means.values()), "decoded_points": float(np.mean(library_points))}
     library["readings"] = means

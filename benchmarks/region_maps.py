@@ -15,10 +15,11 @@ import numpy as np
 from tqdm import tqdm
 
 from srin.image_io import load_image, load_labels
+from srin.resizing import enlarged_labels
 from srin.segmentation.automatic import covering
 from srin.segmentation.embedded import EmbeddedEngine
 from srin.segmentation.regions import PROXY_SIDE, colour_regions
-from srin.segmentation.semantic_map import MAP_SIZE, enlarged, map_side
+from srin.segmentation.semantic_map import MAP_SIZE, map_side
 from train.data.tables import read_table
 
 
@@ -41,7 +42,9 @@ def measure(corpus: Path, split: str) -> dict[str, dict[str, float]]:
     for image, segments in tqdm(photos.items(), unit="photo"):
         truth = load_labels(corpus / segments)
         for name, labels in maps(load_image(corpus / image)).items():
-            found.setdefault(name, []).append((covering(enlarged(labels, truth.shape), truth), int(labels.max()) + 1))
+            found.setdefault(name, []).append(
+                (covering(enlarged_labels(labels, truth.shape), truth), int(labels.max()) + 1)
+            )
     return {
         name: dict(zip(("covering", "regions"), np.mean(values, 0).tolist(), strict=True)) | {"photos": len(values)}
         for name, values in found.items()

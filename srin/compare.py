@@ -17,6 +17,7 @@ from srin.errors import SrinError
 from srin.harmonizer import METHODS, Harmonizer
 from srin.image_io import write_whole
 from srin.reference import Reference
+from srin.resizing import shrunk_size
 from srin.segmentation.semantic_map import SemanticMap
 
 TILE = 480  # pixels of a tile's longer side
@@ -99,8 +100,7 @@ def labelled_sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:
         uint8 (H', W', 3): three columns of tiles, each at most 480 px on the longer side.
     """
     height, width = tiles[0][1].shape[:2]
-    shrink = min(1.0, TILE / max(height, width))
-    size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    size = shrunk_size(width, height, TILE)
     cell = (max(size[0], 220) + GAP, size[1] + CAPTION + GAP)
     rows = -(-len(tiles) // COLUMNS)
     sheet = Image.new("RGB", (cell[0] * COLUMNS + GAP, cell[1] * rows + GAP), "white")

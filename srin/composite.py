@@ -13,6 +13,7 @@ from srin.errors import ImageError, MaskError, PlacementError, SrinError
 from srin.image_io import Source, load_mask, load_rgba
 from srin.mask_values import extent, remark_if_inverted
 from srin.remarks import remark
+from srin.resizing import shrunk_size
 
 MIN_SCALE, MAX_SCALE = 0.01, 10.0
 FILL_SIDE = 256  # pixels of the longer side at which replacements for hidden colours are computed
@@ -82,10 +83,9 @@ class Composite:
         Returns the composite itself if it is no larger, or if its foreground or background would be lost.
         """
         height, width = self.mask.shape
-        factor = side / max(height, width)
-        if factor >= 1:
+        size = shrunk_size(width, height, side)
+        if size == (width, height):
             return self
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
         image, mask = (cv2.resize(array, size, interpolation=cv2.INTER_AREA) for array in (self.image, self.mask))
         kept = np.count_nonzero(mask > 127)
         return Composite(image, mask) if 0 < kept < mask.size else self
@@ -227,8 +227,7 @@ def _visible(rgb: np.ndarray, mask: np.ndarray, alpha: np.ndarray) -> np.ndarray
     if not weight.any():
         raise MaskError("The picture shows nothing but the object: all of its background is transparent.")
     height, width = alpha.shape
-    factor = min(1.0, FILL_SIDE / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    size = shrunk_size(width, height, FILL_SIDE)
     share: np.ndarray = cv2.resize(weight.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     colour = np.zeros((*share.shape, 3), np.float32)
     for channel in range(3):

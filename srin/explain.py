@@ -17,7 +17,8 @@ from srin.errors import SrinError
 from srin.models.network import Decision, HarmonizationNet, apply_affine
 from srin.models.units import WHOLE_BACKGROUND, partition
 from srin.reference import enough, filled
-from srin.segmentation.semantic_map import SemanticMap, enlarged
+from srin.resizing import enlarged_labels
+from srin.segmentation.semantic_map import SemanticMap
 from srin.working_size import Seen, seen
 
 SIDE = 384  # pixels of the longer side of the composite in which regions are painted over
@@ -96,21 +97,21 @@ def explain_network(
     x, y = int(point[0]), int(point[1])
     if not (0 <= x < size[1] and 0 <= y < size[0] and inside[y, x]):
         raise SrinError("Point at the pasted object: the question is where it borrowed its light from.")
-    labels = enlarged(semantic_map.labels, size)
+    labels = enlarged_labels(semantic_map.labels, size)
     part = inside & (labels == labels[y, x])
     small = composite.shrunk(SIDE)
-    small_labels = enlarged(labels, small.mask.shape)
+    small_labels = enlarged_labels(labels, small.mask.shape)
     lending = (composite.mask == 0) if allowed is None else allowed & (composite.mask == 0)
     names = [int(name) for name in np.flatnonzero(np.bincount(labels[lending]))]
     # With a reference, no pixel of the soft edge lends: it may lie outside what is allowed to.
-    lenders = np.ones(small.mask.shape, bool) if allowed is None else enlarged(lending, small.mask.shape)
+    lenders = np.ones(small.mask.shape, bool) if allowed is None else enlarged_labels(lending, small.mask.shape)
     lenders |= small.mask > 0
     config, regions = network.config, small_labels if network.config.slot == "srin" else None
     whole = seen(config, filled(small, lenders), regions, allowed=lenders)
     units = _units(whole)
     background = units[WHOLE_BACKGROUND][0]
     rows, columns = whole.mask.shape
-    grid = enlarged(small_labels, (rows, columns))
+    grid = enlarged_labels(small_labels, (rows, columns))
     shares = {name: float(background[grid == name].sum() / background.sum()) for name in names}
     names = [name for name in names if shares[name] >= SLIVER]
     others = {name: lenders & (small_labels != name) | (small.mask > 0) for name in names}

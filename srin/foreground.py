@@ -1,11 +1,10 @@
 """Estimates an object's own colours along its soft edge, without those of the photo that it was cut out of."""
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
 from srin.composite import crop_to_mask
+from srin.resizing import enlarged_part, shrunk_size
 
 FAR, NEAR = 1 / 12, 1 / 150  # of the longer side: neighbourhoods for hair and motion blur, and for detail
 FAR_SIDE = 640  # pixels of the longer side at which far neighbourhoods are averaged: those averages are smooth
@@ -44,8 +43,7 @@ def estimate_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if not soft.any():
         return image
     height, width = mask.shape
-    scale = min(1.0, FAR_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = shrunk_size(width, height, FAR_SIDE)
     small = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     share = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)[..., None] / np.float32(255)
     far = _means(small, small, share, max(1, round(FAR * max(size))))
@@ -59,7 +57,7 @@ def estimate_foreground(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
                 window = (slice(y, top + TILE + reach + 1), slice(x, left + TILE + reach + 1))
                 observed = image[window].astype(np.float32)
                 alpha = mask[window][..., None] / np.float32(255)
-                wide, behind = (_enlarged(mean, (width, height), x, y, alpha.shape[1::-1]) for mean in far)
+                wide, behind = (enlarged_part(mean, (width, height), x, y, alpha.shape[1::-1]) for mean in far)
                 near, behind = _means(_corrected(observed, wide, behind, alpha), behind, alpha, reach)
                 found = np.rint(_corrected(observed, near, behind, alpha)).astype(np.uint8)
                 inside = found[top - y : top - y + TILE, left - x : left - x + TILE]
@@ -83,11 +81,3 @@ def _corrected(observed: np.ndarray, foreground: np.ndarray, background: np.ndar
     """The foreground that, mixed with the background, gives what was observed; 0 to 255."""
     rest = observed - alpha * foreground - (1 - alpha) * background
     return (foreground + alpha * rest).clip(0, 255)
-
-
-def _enlarged(small: np.ndarray, size: tuple[int, int], x: int, y: int, part: Sequence[int]) -> np.ndarray:
-    """The part (width, height) at x, y of a picture enlarged to `size`."""
-    across, down = small.shape[1] / size[0], small.shape[0] / size[1]
-    matrix = np.array([[across, 0, (x + 0.5) * across - 0.5], [0, down, (y + 0.5) * down - 0.5]])
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(small, matrix, part, flags=flags, borderMode=cv2.BORDER_REPLICATE)

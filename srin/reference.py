@@ -14,7 +14,7 @@ from PIL import Image
 from srin.composite import Composite
 from srin.errors import MaskError, SegmentationError
 from srin.image_io import Source, load_mask
-from srin.segmentation.semantic_map import enlarged
+from srin.resizing import enlarged_labels, shrunk_size
 
 Reference = Source | Collection[int]
 SMALLEST = 1e-4  # share of the picture that must be left to borrow from: two pixels of 128 x 128
@@ -71,7 +71,7 @@ def marked(mark: np.ndarray, only: bool, composite: Composite) -> np.ndarray:
     lends = (inside if only else ~inside).view(np.uint8)
     width = 2 * round(max(mark.shape) / RIM) + 1
     inner = cv2.erode(lends, np.ones((width, width), np.uint8))
-    return (enlarged(inner if inner.any() else lends, composite.mask.shape) > 0) | (composite.mask > 0)
+    return (enlarged_labels(inner if inner.any() else lends, composite.mask.shape) > 0) | (composite.mask > 0)
 
 
 def enough(allowed: np.ndarray, composite: Composite) -> bool:
@@ -92,8 +92,7 @@ def filled(composite: Composite, allowed: np.ndarray | None) -> Composite:
         return composite
     height, width = allowed.shape
     lend = (allowed & (composite.mask == 0))[..., None].view(np.uint8)
-    shrink = min(1.0, FILL_SIDE / max(height, width))
-    cells = [max(1, round(side * shrink)) for side in (height, width)]
+    cells = shrunk_size(width, height, FILL_SIDE)[::-1]
     rows, columns = (np.arange(count) * side // count for count, side in zip(cells, (height, width), strict=True))
 
     def sums(values: np.ndarray) -> np.ndarray:
@@ -152,4 +151,4 @@ def _in_regions(ids: Collection[int], labels: np.ndarray | None, size: tuple[int
         shown = ", ".join(map(str, unknown[:10]))
         span = f"from {labels.min()} to {labels.max()}"
         raise SegmentationError(f"The semantic map has no region {shown}. Its ids run {span}.")
-    return enlarged(np.isin(labels, wanted), size)
+    return enlarged_labels(np.isin(labels, wanted), size)

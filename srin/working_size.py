@@ -11,7 +11,7 @@ import numpy as np
 
 from srin.composite import Composite
 from srin.errors import SrinError
-from srin.segmentation.semantic_map import enlarged
+from srin.resizing import enlarged_labels
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +86,7 @@ def seen(
     return Seen(
         small(composite.image),
         small(composite.mask),
-        None if labels is None else enlarged(labels, (rows, columns)),
+        None if labels is None else enlarged_labels(labels, (rows, columns)),
         None if allowed is None else small(allowed.astype(np.uint8) * 255),
     )
 

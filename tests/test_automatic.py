@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from srin.image_io import load_image, load_labels
+from srin.resizing import enlarged_labels
 from srin.segmentation.automatic import MAX_POINTS, _without_gaps, adaptive_map, covering
 from srin.segmentation.oracle import OracleDecoder
-from srin.segmentation.semantic_map import enlarged
 
 
 def scene(seed, regions=14, size=(180, 256)):
@@ -61,7 +61,7 @@ def test_people_are_matched_on_photos(corpus):
     for index, path in enumerate(sorted((corpus / "segments").glob("bsds500*"))[5:400:100]):
         truth = load_labels(path)
         oracle = OracleDecoder(load_image(corpus / "images" / f"{path.stem}.webp"), truth, seed=index)
-        scores.append(covering(enlarged(adaptive_map(oracle, "oracle").labels, truth.shape), truth))
+        scores.append(covering(enlarged_labels(adaptive_map(oracle, "oracle").labels, truth.shape), truth))
     assert np.mean(scores) > 0.8
 
 

@@ -5,12 +5,13 @@ edge, each pixel is compared with the colours of the object and of the backgroun
 the object's colours, gaps between them have the background's.
 """
 
-from collections.abc import Iterator
+from itertools import product
 
 import cv2
 import numpy as np
 
 from srin.errors import MaskError
+from srin.resizing import enlarged_part, shrunk_size
 
 INNER = 0.6  # of the reach: how far the band goes into the object
 SURE = 0.12  # of the reach: pixels deeper inside the mask show the object's colours
@@ -64,18 +65,23 @@ def feathered_alpha(image: np.ndarray, mask: np.ndarray, reach: float) -> np.nda
         return mask  # one side shows no colours to compare with
     direction, offset, separation = _discriminant(image, object_side, other_side, reach)
     alpha = np.where(inside, np.float32(1), np.float32(0))
-    for tile in _tiles(mask.shape):
+    height, width = mask.shape
+    for top, left in product(range(0, height, TILE), range(0, width, TILE)):
+        tile = slice(top, top + TILE), slice(left, left + TILE)
         here = band[tile]
-        if here.any():
-            along, at, apart = (_enlarged(x, tile, mask.shape) for x in (direction, offset, separation))
-            apart = np.maximum(apart, 1e-3)
-            found = (image[tile] * along).sum(2) - at
-            found += FAVOUR * (depth[tile] / (reach / 3)).clip(-4, 4) / apart
-            dead = np.minimum(0.4, DEAD / np.sqrt(apart))
-            found = ((found - dead) / (1 - 2 * dead)).clip(0, 1)
-            trust = apart / (apart + DOUBT)
-            mixed = trust * found + (1 - trust) * mask[tile] / np.float32(255)
-            alpha[tile] = np.where(here, mixed, alpha[tile])
+        if not here.any():
+            continue
+        along, at, apart = (
+            enlarged_part(x, (width, height), left, top, here.shape[::-1]) for x in (direction, offset, separation)
+        )
+        apart = np.maximum(apart, 1e-3)
+        found = (image[tile] * along).sum(2) - at
+        found += FAVOUR * (depth[tile] / (reach / 3)).clip(-4, 4) / apart
+        dead = np.minimum(0.4, DEAD / np.sqrt(apart))
+        found = ((found - dead) / (1 - 2 * dead)).clip(0, 1)
+        trust = apart / (apart + DOUBT)
+        mixed = trust * found + (1 - trust) * mask[tile] / np.float32(255)
+        alpha[tile] = np.where(here, mixed, alpha[tile])
     return np.rint(_connected(alpha, inside) * 255).astype(np.uint8)
 
 
@@ -101,8 +107,8 @@ def _discriminant(
         the background's. And (h, w), how far apart the two are, in squared standard deviations.
     """
     height, width = object_side.shape
-    shrink = min(1.0, STATISTICS_SIDE / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    size = shrunk_size(width, height, STATISTICS_SIDE)
+    shrink = max(size) / max(height, width)
     pixels = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     cell = max(1.0, reach * shrink / CELL, max(size) / GRID_SIDE)
     cells = max(1, round(size[0] / cell)), max(1, round(size[1] / cell))
@@ -135,21 +141,6 @@ def _local_colours(pixels: np.ndarray, weight: np.ndarray, cells: tuple[int, int
     return mean, covariance
 
 
-def _enlarged(coarse: np.ndarray, tile: tuple[slice, slice], shape: tuple[int, ...]) -> np.ndarray:
-    """A tile of a grid's values, (h, w) or (h, w, 3), enlarged to the photo's shape (H, W)."""
-    rows, columns = coarse.shape[0] / shape[0], coarse.shape[1] / shape[1]
-    # From the tile's pixels to the grid's; pixel centres are at whole numbers in OpenCV.
-    matrix = np.array(
-        [
-            [columns, 0, (tile[1].start + 0.5) * columns - 0.5],
-            [0, rows, (tile[0].start + 0.5) * rows - 0.5],
-        ]
-    )
-    size = tile[1].stop - tile[1].start, tile[0].stop - tile[0].start
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(coarse.astype(np.float32), matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
 def _connected(alpha: np.ndarray, inside: np.ndarray) -> np.ndarray:
     """Alpha without the pieces that don't touch the mask's inside."""
     count, pieces = cv2.connectedComponents((alpha > FAINT).astype(np.uint8), connectivity=8)
@@ -158,9 +149,3 @@ def _connected(alpha: np.ndarray, inside: np.ndarray) -> np.ndarray:
     kept[0] = False  # everything fainter; of this, what lies around a kept piece stays
     around = cv2.dilate(kept[pieces].astype(np.uint8), np.ones((5, 5), np.uint8))
     return np.where(around > 0, alpha, np.float32(0))
-
-
-def _tiles(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, shape[0], TILE):
-        for left in range(0, shape[1], TILE):
-            yield slice(top, min(top + TILE, shape[0])), slice(left, min(left + TILE, shape[1]))

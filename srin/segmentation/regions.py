@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from skimage.segmentation import felzenszwalb
 
+from srin.resizing import enlarged_labels, shrunk_size
+
 PROXY_SIDE = 480  # pixels of the longer side; the settings below were chosen at this size
 SCALE = 500.0
 MIN_REGION = 500  # pixels of the proxy
@@ -25,18 +27,11 @@ def colour_regions(image: np.ndarray) -> np.ndarray:
     Returns:
         int32 (H, W), labels consecutive from 0. The same picture always gives the same labels.
     """
-    height, width = image.shape[:2]
     lab = _lab(image, PROXY_SIDE)
-    size = lab.shape[:2]
     # Photos below the proxy's size keep the same relative granularity.
-    min_region = max(1, round(MIN_REGION * (max(size) / PROXY_SIDE) ** 2))
+    min_region = max(1, round(MIN_REGION * (max(lab.shape[:2]) / PROXY_SIDE) ** 2))
     labels = _split(lab, SCALE, min_region)
-    if size != (height, width):
-        # Nearest neighbour by index: cv2.resize has no exact int32 path.
-        rows = (np.arange(height) * size[0] // height)[:, None]
-        columns = (np.arange(width) * size[1] // width)[None, :]
-        labels = labels[rows, columns]
-    return labels
+    return labels if labels.shape == image.shape[:2] else enlarged_labels(labels, image.shape[:2])
 
 
 def joined_regions(image: np.ndarray, answers: np.ndarray) -> np.ndarray:
@@ -87,9 +82,7 @@ def joined_regions(image: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 def _lab(image: np.ndarray, side: int) -> np.ndarray:
     """Bilateral-filtered CIELAB / 100 of a copy with at most `side` pixels on the longer side: float32 (h, w, 3)."""
-    shrink = min(1.0, side / max(image.shape[:2]))
-    height, width = (max(1, round(length * shrink)) for length in image.shape[:2])
-    proxy = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    proxy = cv2.resize(image, shrunk_size(image.shape[1], image.shape[0], side), interpolation=cv2.INTER_AREA)
     lab = cv2.cvtColor(proxy.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     return cv2.bilateralFilter(lab, 9, 12, 5) / 100
 

@@ -22,6 +22,7 @@ from srin.image_io import load_labels, save_image
 from srin.mask_values import extent
 from srin.models.config import BACKGROUND_REGIONS, FOREGROUND_REGIONS
 from srin.outputs import SETTINGS
+from srin.resizing import enlarged_labels, shrunk_size
 from srin.segmentation.automatic import AutomaticMap
 from srin.segmentation.candidate import COLOUR_REGIONS, EMBEDDED
 
@@ -185,7 +186,7 @@ def map_side(height: int, width: int) -> int:
 
 def fitted(composite: Composite, semantic_map: SemanticMap) -> SemanticMap:
     """Enlarges a map of any size to the composite's, and fits it to the composite."""
-    return build(composite, enlarged(semantic_map.labels, composite.mask.shape), semantic_map.segmenter)
+    return build(composite, enlarged_labels(semantic_map.labels, composite.mask.shape), semantic_map.segmenter)
 
 
 def segment(
@@ -251,7 +252,7 @@ def compose(
         flags=cv2.INTER_NEAREST,
         borderMode=cv2.BORDER_REPLICATE,  # a soft edge may reach beyond the crop
     )
-    labels = enlarged(background.labels, target)
+    labels = enlarged_labels(background.labels, target)
     labels = np.where(composite.mask > 127, moved.astype(np.int32), labels)
     return build(composite, labels, background.segmenter)
 
@@ -272,17 +273,10 @@ def crop_labels(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     x, y, width, height = extent(mask)
     if not width:
         raise MaskError("The foreground's mask is empty: nothing is selected. Select the object first.")
-    shrink = min(1.0, CROP_SIDE / max(width, height))
-    small = max(1, round(height * shrink)), max(1, round(width * shrink))
+    small = shrunk_size(width, height, CROP_SIDE)[::-1]
     rows = ((y + (np.arange(small[0]) + 0.5) * height / small[0]) * labels.shape[0] / mask.shape[0]).astype(int)
     columns = ((x + (np.arange(small[1]) + 0.5) * width / small[1]) * labels.shape[1] / mask.shape[1]).astype(int)
     return labels[rows[:, None], columns].astype(np.int32)
-
-
-def enlarged(labels: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Resizes labels (h, w) to another size (height, width), larger or smaller, by nearest neighbours."""
-    rows, columns = (np.arange(new) * old // new for new, old in zip(size, labels.shape, strict=True))
-    return labels[rows[:, None], columns]
 
 
 def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] | None) -> tuple[np.ndarray, str]:
@@ -290,13 +284,13 @@ def _draw(image: np.ndarray, segmenter: str, checkpoint: str | os.PathLike[str] 
         from srin.segmentation.embedded import EmbeddedEngine
 
         found = EmbeddedEngine(image).regions()
-        return enlarged(found.labels, image.shape[:2]), found.segmenter
+        return enlarged_labels(found.labels, image.shape[:2]), found.segmenter
     sam = _sam(segmenter, checkpoint)
     if sam is not None:
         from srin.segmentation.sam import SamEngine
 
         found = SamEngine(image, sam).automatic()
-        return enlarged(found.labels, image.shape[:2]), found.segmenter
+        return enlarged_labels(found.labels, image.shape[:2]), found.segmenter
     from srin.segmentation.regions import colour_regions
 
     return colour_regions(image), COLOUR_REGIONS

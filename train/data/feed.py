@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from srin.composite import Composite
 from srin.image_io import load_labels
-from srin.segmentation.semantic_map import build, draw, enlarged, fitted
+from srin.resizing import enlarged_labels
+from srin.segmentation.semantic_map import build, draw, fitted
 from train.config import TrainConfig
 from train.data.composites import OBJECT, Batch, Composites, Maker
 from train.data.iharmony4 import ResizedCache, Sample, samples
@@ -157,7 +158,7 @@ class Pictures(Dataset[tuple[Tensor, ...]]):
                 made = fitted(pasted, draw(pasted, "colour"))
             else:
                 labels = load_labels(map_path(self._maps, sample.composite), what="label map")
-                made = build(pasted, enlarged(labels, mask.shape), "precomputed")
+                made = build(pasted, enlarged_labels(labels, mask.shape), "precomputed")
             regions = torch.from_numpy(made.labels.astype(np.int64))
         pictures = (torch.from_numpy(x).permute(2, 0, 1).float() / 127.5 - 1 for x in (composite, real))
         return *pictures, torch.from_numpy(mask)[None].float() / 255, regions, torch.tensor(OBJECT)

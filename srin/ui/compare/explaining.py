@@ -12,11 +12,11 @@ from srin.difference import signed
 from srin.errors import SrinError
 from srin.full_resolution import apply_coefficients
 from srin.harmonizer import Harmonizer, unavailable
-from srin.segmentation.semantic_map import enlarged
+from srin.resizing import enlarged_labels, shrunk_size
 from srin.ui.answering import workers
 from srin.ui.answering.requests import answer, data_of
 from srin.ui.session.framing import around
-from srin.ui.session.previews import inline, shrunk_size
+from srin.ui.session.previews import inline
 from srin.ui.session.run import LABELS, Run
 from srin.ui.session.session_state import SessionState
 from srin.untrusted import Data, number
@@ -83,7 +83,7 @@ def _told(small: Composite, whole: np.ndarray, shown: "Explanation", region: "Re
     frame = around(small.mask, RATIO)
     before, after, mask = (frame.cut(x) for x in (whole, without, small.mask))
     change, factor = signed(before, after, mask)
-    scene = _outlined(without, small.mask, enlarged(shown.labels, small.mask.shape) == region.region)
+    scene = _outlined(without, small.mask, enlarged_labels(shown.labels, small.mask.shape) == region.region)
     pictures = {"scene": inline(_opaque(scene)), "change": inline(_opaque(change)), "factor": factor}
     return {**told, "would": would(region), **pictures}
 
@@ -114,12 +114,12 @@ def overlay(shown: "Explanation") -> np.ndarray:
     known = np.isin(np.arange(len(levels)), [region.region for region in shown.regions])
     height, width = shown.labels.shape
     size = shrunk_size(width, height, SIDE)[::-1]
-    labels = enlarged(shown.labels, size)
+    labels = enlarged_labels(shown.labels, size)
     effect = levels[labels]
     colours = cv2.cvtColor(cv2.applyColorMap(effect, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
     layer = np.dstack([colours, np.where(known[labels], 90 + 0.6 * effect, 0).astype(np.uint8)])
     layer[outlines(labels)] = (255, 255, 255, 150)
-    part = enlarged(shown.part.astype(np.uint8), size)
+    part = enlarged_labels(shown.part.astype(np.uint8), size)
     contours, _ = cv2.findContours(part, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(layer, contours, -1, (*PART, 255), 3)
     return layer

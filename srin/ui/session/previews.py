@@ -12,6 +12,7 @@ from PIL import Image
 
 from srin.batch import make_folder
 from srin.image_io import write_whole
+from srin.resizing import shrunk_size
 
 PROXY_SIDE = 1280  # pixels of the longer side of anything that the browser gets to see
 LIVE_SIDE = 512  # of the live preview's result; the network sees its own working size
@@ -24,12 +25,6 @@ LIVE_QUALITY = 85
 def shrink(array: np.ndarray, side: int = PROXY_SIDE) -> np.ndarray:
     """uint8 (H, W) or (H, W, 3), averaged down so that no side exceeds `side`; smaller ones are returned as they are."""
     return resized(array, shrunk_size(array.shape[1], array.shape[0], side))
-
-
-def shrunk_size(width: int, height: int, side: int = PROXY_SIDE) -> tuple[int, int]:
-    """Width and height of what `shrink` makes of a picture."""
-    factor = min(1.0, side / max(height, width))
-    return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

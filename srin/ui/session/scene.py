@@ -26,8 +26,9 @@ from srin.mask_values import extent
 from srin.project import PHOTOS, parts_of
 from srin.reference import filled, marked
 from srin.remarks import collected
+from srin.resizing import enlarged_labels, shrunk_size
 from srin.segmentation.photo_segmenter import PhotoSegmenter
-from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, draw, enlarged, fitted, segment
+from srin.segmentation.semantic_map import SemanticMap, build, compose, crop_labels, draw, fitted, segment
 from srin.ui.session.previews import (
     LIVE_SIDE,
     PROXY_SIDE,
@@ -37,7 +38,6 @@ from srin.ui.session.previews import (
     shown_file,
     shown_mask,
     shrink,
-    shrunk_size,
 )
 
 ENOUGH = 2 * PROXY_SIDE  # pixels of the longer side of a JPEG that previews and masks are made from
@@ -103,7 +103,13 @@ class Photo:
         seen = (image.shape[1], image.shape[0])
         if original:
             check_size(*original, what)
-            if max(abs(a - b) for a, b in zip(shrunk_size(*original), shrunk_size(*size), strict=True)) > 2:
+            if (
+                max(
+                    abs(a - b)
+                    for a, b in zip(shrunk_size(*original, PROXY_SIDE), shrunk_size(*size, PROXY_SIDE), strict=True)
+                )
+                > 2
+            ):
                 raise ImageError(
                     f"The small copy of the {what} has another shape than the {what}. Choose the file again."
                 )
@@ -111,7 +117,7 @@ class Photo:
         elif seen == size:
             _remember(path, (image, alpha))
         # Of the size that small masks get, even if the file was decoded at another.
-        small = shrunk_size(*size)
+        small = shrunk_size(*size, PROXY_SIDE)
         proxy = None if alpha is None else resized(alpha, small)
         segmenter = copied.segmentation if copied else PhotoSegmenter(image)
         seen = copied.seen if copied else seen
@@ -414,7 +420,7 @@ class Scene:
         if self.ready:
             assert self.picture
             found = self.picture.segmentation.automatic_map()
-            return build(composite, enlarged(found.labels, composite.mask.shape), found.segmenter)
+            return build(composite, enlarged_labels(found.labels, composite.mask.shape), found.segmenter)
         assert self.background and self.object and self.selection and self.cutout
         background, cut = (photo.segmentation.automatic_map() for photo in (self.background, self.object))
         object_labels = crop_labels(cut.labels, self.selection.proxy)

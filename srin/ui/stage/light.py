@@ -7,7 +7,7 @@ import numpy as np
 from srin.composite import Placement
 from srin.errors import SrinError
 from srin.image_io import load_rgba
-from srin.segmentation.semantic_map import enlarged
+from srin.resizing import enlarged_labels
 from srin.ui.session.scene import Scene
 from srin.ui.stage.live_preview import small_composite
 
@@ -42,7 +42,7 @@ def _region(scene: Scene, placement: Placement, x: float, y: float) -> np.ndarra
         return region
     assert scene.background is not None  # there is a composite
     # The map's regions consist of whole regions of the photo.
-    labels = enlarged(scene.background.segmentation.automatic_map().labels, region.shape)
+    labels = enlarged_labels(scene.background.segmentation.automatic_map().labels, region.shape)
     return np.isin(labels, np.unique(labels[region]))
 
 
@@ -55,4 +55,4 @@ def painted(scene: Scene, path: Path) -> np.ndarray:
         raise SrinError("Add a background photo first.")
     rgb, opacity = load_rgba(path, "painted mark")
     opaque = np.full(rgb.shape[:2], 255, np.uint8) if opacity is None else opacity
-    return np.where(enlarged(opaque, scene.backdrop.live.shape[:2]) > 127, 255, 0).astype(np.uint8)
+    return np.where(enlarged_labels(opaque, scene.backdrop.live.shape[:2]) > 127, 255, 0).astype(np.uint8)

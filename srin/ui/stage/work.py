@@ -19,7 +19,7 @@ from srin.harmonizer import METHODS
 from srin.image_io import load_mask, read_file, write_whole
 from srin.offsets import Offsets
 from srin.project import FLAGS, MARKED, MASKED, PHOTOS
-from srin.segmentation.semantic_map import enlarged
+from srin.resizing import enlarged_labels
 from srin.ui.answering import workers
 from srin.ui.answering.requests import answer, data_of, text
 from srin.ui.gallery.examples import load_recoloured
@@ -66,7 +66,7 @@ def take_up(session: SessionState, work: Work) -> None:
     for role, (path, only) in work.lights.items():
         if role in loaded:
             draft.scene = replace(draft.scene, ready=role == "picture")
-            mark = enlarged(load_mask(path, "mark"), loaded[role].live.shape[:2])
+            mark = enlarged_labels(load_mask(path, "mark"), loaded[role].live.shape[:2])
             draft.take_light(np.where(mark > 127, 255, 0).astype(np.uint8), only)
     draft.scene = replace(draft.scene, ready=work.ready)
     draft.proposals = []
